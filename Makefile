@@ -1,0 +1,136 @@
+# One non-recursive makefile. The tree is the manifest: a directory under cmd/ is a program, a .c in it is
+# linked into it. `make help` lists the targets.
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SECONDARY:
+.DEFAULT_GOAL := all
+
+VERSION    := $(shell cat VERSION)
+BUILD      ?= build
+PREFIX     ?= /usr/local
+BINDIR     ?= $(PREFIX)/bin
+MANDIR     ?= $(PREFIX)/share/man
+CC         := $(if $(filter default,$(origin CC)),gcc,$(CC))
+CFLAGS     ?= -O2 -g
+PKG_CONFIG ?= pkg-config
+PROTOC_C   ?= protoc-c
+
+TOOLS   := $(notdir $(patsubst %/,%,$(wildcard cmd/*/)))
+PROGS   := $(TOOLS) crispd
+BINS    := $(PROGS:%=$(BUILD)/bin/%)
+UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
+
+# The libraries of each program, by their pkg-config names.
+PKGS_common    := jansson libcrypto
+PKGS_cricall   := libnghttp2 libprotobuf-c
+PKGS_ocipull   := libcurl libarchive libzstd zlib libseccomp
+PKGS_ocistore  :=
+PKGS_podnet    := libprotobuf-c
+PKGS_ocibundle := libprotobuf-c
+PKGS_ctrrun    :=
+PKGS_ctrmon    :=
+PKGS_crispd    := libnghttp2 libprotobuf-c nanomsg
+PKGS_tests     := libprotobuf-c libnghttp2
+
+PKGS    := $(sort $(foreach t,common $(PROGS),$(PKGS_$t)))
+ifeq ($(filter clean help,$(MAKECMDGOALS)),)
+MISSING := $(shell for p in $(PKGS) nanomsg; do $(PKG_CONFIG) --exists $$p || echo $$p; done; \
+             command -v $(PROTOC_C) >/dev/null || echo $(PROTOC_C))
+ifneq ($(strip $(MISSING)),)
+$(error missing: $(MISSING) (Debian packages: see README.md, "Build"))
+endif
+endif
+# $(call libs,PROG): only what the program uses ends up in it (--as-needed).
+libs = $(shell $(PKG_CONFIG) --libs $(PKGS_$1) $(PKGS_common)) -ldl -lm
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wpointer-arith \
+        -Wwrite-strings -Wvla -Wundef -Wswitch-enum -Wcast-align -Wold-style-definition
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+ALL_CPPFLAGS := -I. -Ilibcommon -I$(BUILD)/gen -D_GNU_SOURCE -Ulinux -DVERSION='"$(VERSION)"' \
+                $(if $(SAN),,-D_FORTIFY_SOURCE=2) $(shell $(PKG_CONFIG) --cflags $(PKGS)) $(CPPFLAGS)
+# The two maps together make objects independent of where the checkout stands and of BUILD's spelling.
+ALL_CFLAGS   := -std=gnu17 $(WARN) $(if $(WERROR),-Werror) -fstack-protector-strong -fPIE \
+                -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. -MMD -MP $(SANFLAGS) $(CFLAGS)
+ALL_LDFLAGS  := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections -Wl,--build-id=none $(SANFLAGS) $(LDFLAGS)
+
+objs    = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $1/*.c))
+COMMON := $(BUILD)/libcommon.a
+GEN    := $(BUILD)/gen/cri.pb-c.h
+
+all: $(BINS)                     ## build every program into build/bin
+
+# Rebuild when the compiler or a flag changes, not only when a source does.
+FLAGS := $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS)
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@
+
+$(BUILD)/gen/cri.pb-c.c $(GEN) &: libcommon/cri.proto
+	@mkdir -p $(BUILD)/gen
+	$(PROTOC_C) --proto_path=libcommon --c_out=$(BUILD)/gen cri.proto
+
+# Generated code is not held to our warnings.
+$(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -w -c -o $@ $<
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(GEN)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+
+$(COMMON): $(call objs,libcommon) $(BUILD)/obj/gen/cri.pb-c.o
+	@rm -f $@
+	$(AR) rcD $@ $^
+
+define program
+$(BUILD)/bin/$1: $(call objs,$2) $(COMMON)
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(call libs,$1)
+endef
+$(foreach t,$(TOOLS),$(eval $(call program,$t,cmd/$t)))
+$(eval $(call program,crispd,adapter))
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(COMMON)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call libs,tests)
+
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(COMMON)
+	@mkdir -p $(@D)
+	$(CC) -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ $^ $(call libs,tests)
+
+check: all units                 ## unit tests, then the tools and the socket from outside (root)
+	BUILD='$(abspath $(BUILD))' scripts/run-tests
+units: $(UNITS)
+lint: all                        ## every gate: format, tidy, cppcheck, shellcheck, headers, bans, sizes, docs
+	BUILD='$(abspath $(BUILD))' CPPFLAGS='$(ALL_CPPFLAGS)' scripts/lint
+asan:                            ## everything under ASan and UBSan
+	$(MAKE) BUILD=build/asan SAN=address,undefined check
+fuzz:                            ## build the fuzzers (clang) and run each for FUZZ_SECONDS (10)
+	$(MAKE) BUILD=build/fuzz CC=clang SAN=fuzzer-no-link,address,undefined fuzzers
+	BUILD='$(abspath build/fuzz)' scripts/run-fuzzers
+fuzzers: $(FUZZERS)
+bench: all                       ## benchmarks, as ratios in one run (root)
+	BUILD='$(abspath $(BUILD))' tests/bench/run
+completions: all                 ## write completions/ anew from the option tables
+	BUILD='$(abspath $(BUILD))' scripts/completions
+install: all                     ## honours DESTDIR and PREFIX
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(MANDIR)/man8' \
+	  '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' \
+	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions' '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'
+	install -m 755 $(BINS) '$(DESTDIR)$(BINDIR)'
+	install -m 644 $(wildcard cmd/*/*.1) '$(DESTDIR)$(MANDIR)/man1'
+	install -m 644 $(wildcard adapter/*.8) '$(DESTDIR)$(MANDIR)/man8'
+	install -m 644 completions/crisp.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/crisp'
+	for p in $(PROGS); do ln -sf crisp '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/'$$p || exit 1; done
+	install -m 644 completions/_crisp '$(DESTDIR)$(PREFIX)/share/zsh/site-functions'
+	for p in $(PROGS); do install -m 644 completions/$$p.fish \
+	  '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d' || exit 1; done
+clean:                           ## remove build/
+	rm -rf build
+help:                            ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST))
+
+FORCE:
+.PHONY: all check units lint asan fuzz fuzzers bench completions install clean help FORCE
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CRISP_CRISPD_H
+#define CRISP_CRISPD_H
+/* The daemon's context: one of it, made in main.c, handed to every part. */
+#include "config.h"
+#include "loop.h"
+#include "state.h"
+
+struct index; /* index.h: what the disk says, in memory */
+struct jobs;  /* jobs.h: tool runs under way */
+struct server; /* server.h: the CRI socket */
+struct events; /* bus.h: the nanomsg end */
+
+struct crispd {
+	struct config cfg;
+	struct state st;
+	const char *config_file; /* as given, NULL = default */
+	struct loop *loop;
+	struct server *server;
+	struct index *index;
+	struct jobs *jobs;
+	struct events *events;
+	char *tools_dir; /* where the tools are: cfg.tools_dir, else the daemon's own directory */
+};
+#endif

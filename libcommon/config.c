@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "auto.h"
+#include "fs.h"
+#include "jsonx.h"
+#include "xalloc.h"
+
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+
+enum key_type { KEY_STRING, KEY_INT, KEY_STRINGS, KEY_MAP };
+
+/* One row a key. Strings' and lists' defaults are JSON text; an integer's default is in `number`,
+ * and its allowed range is min..max. */
+static const struct key {
+	const char *name;
+	enum key_type type;
+	size_t offset;
+	const char *text;
+	json_int_t number, min, max;
+} keys[] = {
+#define STR(field, dflt) \
+	{ \
+#field, KEY_STRING, offsetof(struct config, field), dflt, 0, 0, 0 \
+	}
+#define INT(field, dflt, lo, hi) \
+	{ \
+#field, KEY_INT, offsetof(struct config, field), NULL, dflt, lo, hi \
+	}
+#define LIST(field, dflt) \
+	{ \
+#field, KEY_STRINGS, offsetof(struct config, field), dflt, 0, 0, 0 \
+	}
+#define MAP(field, dflt) \
+	{ \
+#field, KEY_MAP, offsetof(struct config, field), dflt, 0, 0, 0 \
+	}
+	STR(root, "/var/lib/crisp"),
+	STR(runroot, "/run/crisp"),
+	STR(listen, ""),
+	STR(stream_address, "127.0.0.1"),
+	STR(stream_port, "0"),
+	STR(log_level, "info"),
+	STR(default_runtime, ""),
+	STR(handlers_dir, "/etc/crisp/handlers.d"),
+	STR(registries_dir, "/etc/crisp/registries.d"),
+	STR(auth_file, ""),
+	STR(cgroup_manager, "cgroupfs"),
+	STR(network_dir, "/etc/cni/net.d"),
+	STR(cni_default_network, ""),
+	STR(seccomp_profile, ""),
+	STR(tools_dir, ""),
+	LIST(plugin_dirs, "[\"/opt/cni/bin\",\"/usr/lib/cni\"]"),
+	LIST(pinned_images, "[]"),
+	LIST(default_capabilities,
+	     "[\"CAP_CHOWN\",\"CAP_DAC_OVERRIDE\",\"CAP_FOWNER\",\"CAP_FSETID\",\"CAP_KILL\","
+	     "\"CAP_NET_BIND_SERVICE\",\"CAP_SETFCAP\",\"CAP_SETGID\",\"CAP_SETPCAP\",\"CAP_"
+	     "SETUID\","
+	     "\"CAP_AUDIT_WRITE\",\"CAP_MKNOD\",\"CAP_NET_RAW\",\"CAP_SYS_CHROOT\"]"),
+	MAP(default_sysctls, "{}"),
+	LIST(default_ulimits, "[]"),
+	INT(ctr_stop_timeout, 30, 0, 86400),
+	INT(runtime_timeout, 120, 1, 86400),
+	INT(network_timeout, 60, 1, 86400),
+	INT(pull_progress_timeout, 60, 1, 86400),
+	INT(max_parallel_downloads, 3, 1, 64),
+	INT(max_container_log_line_size, 16384, 256, 1 << 20),
+	INT(grpc_max_recv_msg_size, 16 << 20, 1 << 16, 1 << 30),
+	INT(grpc_max_send_msg_size, 16 << 20, 1 << 16, 1 << 30),
+#undef STR
+#undef INT
+#undef LIST
+#undef MAP
+};
+
+static void *field(struct config *c, const struct key *k)
+{
+	return (char *)c + k->offset;
+}
+
+static void set_defaults(struct config *c)
+{
+	memset(c, 0, sizeof *c);
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		const struct key *k = &keys[i];
+		if (k->type == KEY_STRING)
+			*(char **)field(c, k) = xstrdup(k->text);
+		else if (k->type == KEY_INT)
+			*(json_int_t *)field(c, k) = k->number;
+		else
+			*(json_t **)field(c, k) = json_loads(k->text, 0, NULL);
+	}
+}
+
+static bool only_strings(const json_t *v)
+{
+	size_t i;
+	const char *name;
+	json_t *item;
+	json_array_foreach ((json_t *)v, i, item)
+		if (!json_is_string(item))
+			return false;
+	json_object_foreach ((json_t *)v, name, item)
+		if (!json_is_string(item))
+			return false;
+	return true;
+}
+
+static int set_key(struct config *c, const struct key *k, json_t *v, const char *file,
+		   struct err *e)
+{
+	static const json_type want[] = {JSON_STRING, JSON_INTEGER, JSON_ARRAY, JSON_OBJECT};
+	if (json_typeof(v) != want[k->type])
+		return err_set(e, ERR_BAD_INPUT, "%s: %s: expected %s, found %s", file, k->name,
+			       jsonx_type_name(want[k->type]), jsonx_type_name(json_typeof(v)));
+	if (k->type == KEY_STRING) {
+		free(*(char **)field(c, k));
+		*(char **)field(c, k) = xstrdup(json_string_value(v));
+		return 0;
+	}
+	if (k->type == KEY_INT) {
+		json_int_t n = json_integer_value(v);
+		if (n < k->min || n > k->max)
+			return err_set(e, ERR_BAD_INPUT,
+				       "%s: %s: %" JSON_INTEGER_FORMAT
+				       " is not within %" JSON_INTEGER_FORMAT
+				       " to %" JSON_INTEGER_FORMAT,
+				       file, k->name, n, k->min, k->max);
+		*(json_int_t *)field(c, k) = n;
+		return 0;
+	}
+	if (!only_strings(v))
+		return err_set(e, ERR_BAD_INPUT, "%s: %s: every member must be a string", file,
+			       k->name);
+	json_decref(*(json_t **)field(c, k));
+	*(json_t **)field(c, k) = json_incref(v);
+	return 0;
+}
+
+static const struct key *find_key(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (strcmp(keys[i].name, name) == 0)
+			return &keys[i];
+	return NULL;
+}
+
+static int apply_file(struct config *c, const char *file, struct err *e)
+{
+	AUTO_JSON json_t *j = jsonx_read_at(AT_FDCWD, file, 1 << 20, e);
+	const char *name;
+	json_t *v;
+	if (!j)
+		return err_wrap(e, "configuration");
+	if (!json_is_object(j))
+		return err_set(e, ERR_BAD_INPUT, "configuration: %s: expected object, found %s",
+			       file, jsonx_type_name(json_typeof(j)));
+	json_object_foreach (j, name, v) {
+		const struct key *k = find_key(name);
+		if (!k)
+			return err_set(e, ERR_BAD_INPUT, "configuration: %s: %s: unknown key", file,
+				       name);
+		if (set_key(c, k, v, file, e) < 0)
+			return err_wrap(e, "configuration");
+	}
+	return 0;
+}
+
+static int is_json_file(const struct dirent *de)
+{
+	size_t n = strlen(de->d_name);
+	return n > 5 && de->d_name[0] != '.' && strcmp(de->d_name + n - 5, ".json") == 0;
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int apply_dropins(struct config *c, const char *main_file, struct err *e)
+{
+	AUTO_FREE char *copy = xstrdup(main_file);
+	AUTO_FREE char *dir = xasprintf("%s/conf.d", dirname(copy));
+	struct dirent **list = NULL;
+	int n = scandir(dir, &list, is_json_file, by_bytes), r = 0;
+	if (n < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0
+							   : err_sys(e, "configuration: %s", dir);
+	for (int i = 0; i < n; i++) {
+		AUTO_FREE char *file = xasprintf("%s/%s", dir, list[i]->d_name);
+		if (r == 0)
+			r = apply_file(c, file, e);
+		free(list[i]);
+	}
+	free(list);
+	return r;
+}
+
+int config_load(struct config *c, const char *file, struct err *e)
+{
+	const char *env = getenv("CRISP_CONFIG");
+	set_defaults(c);
+	if (!file && env && *env)
+		file = env;
+	if (file || access(CONFIG_DEFAULT_FILE, F_OK) == 0) {
+		if (apply_file(c, file ? file : CONFIG_DEFAULT_FILE, e) < 0)
+			return -1;
+	}
+	return apply_dropins(c, file ? file : CONFIG_DEFAULT_FILE, e);
+}
+
+void config_release(struct config *c)
+{
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		if (keys[i].type == KEY_STRING)
+			free(*(char **)field(c, &keys[i]));
+		else if (keys[i].type != KEY_INT)
+			json_decref(*(json_t **)field(c, &keys[i]));
+	}
+	memset(c, 0, sizeof *c);
+}
+
+json_t *config_dump(const struct config *c)
+{
+	json_t *out = json_object();
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		const char *at = (const char *)c + keys[i].offset;
+		if (keys[i].type == KEY_STRING)
+			json_object_set_new(out, keys[i].name, json_string(*(char *const *)at));
+		else if (keys[i].type == KEY_INT)
+			json_object_set_new(out, keys[i].name,
+					    json_integer(*(const json_int_t *)at));
+		else
+			json_object_set(out, keys[i].name, *(json_t *const *)at);
+	}
+	return out;
+}

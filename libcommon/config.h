@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CRISP_CONFIG_H
+#define CRISP_CONFIG_H
+/* The one configuration of all programs: /etc/crisp/crisp.json (or --config FILE, or
+ * $CRISP_CONFIG), then the .json files in conf.d beside it in lexical order, each key replacing the
+ * earlier value, then the command line. An absent default file is fine; a file that was named must
+ * exist. An unknown key or a wrong type is an error that names file and key. Everything has a
+ * default under which a plain Debian works. */
+#include "err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#define CONFIG_DEFAULT_FILE "/etc/crisp/crisp.json"
+
+struct config {
+	char *root;                /* /var/lib/crisp: what survives a reboot */
+	char *runroot;             /* /run/crisp: what does not */
+	char *listen;              /* CRI socket; default <runroot>/crisp.sock */
+	char *stream_address;      /* 127.0.0.1 */
+	char *stream_port;         /* "0" = any */
+	char *log_level;           /* error, warning, info, debug */
+	char *default_runtime;     /* name of a handler; default: crun, else runc, whichever is
+				      installed */
+	char *handlers_dir;        /* /etc/crisp/handlers.d */
+	char *registries_dir;      /* /etc/crisp/registries.d */
+	char *auth_file;           /* docker config.json form; "" = none */
+	char *cgroup_manager;      /* cgroupfs or systemd */
+	char *network_dir;         /* /etc/cni/net.d */
+	char *cni_default_network; /* by name; "" = first file */
+	char *seccomp_profile;     /* file for RuntimeDefault; "" = the built-in one */
+	char *tools_dir; /* where crispd and ctrrun find the other programs; "" = beside themselves
+			  */
+	json_t *plugin_dirs;          /* strings; /opt/cni/bin, /usr/lib/cni */
+	json_t *pinned_images;        /* strings; references that RemoveImage and gc leave alone */
+	json_t *default_capabilities; /* strings; the peers' usual set */
+	json_t *default_sysctls;      /* object of strings */
+	json_t *default_ulimits;      /* strings name=soft:hard */
+	json_int_t ctr_stop_timeout;  /* seconds a stop waits when nobody says; 30 */
+	json_int_t runtime_timeout;   /* seconds for one call of an OCI runtime; 120 */
+	json_int_t network_timeout;   /* seconds for one CNI plugin; 60 */
+	json_int_t pull_progress_timeout;  /* seconds without progress that end a transfer; 60 */
+	json_int_t max_parallel_downloads; /* layers at once; 3 */
+	json_int_t max_container_log_line_size; /* bytes; 16384 */
+	json_int_t grpc_max_recv_msg_size;      /* bytes; 16 MiB */
+	json_int_t grpc_max_send_msg_size;      /* bytes; 16 MiB */
+};
+
+/* file NULL: $CRISP_CONFIG, else the default file. */
+int config_load(struct config *c, const char *file, struct err *e);
+void config_release(struct config *c);
+/* All values as a JSON object (new reference): `crispd config`. */
+json_t *config_dump(const struct config *c);
+#define AUTO_CONFIG __attribute__((cleanup(config_release)))
+#endif

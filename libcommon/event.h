@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CRISP_EVENT_H
+#define CRISP_EVENT_H
+/* The event bus: nanomsg REQ/REP at <runroot>/events.ipc. It only wakes people up: what an event
+ *says is on disk already, so a lost one costs latency, never truth. A message is one JSON object:
+ *
+ *	{"event":"exited","kind":"container","id":"…","pod":"…"}
+ *
+ * events: created, started, exited, removed, changed (records of that object should be read again);
+ * kinds: pod, container, image (id "" = the store). The reply "ok" proves receipt.
+ *
+ * libnanomsg is loaded with dlopen only when there is somebody to tell, so that a sleeping ctrmon
+ *does not carry it. */
+#include "state.h"
+
+/* Best effort, at most about a second; nobody listening is not an error. Does nothing when crispd
+ * started this process (CRISP_REQ set) unless `always`: crispd learns from the exit status. */
+void event_publish(const struct state *s, const char *event, const char *kind, const char *id,
+		   const char *pod, bool always);
+/* "ipc:///run/crisp/events.ipc"; false if the path is too long for a socket. */
+bool event_address(const char *run_path, char *out, size_t size);
+#endif

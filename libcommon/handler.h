@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CRISP_HANDLER_H
+#define CRISP_HANDLER_H
+/* Runtime handlers: which OCI runtime a pod's runtime_handler names. A handler is one JSON file in
+ * handlers_dir, named <handler>.json:
+ *
+ *	{ "path": "/usr/bin/crun", "root": "/run/crisp/runtimes/crun", "type": "oci" }
+ *
+ * "path" is required; "root" defaults to <runroot>/runtimes/<name>, "type" to "oci" (the only one
+ *so far). "args": strings put before the verb on every call. Without a file, crun and runc are
+ *known by themselves when they are installed in /usr/bin, /usr/sbin or /usr/local/{bin,sbin}; the
+ *empty name is default_runtime, else crun, else runc. */
+#include "config.h"
+#include "err.h"
+
+struct handler {
+	char *name; /* resolved, never "" */
+	char *path; /* absolute */
+	char *root;
+	json_t *args; /* array of strings, never NULL */
+};
+
+/* ERR_BAD_INPUT "unknown runtime handler 'x'" when there is none. */
+int handler_find(struct handler *h, const struct config *c, const char *name, struct err *e);
+void handler_release(struct handler *h);
+#define AUTO_HANDLER __attribute__((cleanup(handler_release)))
+
+/* Names of all handlers, sorted, the default first; a new array of strings. */
+json_t *handler_list(const struct config *c);
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "journal.h"
+
+#include "auto.h"
+#include "buf.h"
+#include "fs.h"
+#include "log.h"
+#include "record.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum { LINE_MAX_BYTES = 64 << 10 };
+
+/* Quoted for a POSIX shell only where it must be, so that lines stay readable. */
+static int add_word(struct buf *b, const char *word, struct err *e)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "-_./:=@,+%";
+	if (*word && strspn(word, plain) == strlen(word))
+		return buf_addstr(b, word, e);
+	if (buf_addstr(b, "'", e) < 0)
+		return -1;
+	for (const char *s = word; *s; s++)
+		if ((*s == '\'' ? buf_addstr(b, "'\\''", e) : buf_add(b, s, 1, e)) < 0)
+			return -1;
+	return buf_addstr(b, "'", e);
+}
+
+/* The comment must stay on its line and keep the " # " unique. */
+static int add_quoted(struct buf *b, const char *s, struct err *e)
+{
+	if (buf_addstr(b, " error=\"", e) < 0)
+		return -1;
+	for (; *s && *s != '\n'; s++) {
+		char c = *s;
+		if ((unsigned char)c < 0x20 || c == 0x7f || c == '#')
+			c = '?';
+		if ((c == '"' || c == '\\') && buf_addstr(b, "\\", e) < 0)
+			return -1;
+		if (buf_add(b, &c, 1, e) < 0)
+			return -1;
+	}
+	return buf_addstr(b, "\"", e);
+}
+
+static int format(struct buf *b, const struct journal_step *st, struct err *e)
+{
+	int64_t ns = st->when_ns ? st->when_ns : record_now_ns();
+	time_t sec = ns / 1000000000;
+	struct tm tm;
+	char when[32];
+	for (size_t i = 0; st->argv[i]; i++)
+		if ((i && buf_addstr(b, " ", e) < 0) || add_word(b, st->argv[i], e) < 0)
+			return -1;
+	if (st->stdin_file && (buf_addstr(b, " < ", e) < 0 || add_word(b, st->stdin_file, e) < 0))
+		return -1;
+	gmtime_r(&sec, &tm);
+	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
+	if (buf_addf(b, e, " # %s.%09lldZ %s", when, (long long)(ns % 1000000000), st->rpc) < 0)
+		return -1;
+	if (st->req && *st->req && buf_addf(b, e, " req=%s", st->req) < 0)
+		return -1;
+	if (buf_addf(b, e, " exit=%d ms=%lld", st->exit_status, st->ms) < 0)
+		return -1;
+	if (st->error && *st->error && add_quoted(b, st->error, e) < 0)
+		return -1;
+	return buf_addstr(b, "\n", e);
+}
+
+void journal_append(const struct state *s, const char *pod_id, const struct journal_step *step)
+{
+	struct err e;
+	AUTO_BUF struct buf line = BUF_INIT(LINE_MAX_BYTES);
+	AUTO_CLOSE int dir = object_open(s, OBJ_POD, pod_id, &e);
+	if (dir < 0) {
+		if (e.kind != ERR_NOT_FOUND)
+			log_warn("journal: %s", e.msg);
+		return;
+	}
+	AUTO_CLOSE int fd = openat(dir, "journal",
+				   O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		log_warn("journal of pod %s: %s", pod_id, strerrordesc_np(errno));
+		return;
+	}
+	if (format(&line, step, &e) < 0 || fs_write_all(fd, line.data, line.len, &e) < 0)
+		log_warn("journal of pod %s: %s", pod_id, e.msg);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "jsonx.h"
+
+#include "auto.h"
+#include "fs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *jsonx_type_name(json_type t)
+{
+	static const char *const names[] = {"object", "array",   "string",  "integer",
+					    "real",   "boolean", "boolean", "null"};
+	return names[t];
+}
+
+json_t *jsonx_parse(const char *data, size_t len, const char *what, struct err *e)
+{
+	json_error_t je;
+	json_t *j = json_loadb(data ? data : "", len, JSON_REJECT_DUPLICATES, &je);
+	if (!j)
+		return err_set_p(e, ERR_BAD_INPUT, "%s:%d:%d: %s", what, je.line, je.column,
+				 je.text);
+	return j;
+}
+
+json_t *jsonx_read_at(int dirfd, const char *name, size_t limit, struct err *e)
+{
+	AUTO_BUF struct buf b = BUF_INIT(limit);
+	if (fs_read_at(dirfd, name, &b, e) < 0)
+		return NULL;
+	return jsonx_parse(b.data, b.len, name, e);
+}
+
+int jsonx_replace_at(int dirfd, const char *name, mode_t mode, const json_t *j, int fs_flags,
+		     struct err *e)
+{
+	AUTO_FREE char *text = json_dumps(j, JSON_COMPACT);
+	if (!text)
+		return err_set(e, ERR_BAD_INPUT, "%s: cannot be written as JSON", name);
+	size_t len = strlen(text);
+	text[len] = '\n'; /* the terminator's place: the length says where the text ends */
+	return fs_replace_file_at(dirfd, name, mode, text, len + 1, fs_flags, e);
+}
+
+json_t *jsonx_get(json_t *j, const char *what, json_type type, struct err *e, ...)
+{
+	char path[256] = "";
+	size_t at = 0;
+	const char *key;
+	va_list ap;
+	va_start(ap, e);
+	while (j && (key = va_arg(ap, const char *))) {
+		int n = snprintf(path + at, sizeof path - at, "%s%s", at ? "." : "", key);
+		at += n > 0 && (size_t)n < sizeof path - at ? (size_t)n : 0;
+		j = json_object_get(j, key);
+	}
+	va_end(ap);
+	if (!j)
+		return err_set_p(e, ERR_BAD_INPUT, "%s: %s: missing", what, path);
+	if (json_typeof(j) != type)
+		return err_set_p(e, ERR_BAD_INPUT, "%s: %s%sexpected %s, found %s", what, path,
+				 *path ? ": " : "", jsonx_type_name(type),
+				 jsonx_type_name(json_typeof(j)));
+	return j;
+}
+
+const char *jsonx_string(json_t *j, const char *what, const char *key, struct err *e)
+{
+	const json_t *v = jsonx_get(j, what, JSON_STRING, e, key, NULL);
+	return v ? json_string_value(v) : NULL;
+}
+
+int jsonx_int(json_t *j, const char *what, const char *key, json_int_t *out, struct err *e)
+{
+	const json_t *v = jsonx_get(j, what, JSON_INTEGER, e, key, NULL);
+	if (!v)
+		return -1;
+	*out = json_integer_value(v);
+	return 0;
+}
+
+const char *jsonx_opt_string(json_t *j, const char *key, const char *fallback)
+{
+	const char *s = json_string_value(json_object_get(j, key));
+	return s ? s : fallback;
+}
+
+json_int_t jsonx_opt_int(json_t *j, const char *key, json_int_t fallback)
+{
+	const json_t *v = json_object_get(j, key);
+	return json_is_integer(v) ? json_integer_value(v) : fallback;
+}
+
+bool jsonx_opt_bool(json_t *j, const char *key, bool fallback)
+{
+	const json_t *v = json_object_get(j, key);
+	return json_is_boolean(v) ? json_is_true(v) : fallback;
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proc.h"
+
+#include "auto.h"
+#include "xalloc.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+
+extern char **environ;
+
+/* Runs between fork and exec: async-signal-safe calls only. */
+static int child_setup(const struct proc_spec *s, int devnull, pid_t parent)
+{
+	int src[3] = {s->in, s->out, s->err};
+	sigset_t none;
+	sigemptyset(&none);
+	/* The parent may block signals for a signalfd and ignore SIGPIPE; neither may leak through
+	 * exec. */
+	signal(SIGPIPE, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (s->new_session)
+		setsid();
+	else if (s->new_group)
+		setpgid(0, 0);
+	if (s->die_with_parent) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			return -1;
+	}
+	/* Lift every source above 2 first, so that dup2 cannot overwrite one. */
+	for (int i = 0; i < 3; i++) {
+		src[i] = fcntl(src[i] >= 0 ? src[i] : devnull, F_DUPFD_CLOEXEC, 3);
+		if (src[i] < 0)
+			return -1;
+	}
+	for (int i = 0; i < 3; i++)
+		if (dup2(src[i], i) < 0) /* dup2 clears FD_CLOEXEC */
+			return -1;
+	/* Whatever our own parent leaked to us stops here as well. */
+	if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return -1;
+	for (const int *k = s->keep; k && *k >= 0; k++)
+		if (fcntl(*k, F_SETFD, 0) < 0)
+			return -1;
+	return s->cwd >= 0 ? fchdir(s->cwd) : 0;
+}
+
+static _Noreturn void child(const struct proc_spec *s, int devnull, int report, pid_t parent)
+{
+	if (child_setup(s, devnull, parent) == 0)
+		execve(s->argv[0], (char *const *)s->argv,
+		       s->envp ? (char *const *)s->envp : environ);
+	int n = errno;
+	ssize_t ignored = write(report, &n, sizeof n);
+	(void)ignored;
+	_exit(127);
+}
+
+int proc_start(struct proc *p, const struct proc_spec *spec, struct err *e)
+{
+	int pipefd[2];
+	*p = PROC_NONE;
+	AUTO_CLOSE int devnull = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (devnull < 0)
+		return err_sys(e, "open /dev/null");
+	if (pipe2(pipefd, O_CLOEXEC) < 0)
+		return err_sys(e, "pipe");
+	AUTO_CLOSE int rd = pipefd[0];
+	AUTO_CLOSE int wr = pipefd[1];
+	pid_t self = getpid();
+	/* vfork would be cheaper still, but the child runs more than exec here. */
+	pid_t pid = fork();
+	if (pid < 0)
+		return err_sys(e, "fork");
+	if (pid == 0)
+		child(spec, devnull, wr, self);
+	close(TAKE_FD(wr));
+	int childerr;
+	ssize_t got;
+	do
+		got = read(rd, &childerr, sizeof childerr);
+	while (got < 0 && errno == EINTR);
+	if (got != 0) {
+		waitpid(pid, NULL, 0);
+		errno = got == sizeof childerr ? childerr : EIO;
+		return err_sys(e, "exec %s", spec->argv[0]);
+	}
+	/* Race-free: the child is ours and not yet reaped, so pid still names it. */
+	int pidfd = pidfd_open(pid, 0);
+	if (pidfd < 0) {
+		err_sys(e, "pidfd_open");
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		return -1;
+	}
+	*p = (struct proc){
+		.pid = pid, .pidfd = pidfd, .group = spec->new_group || spec->new_session};
+	return 0;
+}
+
+void proc_kill(struct proc *p, int sig)
+{
+	/* The group's number is the child's pid, which cannot be reused before we reap the child.
+	 */
+	if (p->group && p->pid > 0)
+		kill(-p->pid, sig);
+	else if (p->pidfd >= 0)
+		pidfd_send_signal(p->pidfd, sig, NULL, 0);
+}
+
+long long proc_now_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
+
+int proc_try_reap(struct proc *p, struct proc_result *r, struct err *e)
+{
+	siginfo_t si = {0};
+	if (waitid(P_PIDFD, (id_t)p->pidfd, &si, WEXITED | WNOHANG) < 0)
+		return err_sys(e, "waitid");
+	if (si.si_pid == 0)
+		return 0;
+	close(TAKE_FD(p->pidfd));
+	p->pid = -1;
+	r->exited = si.si_code == CLD_EXITED;
+	r->status = si.si_status;
+	return 1;
+}
+
+int proc_wait(struct proc *p, int timeout_ms, struct proc_result *r, struct err *e)
+{
+	long long deadline = proc_now_ms() + timeout_ms;
+	bool timed_out = false;
+	for (;;) {
+		struct pollfd pfd = {.fd = p->pidfd, .events = POLLIN};
+		long long left = timeout_ms < 0 || timed_out ? -1 : deadline - proc_now_ms();
+		int n = poll(&pfd, 1, timeout_ms >= 0 && !timed_out && left < 0 ? 0 : (int)left);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "poll");
+		if (n > 0)
+			break;
+		timed_out = true;
+		proc_kill(p, SIGKILL);
+	}
+	if (proc_try_reap(p, r, e) < 0)
+		return -1;
+	if (timed_out)
+		return err_set(e, ERR_TIMEOUT, "no exit within %d ms", timeout_ms);
+	return 0;
+}
+
+int proc_exit_code(const struct proc_result *r)
+{
+	return r->exited ? r->status : 128 + r->status;
+}
+
+unsigned long long proc_start_time(pid_t pid)
+{
+	char path[64], text[1024];
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	/* The command name may hold spaces and parentheses: count fields from the last ')'. */
+	char *at = strrchr(text, ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+int proc_open(pid_t pid, unsigned long long start_time, struct err *e)
+{
+	AUTO_CLOSE int fd = pidfd_open(pid, 0);
+	if (fd < 0)
+		return errno == ESRCH ? err_set(e, ERR_NOT_FOUND, "process %d is gone", (int)pid)
+				      : err_sys(e, "pidfd_open %d", (int)pid);
+	/* Compared after the pidfd pins the process: the number cannot change hands any more. */
+	if (proc_start_time(pid) != start_time)
+		return err_set(e, ERR_NOT_FOUND, "process %d is gone", (int)pid);
+	return TAKE_FD(fd);
+}

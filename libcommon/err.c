@@ -83,7 +83,8 @@ int err_wrap(struct err *e, const char *fmt, ...)
 	va_end(ap);
 	/* A chain too long for msg loses its tail, never its head. */
 	if (len >= 0 && (size_t)len < sizeof e->msg)
-		snprintf(e->msg + len, sizeof e->msg - (size_t)len, ": %s", old);
+		snprintf(e->msg + len, sizeof e->msg - (size_t)len, ": %.*s",
+			 (int)(sizeof e->msg - (size_t)len), old);
 	return -1;
 }
 

@@ -52,24 +52,29 @@ int fs_read_at(int dirfd, const char *name, struct buf *b, struct err *e)
 		return err_sys(e, "open %s", name);
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, ERR_BAD_INPUT, "%s: not a regular file", name);
-	size_t want = st.st_size > 0 ? (size_t)st.st_size : 0;
+	/* One byte more than the file is said to have finds its end without another round. */
+	size_t want = st.st_size > 0 ? (size_t)st.st_size + 1 : 4096;
 	for (;;) {
-		if (buf_reserve(b, want ? want : 4096, e) < 0)
-			return err_wrap(e, "read %s", name);
-		ssize_t n = read(fd, b->data + b->len, b->cap - 1 - b->len);
+		size_t room = b->limit - b->len;
+		char probe;
+		if (room && buf_reserve(b, want < room ? want : room, e) < 0)
+			return -1;
+		ssize_t n = room ? read(fd, b->data + b->len, b->cap - 1 - b->len)
+				 : read(fd, &probe, 1);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return err_sys(e, "read %s", name);
 		if (n == 0)
 			break;
-		if (b->len + (size_t)n > b->limit)
+		if ((size_t)n > room)
 			return err_set(e, ERR_EXHAUSTED, "read %s: more than %zu bytes", name,
 				       b->limit);
 		buf_grew(b, (size_t)n);
-		want = 0;
+		want = 4096;
 	}
-	buf_grew(b, 0);
+	if (b->data)
+		buf_grew(b, 0);
 	return 0;
 }
 
@@ -92,10 +97,14 @@ int fs_replace_file_at(int dirfd, const char *name, mode_t mode, const void *dat
 		       int flags, struct err *e)
 {
 	unsigned long long rnd;
-	char tmp[NAME_MAX + 1];
+	char tmp[PATH_MAX];
 	if (getrandom(&rnd, sizeof rnd, 0) != sizeof rnd)
 		return err_sys(e, "getrandom");
-	int n = snprintf(tmp, sizeof tmp, ".%s.%016llx", name, rnd);
+	/* Beside the target, for rename to be atomic; hidden, for readers of directories to pass it
+	 * over. */
+	const char *base = strrchr(name, '/');
+	base = base ? base + 1 : name;
+	int n = snprintf(tmp, sizeof tmp, "%.*s.%s.%016llx", (int)(base - name), name, base, rnd);
 	if (n < 0 || (size_t)n >= sizeof tmp)
 		return err_set(e, ERR_BAD_INPUT, "name too long: %s", name);
 	AUTO_CLOSE int fd =

@@ -53,6 +53,8 @@ static void collect(struct run *r, int stream)
 		return;
 	}
 	struct buf *b = r->sink[stream];
+	if (!b)
+		return;
 	size_t room = b->limit - b->len;
 	/* Over the limit: keep what fits, drop the rest, go on reading so that the child does not
 	 * block. */

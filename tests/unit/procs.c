@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* proc and loop: children, clocks, events. */
+#include "auto.h"
+#include "loop.h"
+#include "proc.h"
+#include "tap.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#define SH(script) ((const char *const[]){"/bin/sh", "-c", script, NULL})
+
+static void test_start(void)
+{
+	struct err e;
+	struct proc p;
+	struct proc_result r;
+	struct proc_spec s = PROC_SPEC(SH("exit 7"));
+	ok(proc_start(&p, &s, &e) == 0 && proc_wait(&p, -1, &r, &e) == 0 && r.exited &&
+		   r.status == 7,
+	   "exit 7");
+	s = PROC_SPEC(((const char *const[]){"/no/such", NULL}));
+	ok(proc_start(&p, &s, &e) == -1 && e.kind == ERR_NOT_FOUND,
+	   "exec failure has its errno: %s", e.msg);
+	s = PROC_SPEC(SH("kill -9 $$"));
+	ok(proc_start(&p, &s, &e) == 0 && proc_wait(&p, 5000, &r, &e) == 0 && !r.exited &&
+		   proc_exit_code(&r) == 137,
+	   "a signal is 128+n");
+	long long t0 = proc_now_ms();
+	s = PROC_SPEC(SH("sleep 30 & wait"));
+	s.new_group = true;
+	ok(proc_start(&p, &s, &e) == 0, "start");
+	pid_t group = p.pid;
+	ok(proc_wait(&p, 100, &r, &e) == -1 && e.kind == ERR_TIMEOUT, "timeout: %s", e.msg);
+	ok(proc_now_ms() - t0 < 2000, "on time");
+	for (int i = 0; i < 200 && kill(-group, 0) == 0; i++)
+		usleep(10000);
+	ok(kill(-group, 0) < 0, "the whole group is gone");
+}
+
+static void test_run(void)
+{
+	struct err e;
+	struct proc_result r;
+	AUTO_BUF struct buf out = BUF_INIT(8);
+	AUTO_BUF struct buf errs = BUF_INIT(64);
+	struct proc_spec s = PROC_SPEC(SH("cat; echo oops >&2; exit 3"));
+	ok(proc_run(&s, "hello", 5, &out, &errs, 5000, &r, &e) == 0, "run");
+	ok(strcmp(out.data, "hello") == 0 && strcmp(errs.data, "oops\n") == 0 && r.status == 3,
+	   "both streams");
+	buf_clear(&out);
+	s = PROC_SPEC(SH("head -c 1000000 /dev/zero | tr '\\0' x"));
+	ok(proc_run(&s, NULL, 0, &out, NULL, 5000, &r, &e) == 0 && out.len == 8 && r.status == 0,
+	   "beyond the limit output is dropped, not blocked");
+	buf_clear(&out);
+	long long t0 = proc_now_ms();
+	s = PROC_SPEC(SH("echo a; sleep 20 & exit 0"));
+	ok(proc_run(&s, NULL, 0, &out, NULL, 15000, &r, &e) == 0 && strcmp(out.data, "a\n") == 0,
+	   "a grandchild with the pipe does not hold the call");
+	ok(proc_now_ms() - t0 < 3000, "in time");
+	s = PROC_SPEC(SH("sleep 20"));
+	ok(proc_run(&s, NULL, 0, &out, NULL, 100, &r, &e) == -1 && e.kind == ERR_TIMEOUT,
+	   "clock: %s", e.msg);
+	static char big[1 << 20];
+	s = PROC_SPEC(SH("exec 0<&-; sleep 0.1"));
+	ok(proc_run(&s, big, sizeof big, &out, NULL, 5000, &r, &e) == 0,
+	   "a child that reads nothing");
+}
+
+static void test_hygiene(void)
+{
+	struct err e;
+	struct proc_result r;
+	sigset_t m;
+	int leak[2];
+	AUTO_BUF struct buf out = BUF_INIT(4096);
+	ok(pipe(leak) == 0, "a descriptor without CLOEXEC");
+	sigemptyset(&m);
+	sigaddset(&m, SIGTERM);
+	sigprocmask(SIG_BLOCK, &m, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	struct proc_spec s = PROC_SPEC(
+		SH("ls /proc/self/fd | wc -l; grep -h -e SigBlk -e SigIgn /proc/self/status"));
+	ok(proc_run(&s, NULL, 0, &out, NULL, 5000, &r, &e) == 0, "run");
+	ok(out.data && atoll(out.data) == 4, "0, 1, 2 and ls's own only: %s", out.data);
+	ok(strstr(out.data, "SigBlk:\t0000000000000000") &&
+		   strstr(out.data, "SigIgn:\t0000000000000000"),
+	   "mask and SIGPIPE are reset");
+	close(leak[0]);
+	close(leak[1]);
+	sigprocmask(SIG_UNBLOCK, &m, NULL);
+}
+
+static void test_identity(void)
+{
+	struct err e;
+	unsigned long long start = proc_start_time(getpid());
+	ok(start > 0, "start time");
+	AUTO_CLOSE int fd = proc_open(getpid(), start, &e);
+	ok(fd >= 0, "open by identity");
+	ok(proc_open(getpid(), start + 1, &e) == -1 && e.kind == ERR_NOT_FOUND,
+	   "another's start time: %s", e.msg);
+}
+
+struct loop_test {
+	struct loop *l;
+	struct watch a, b;
+	struct timer t1, t2, t3;
+	int order[4], n, fired;
+};
+
+static void on_timer(struct timer *t)
+{
+	struct loop_test *x = t->arg;
+	x->order[x->n++] = t == &x->t1 ? 1 : t == &x->t2 ? 2 : 3;
+	if (t == &x->t3)
+		loop_stop(x->l);
+}
+
+/* Both are ready in one batch; whichever comes first deletes the other, whose callback must not
+ * run. */
+static void on_ready(struct watch *w, uint32_t events)
+{
+	struct loop_test *x = w->arg;
+	(void)events;
+	x->fired++;
+	loop_del(x->l, &x->a);
+	loop_del(x->l, &x->b);
+}
+
+static int got_signal;
+static void on_signal(int signo, void *arg)
+{
+	(void)arg;
+	got_signal = signo;
+}
+
+static void test_loop(void)
+{
+	struct err e;
+	struct loop_test x = {.a = WATCH_NONE, .b = WATCH_NONE};
+	int p[2], q[2];
+	x.l = loop_new(&e);
+	ok(x.l && pipe2(p, O_CLOEXEC) == 0 && pipe2(q, O_CLOEXEC) == 0, "loop");
+	ok(write(p[1], "x", 1) == 1 && write(q[1], "x", 1) == 1, "make both readable");
+	ok(loop_add(x.l, &x.a, p[0], EPOLLIN, on_ready, &x, &e) == 0 &&
+		   loop_add(x.l, &x.b, q[0], EPOLLIN, on_ready, &x, &e) == 0,
+	   "add");
+	loop_timer(x.l, &x.t3, 60, on_timer, &x);
+	loop_timer(x.l, &x.t1, 20, on_timer, &x);
+	loop_timer(x.l, &x.t2, 30, on_timer, &x);
+	loop_timer(x.l, &x.t2, 1, on_timer, &x); /* re-armed: now the first */
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	ok(loop_signals(x.l, &set, on_signal, NULL, &e) == 0, "signals");
+	raise(SIGUSR1);
+	ok(loop_run(x.l, &e) == 0, "run");
+	ok(x.fired == 1, "a watch deleted within its batch stays silent");
+	ok(x.n == 3 && x.order[0] == 2 && x.order[1] == 1 && x.order[2] == 3,
+	   "timers in order of their time");
+	ok(got_signal == SIGUSR1, "the signal arrived");
+	loop_free(x.l);
+	close(p[0]);
+	close(p[1]);
+	close(q[0]);
+	close(q[1]);
+}
+
+int main(void)
+{
+	test_start();
+	test_run();
+	test_hygiene();
+	test_identity();
+	test_loop();
+	return tap_done();
+}

@@ -47,8 +47,8 @@ libs = $(shell $(PKG_CONFIG) --libs $(PKGS_$1) $(PKGS_common)) -ldl -lm
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wpointer-arith \
         -Wwrite-strings -Wvla -Wundef -Wswitch-enum -Wcast-align -Wold-style-definition
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
-ALL_CPPFLAGS := -I. -Ilibcommon -I$(BUILD)/gen -D_GNU_SOURCE -Ulinux -DVERSION='"$(VERSION)"' \
-                $(if $(SAN),,-D_FORTIFY_SOURCE=2) $(shell $(PKG_CONFIG) --cflags $(PKGS)) $(CPPFLAGS)
+LINT_FLAGS   := -I. -Ilibcommon -I$(BUILD)/gen -D_GNU_SOURCE -Ulinux $(shell $(PKG_CONFIG) --cflags $(PKGS))
+ALL_CPPFLAGS := $(LINT_FLAGS) -DVERSION='"$(VERSION)"' $(if $(SAN),,-D_FORTIFY_SOURCE=2) $(CPPFLAGS)
 # The two maps together make objects independent of where the checkout stands and of BUILD's spelling.
 ALL_CFLAGS   := -std=gnu17 $(WARN) $(if $(WERROR),-Werror) -fstack-protector-strong -fPIE \
                 -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=. -MMD -MP $(SANFLAGS) $(CFLAGS)
@@ -103,7 +103,7 @@ check: all units                 ## unit tests, then the tools and the socket fr
 	BUILD='$(abspath $(BUILD))' scripts/run-tests
 units: $(UNITS)
 lint: all                        ## every gate: format, tidy, cppcheck, shellcheck, headers, bans, sizes, docs
-	BUILD='$(abspath $(BUILD))' CPPFLAGS='$(ALL_CPPFLAGS)' scripts/lint
+	BUILD='$(abspath $(BUILD))' LINT_FLAGS='$(LINT_FLAGS)' scripts/lint
 asan:                            ## everything under ASan and UBSan
 	$(MAKE) BUILD=build/asan SAN=address,undefined check
 fuzz:                            ## build the fuzzers (clang) and run each for FUZZ_SECONDS (10)

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef CRISP_CALL_H
 #define CRISP_CALL_H
-/* One RPC under way, as the service handlers see it: the seam between the transport (http2.c, server.c: bytes,
- * streams, deadlines, flow control) and the services (what a request means).
+/* One RPC under way, as the service handlers see it: the seam between the transport (http2.c,
+ *server.c: bytes, streams, deadlines, flow control) and the services (what a request means).
  *
- * A handler is called once with the decoded request, which is valid only until it returns. It answers now or
- * later, exactly once:
+ * A handler is called once with the decoded request, which is valid only until it returns. It
+ *answers now or later, exactly once:
  *
  *	unary	call_reply() or call_fail()
  *	stream	call_send() any number of times, then call_end() or call_fail()
  *
- * After the answer, and after the cancel callback has run (client gone, stream reset, deadline passed), the
- * call must not be touched any more. Work that goes on after a cancellation keeps its own data. */
+ * After the answer, and after the cancel callback has run (client gone, stream reset, deadline
+ *passed), the call must not be touched any more. Work that goes on after a cancellation keeps its
+ *own data. */
 #include "err.h"
 
 #include <protobuf-c/protobuf-c.h>
@@ -27,11 +28,13 @@ struct call_method {
 	void (*handle)(struct call *c, const ProtobufCMessage *request);
 };
 
-/* All methods that are served (services.c); a NULL path ends it. Everything else is UNIMPLEMENTED. */
+/* All methods that are served (services.c); a NULL path ends it. Everything else is UNIMPLEMENTED.
+ */
 extern const struct call_method call_methods[];
 
 struct crispd *call_daemon(const struct call *c);
-/* The request's id: a decimal number, unique in the daemon's life; CRISP_REQ of every tool it starts. */
+/* The request's id: a decimal number, unique in the daemon's life; CRISP_REQ of every tool it
+ * starts. */
 const char *call_id(const struct call *c);
 /* "RunPodSandbox" */
 const char *call_rpc(const struct call *c);
@@ -39,11 +42,13 @@ const char *call_rpc(const struct call *c);
 long long call_time_left_ms(const struct call *c);
 
 void call_reply(struct call *c, const ProtobufCMessage *msg);
-/* False when the message cannot be taken any more (too large): the call has failed then and is over. */
+/* False when the message cannot be taken any more (too large): the call has failed then and is
+ * over. */
 bool call_send(struct call *c, const ProtobufCMessage *msg);
 void call_end(struct call *c);
 void call_fail(struct call *c, const struct err *e);
 
-/* Called at most once, when the client gives up before the answer. The transport sends the status itself. */
+/* Called at most once, when the client gives up before the answer. The transport sends the status
+ * itself. */
 void call_on_cancel(struct call *c, void (*cb)(void *arg), void *arg);
 #endif

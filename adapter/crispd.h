@@ -6,8 +6,8 @@
 #include "loop.h"
 #include "state.h"
 
-struct index; /* index.h: what the disk says, in memory */
-struct jobs;  /* jobs.h: tool runs under way */
+struct index;  /* index.h: what the disk says, in memory */
+struct jobs;   /* jobs.h: tool runs under way */
 struct server; /* server.h: the CRI socket */
 struct events; /* bus.h: the nanomsg end */
 

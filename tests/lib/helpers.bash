@@ -29,6 +29,11 @@ requires() {
     root) [ "$(id -u)" = 0 ] || skip "needs root" ;;
     cgroup1) [ -d /sys/fs/cgroup/memory ] || skip "needs cgroup v1" ;;
     cgroup2) [ -f /sys/fs/cgroup/cgroup.controllers ] || skip "needs cgroup v2" ;;
+    crun)
+      command -v crun >/dev/null || skip "needs crun"
+      [ ! -s /sys/fs/cgroup/unified/cgroup.controllers ] || [ ! -d /sys/fs/cgroup/memory ] ||
+        skip "crun refuses a hybrid cgroup host: run this file through scripts/run-tests"
+      ;;
     netns) ip netns list >/dev/null 2>&1 || skip "needs network namespaces" ;;
     *) command -v "$what" >/dev/null || skip "needs $what" ;;
     esac

@@ -75,13 +75,15 @@ EOF
 
 # Remove what the file's tests left, then prove that nothing of it remains.
 crisp_file_teardown() {
-  local left=0 id
+  local left=0 dir id
   [ -n "${CRISPD_PID:-}" ] && kill "$CRISPD_PID" 2>/dev/null && wait "$CRISPD_PID" 2>/dev/null
-  for id in $(ls "$ROOT/containers" 2>/dev/null); do
+  for dir in "$ROOT"/containers/*/; do
+    [ -d "$dir" ] || continue
+    id=$(basename "$dir")
     ctrrun rm --force "$id" 2>/dev/null
     ocibundle rm "$id" || left=1
   done
-  for id in $(ls "$ROOT/pods" 2>/dev/null); do podnet rm "$id" || left=1; done
+  for dir in "$ROOT"/pods/*/; do [ ! -d "$dir" ] || podnet rm "$(basename "$dir")" || left=1; done
   [ -n "${REGISTRY_PID:-}" ] && kill "$REGISTRY_PID" 2>/dev/null
   ip link del "$BRIDGE" 2>/dev/null
   if grep -F " $CRISP_TMP" /proc/self/mountinfo; then

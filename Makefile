@@ -19,6 +19,7 @@ TOOLS   := $(notdir $(patsubst %/,%,$(wildcard cmd/*/)))
 PROGS   := $(TOOLS) crispd
 BINS    := $(PROGS:%=$(BUILD)/bin/%)
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
+BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 
 # The libraries of each program, by their pkg-config names.
@@ -99,6 +100,10 @@ $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(COMMON)
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ $^ $(call libs,tests)
 
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(COMMON)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call libs,tests)
+
 check: all units                 ## unit tests, then the tools and the socket from outside (root)
 	BUILD='$(abspath $(BUILD))' scripts/run-tests
 units: $(UNITS)
@@ -110,7 +115,7 @@ fuzz:                            ## build the fuzzers (clang) and run each for F
 	$(MAKE) BUILD=build/fuzz CC=clang SAN=fuzzer-no-link,address,undefined fuzzers
 	BUILD='$(abspath build/fuzz)' scripts/run-fuzzers
 fuzzers: $(FUZZERS)
-bench: all                       ## benchmarks, as ratios in one run (root)
+bench: all $(BENCHES)                 ## benchmarks, as ratios in one run (root)
 	BUILD='$(abspath $(BUILD))' tests/bench/run
 completions: all                 ## write completions/ anew from the option tables
 	BUILD='$(abspath $(BUILD))' scripts/completions

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CRISP_INDEX_H
+#define CRISP_INDEX_H
+/* What the disk says, in memory: all pods, containers and images, so that reads answer at once
+ * whatever a mount, a plugin or a runtime is doing. The disk stays the truth: index_new reads all
+ * of it, and an object is read again when a job of ours ends, when the bus names it, and when the
+ * process that watches over a container ends (a pidfd in the loop).
+ *
+ * Pointers to objects are good until the loop is entered again. Objects of origin "hand" are in the
+ * index (a pod's removal must know them) but hidden from the CRI: pod_visible, ctr_visible. */
+#include "arena.h"
+#include "crispd.h"
+#include "record.h"
+
+#include "cri.pb-c.h"
+
+struct index;
+
+struct pod {
+	struct pod *next; /* hash chain */
+	size_t at;        /* place in index->pods */
+	char id[ID_SIZE];
+	struct pod_record rec;
+	char *damage; /* why the records cannot be read; NULL = fine */
+	struct arena mem;
+	Runtime__V1__PodSandboxConfig *config; /* in mem; never NULL */
+	/* A PodSandbox as it stands in a ListPodSandboxResponse, length first. */
+	uint8_t *packed;
+	size_t packed_len;
+};
+
+struct ctr_user {
+	bool known;
+	int64_t uid, gid;
+	size_t n_groups;
+	int64_t *groups;
+};
+
+struct ctr {
+	struct ctr *next;
+	size_t at;
+	char id[ID_SIZE];
+	struct index *index;
+	struct ctr_record rec;
+	struct exit_record exit; /* filled when state is CTR_EXITED */
+	enum ctr_state state;
+	char *damage;
+	struct arena mem;
+	Runtime__V1__ContainerConfig
+		*config; /* in mem; without what no reply needs (env, command) */
+	uint8_t *packed; /* a Container in a ListContainersResponse */
+	size_t packed_len;
+	struct watch watch; /* pidfd of the monitor, or of the container itself */
+	struct ctr_user user;
+	/* The last CPU sample, for usage_nano_cores. */
+	uint64_t cpu_ns;
+	int64_t cpu_at;
+	uint64_t cpu_rate;
+};
+
+struct image_entry {
+	char id[7 + 64 + 1]; /* "sha256:…" */
+	char **tags, **digests;
+	size_t n_tags, n_digests;
+	char *user; /* of the image's config; "" = none */
+	uint64_t size;
+	bool pinned;
+	size_t n_layers;
+	struct layer_use {
+		char id[ID_SIZE];
+		uint64_t size, inodes;
+	} * layers;
+	uint8_t *packed; /* an Image in a ListImagesResponse */
+	size_t packed_len;
+};
+
+/* Reads everything. Damaged objects are in it; only an unreadable directory is an error. */
+struct index *index_new(struct crispd *d, struct err *e);
+void index_free(struct index *ix);
+
+/* By id; typed may be a unique prefix of at least 4 digits. NULL = none. */
+struct pod *index_pod(const struct index *ix, const char *typed);
+struct ctr *index_ctr(const struct index *ix, const char *typed);
+struct pod *const *index_pods(const struct index *ix, size_t *n);
+struct ctr *const *index_ctrs(const struct index *ix, size_t *n);
+
+bool pod_visible(const struct pod *p);
+bool pod_ready(const struct pod *p);
+/* Is a process of it there, or may be? */
+bool ctr_live(const struct ctr *c);
+bool ctr_visible(const struct ctr *c);
+
+/* Read one object again; it appears, changes or goes. */
+void index_refresh_pod(struct index *ix, const char *id);
+void index_refresh_ctr(struct index *ix, const char *id);
+/* Find objects that appeared or went without a word. */
+void index_rescan(struct index *ix);
+/* The image store: names, and whatever images are new or gone. */
+void index_refresh_images(struct index *ix);
+
+/* Every form that image.h knows. NULL = no such image. */
+struct image_entry *index_image(const struct index *ix, const char *typed);
+struct image_entry *const *index_images(const struct index *ix, size_t *n);
+
+/* What the bus said: index_event(ix, "container", id). Unknown kinds are ignored. */
+void index_event(struct index *ix, const char *kind, const char *id, const char *pod);
+
+/* index_image.c's part of index_new and index_free. */
+struct images;
+struct images *images_new(const struct state *s, const struct config *cfg);
+void images_free(struct images *im);
+void images_refresh(struct images *im);
+#endif

@@ -47,6 +47,7 @@ struct tool_ctx {
 	bool dry_run;            /* --dry-run */
 	double timeout;          /* --timeout in seconds, < 0 = not given */
 	int status_fd;           /* --status-fd, -1 = not given */
+	int flags;               /* the tool's */
 };
 
 struct verb {
@@ -80,6 +81,10 @@ struct tool {
 };
 
 int tool_main(const struct tool *t, int argc, char **argv);
+/* The same for a program that must stay small (ctrmon): no configuration is read, no directory is
+ * opened, neither jansson nor libcrypto is linked. cfg.root and cfg.runroot are what --root and
+ * --runroot gave (NULL = not given), the rest of cfg is not set. */
+int tool_main_bare(const struct tool *t, int argc, char **argv);
 
 /* Parsers of single values, used by the tables; 0 or -1. */
 int tool_parse_long(const char *s, long *out);

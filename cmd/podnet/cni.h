@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PODNET_CNI_H
+#define PODNET_CNI_H
+/* The Container Network Interface, versions 0.3.1 to 1.1.0, without a library.
+ *
+ * A network is handled as one list, whatever file it came from:
+ *
+ *	{ "cniVersion": "1.0.0", "name": "net", "plugins": [ {"type": "bridge", …}, … ] }
+ *
+ * cni_conf.c and cni_result.c are pure: JSON in, JSON out, everything in it hostile. cni_exec.c
+ *runs one plugin. What an attachment needs at its end is in network.c. */
+#include "config.h"
+#include "err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+enum { CNI_PLUGINS_MAX = 32, CNI_IPS_MAX = 64 };
+
+/* The list in a parsed *.conflist, *.conf or *.json; `what` names it in errors. New reference. */
+json_t *cni_list_of(json_t *doc, const char *what, struct err *e);
+/* The network to use: the one called `want`, or for "" that of the first *.conflist, *.conf or
+ * *.json of dir in lexical order. *file gets its path. ERR_UNAVAILABLE when there is none or it is
+ * unusable. New reference. */
+json_t *cni_conf_find(const char *dir, const char *want, char **file, struct err *e);
+
+/* True if version a is b or newer; both are known versions. */
+bool cni_version_at_least(const char *a, const char *b);
+
+/* The configuration for the plugin at `index`: its own object with name, cniVersion, the members of
+ * `runtime` that its capabilities ask for, and prev as prevResult (NULL = none). New reference. */
+json_t *cni_plugin_input(json_t *list, size_t index, json_t *runtime, json_t *prev);
+
+/* A plugin's standard output when it says it has succeeded: an object that is no error. New
+ * reference. */
+json_t *cni_result_parse(const char *out, size_t len, struct err *e);
+/* The pod's addresses in a result, without prefix lengths, in the plugin's order: those that belong
+ * to `ifname` inside a sandbox, or to no interface at all. New array of strings. */
+json_t *cni_result_ips(json_t *result, const char *ifname, struct err *e);
+/* One line from a failed plugin's stdout (the error object of the specification) or else from the
+ * end of its stderr. *code gets the error code, 0 if there is none. */
+void cni_error_text(const char *out, size_t out_len, const char *errout, size_t err_len, char *text,
+		    size_t size, json_int_t *code);
+
+/* The environment of a call. */
+struct cni_env {
+	const struct config *cfg; /* plugin_dirs, network_timeout */
+	const char *container_id;
+	const char *netns; /* "" when it is gone */
+	const char *ifname;
+	const char *args; /* CNI_ARGS */
+	int lock;         /* inherited by the plugin and whatever it starts; -1 = none */
+};
+
+/* Run the plugin of `input` for `command`. *result (may be NULL) gets the parsed answer of an ADD.
+ * The error names plugin, command and network; ERR_UNAVAILABLE when the plugin is missing or asks
+ * to try again, ERR_TIMEOUT when it did not end in time. */
+int cni_exec(const struct cni_env *env, const char *command, json_t *input, json_t **result,
+	     struct err *e);
+#endif

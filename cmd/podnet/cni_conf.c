@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "cni.h"
+#include "jsonx.h"
+#include "log.h"
+#include "xalloc.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+enum { CONF_FILE_MAX = 1 << 20 };
+
+static const char *const versions[] = {"0.3.1", "0.4.0", "1.0.0", "1.1.0"}; /* oldest first */
+
+static int version_index(const char *v)
+{
+	for (size_t i = 0; i < ARRAY_LEN(versions); i++)
+		if (strcmp(versions[i], v) == 0)
+			return (int)i;
+	return -1;
+}
+
+bool cni_version_at_least(const char *a, const char *b)
+{
+	return version_index(a) >= version_index(b);
+}
+
+/* The specification's rule for network names; plugins make files of them. */
+static bool name_is_valid(const char *s)
+{
+	static const char alnum[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+	size_t n = strlen(s);
+	if (n == 0 || n > 128 || !strchr(alnum, s[0]))
+		return false;
+	for (; *s; s++)
+		if (!strchr(alnum, *s) && !strchr("_.-", *s))
+			return false;
+	return true;
+}
+
+static int check_plugin(json_t *plugin, const char *what, size_t index, struct err *e)
+{
+	const char *type = json_string_value(json_object_get(plugin, "type"));
+	json_t *caps = json_object_get(plugin, "capabilities");
+	if (!json_is_object(plugin))
+		return err_set(e, ERR_BAD_INPUT, "%s: plugins[%zu]: expected object, found %s",
+			       what, index, jsonx_type_name(json_typeof(plugin)));
+	if (!type)
+		return err_set(e, ERR_BAD_INPUT, "%s: plugins[%zu].type: expected string", what,
+			       index);
+	/* It becomes a file name. */
+	if (!name_is_valid(type))
+		return err_set(e, ERR_BAD_INPUT, "%s: plugins[%zu].type: '%.80s' is no plugin name",
+			       what, index, type);
+	if (caps && !json_is_object(caps))
+		return err_set(e, ERR_BAD_INPUT, "%s: plugins[%zu].capabilities: expected object",
+			       what, index);
+	return 0;
+}
+
+static int check_plugins(json_t *plugins, const char *what, struct err *e)
+{
+	size_t i;
+	json_t *p;
+	if (json_array_size(plugins) == 0)
+		return err_set(e, ERR_BAD_INPUT, "%s: plugins: the list is empty", what);
+	if (json_array_size(plugins) > CNI_PLUGINS_MAX)
+		return err_set(e, ERR_BAD_INPUT, "%s: plugins: more than %d", what,
+			       CNI_PLUGINS_MAX);
+	json_array_foreach (plugins, i, p)
+		if (check_plugin(p, what, i, e) < 0)
+			return -1;
+	return 0;
+}
+
+/* cniVersion, or the newest that we know of cniVersions (1.1.0). */
+static const char *choose_version(json_t *doc, const char *what, struct err *e)
+{
+	const json_t *v = json_object_get(doc, "cniVersion");
+	json_t *more = json_object_get(doc, "cniVersions"), *other;
+	const char *best = NULL;
+	size_t i;
+	if (v && !json_is_string(v))
+		return err_set_p(e, ERR_BAD_INPUT, "%s: cniVersion: expected string", what);
+	if (v && version_index(json_string_value(v)) >= 0)
+		best = json_string_value(v);
+	json_array_foreach (more, i, other) {
+		const char *s = json_string_value(other);
+		if (s && version_index(s) >= 0 && (!best || cni_version_at_least(s, best)))
+			best = s;
+	}
+	if (best)
+		return best;
+	if (!v)
+		return err_set_p(e, ERR_BAD_INPUT, "%s: cniVersion: missing", what);
+	return err_set_p(e, ERR_BAD_INPUT,
+			 "%s: cniVersion: '%.32s' is not supported (%s to %s are)", what,
+			 json_string_value(v), versions[0], versions[ARRAY_LEN(versions) - 1]);
+}
+
+json_t *cni_list_of(json_t *doc, const char *what, struct err *e)
+{
+	if (!json_is_object(doc))
+		return err_set_p(e, ERR_BAD_INPUT, "%s: expected object, found %s", what,
+				 jsonx_type_name(json_typeof(doc)));
+	const char *name = jsonx_string(doc, what, "name", e);
+	if (!name)
+		return NULL;
+	if (!name_is_valid(name))
+		return err_set_p(e, ERR_BAD_INPUT, "%s: name: '%.80s' is no network name", what,
+				 name);
+	const char *version = choose_version(doc, what, e);
+	if (!version)
+		return NULL;
+	json_t *plugins = json_object_get(doc, "plugins");
+	AUTO_JSON json_t *list = json_pack("{s:s, s:s}", "cniVersion", version, "name", name);
+	if (plugins && !json_is_array(plugins))
+		return err_set_p(e, ERR_BAD_INPUT, "%s: plugins: expected array, found %s", what,
+				 jsonx_type_name(json_typeof(plugins)));
+	if (!plugins && !json_object_get(doc, "type"))
+		return err_set_p(e, ERR_BAD_INPUT, "%s: neither plugins nor type", what);
+	if (plugins)
+		json_object_set(list, "plugins", plugins);
+	else
+		json_object_set_new(list, "plugins", json_pack("[O]", doc));
+	if (check_plugins(json_object_get(list, "plugins"), what, e) < 0)
+		return NULL;
+	return TAKE(list);
+}
+
+static int is_conf_file(const struct dirent *de)
+{
+	const char *ext = strrchr(de->d_name, '.');
+	return de->d_name[0] != '.' && ext &&
+	       (strcmp(ext, ".conflist") == 0 || strcmp(ext, ".conf") == 0 ||
+		strcmp(ext, ".json") == 0);
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static json_t *load(const char *file, struct err *e)
+{
+	AUTO_JSON json_t *doc = jsonx_read_at(AT_FDCWD, file, CONF_FILE_MAX, e);
+	json_t *list = doc ? cni_list_of(doc, file, e) : NULL;
+	/* The node's configuration is at fault, not the caller's input. */
+	if (!list)
+		e->kind = ERR_UNAVAILABLE;
+	return list;
+}
+
+/* 1 with the list, 0 to go on, -1 with an error. */
+static int consider(const char *file, const char *want, json_t **list, struct err *e)
+{
+	struct err bad;
+	AUTO_JSON json_t *l = load(file, &bad);
+	if (!l && *want) {
+		log_warn("network configuration: %s", bad.msg);
+		return 0;
+	}
+	if (!l) {
+		*e = bad;
+		return err_wrap(e, "network configuration");
+	}
+	if (*want && strcmp(json_string_value(json_object_get(l, "name")), want) != 0)
+		return 0;
+	*list = TAKE(l);
+	return 1;
+}
+
+json_t *cni_conf_find(const char *dir, const char *want, char **file, struct err *e)
+{
+	struct dirent **files = NULL;
+	json_t *list = NULL;
+	int n = scandir(dir, &files, is_conf_file, by_bytes), found = 0;
+	if (n < 0 && errno != ENOENT)
+		return err_sys(e, "network configuration %s", dir), NULL;
+	for (int i = 0; i < n; i++) {
+		AUTO_FREE char *path = xasprintf("%s/%s", dir, files[i]->d_name);
+		if (found == 0)
+			found = consider(path, want, &list, e);
+		if (list && !*file)
+			*file = TAKE(path);
+		free(files[i]);
+	}
+	free(files);
+	if (found == 0 && *want)
+		err_set(e, ERR_UNAVAILABLE, "no network configuration named '%s' in %s", want, dir);
+	else if (found == 0)
+		err_set(e, ERR_UNAVAILABLE, "no network configuration in %s", dir);
+	return list;
+}
+
+/* The members of `runtime` whose names are true in the plugin's capabilities. */
+static json_t *asked_for(json_t *plugin, json_t *runtime)
+{
+	json_t *out = json_object(), *value;
+	json_t *caps = json_object_get(plugin, "capabilities");
+	const char *name;
+	json_object_foreach (runtime, name, value)
+		if (json_is_true(json_object_get(caps, name)))
+			json_object_set(out, name, value);
+	return out;
+}
+
+json_t *cni_plugin_input(json_t *list, size_t index, json_t *runtime, json_t *prev)
+{
+	json_t *plugin = json_array_get(json_object_get(list, "plugins"), index);
+	json_t *in = json_copy(plugin);
+	AUTO_JSON json_t *rc = asked_for(plugin, runtime);
+	json_object_set(in, "cniVersion", json_object_get(list, "cniVersion"));
+	json_object_set(in, "name", json_object_get(list, "name"));
+	json_object_del(in, "cniVersions");
+	json_object_del(in, "capabilities");
+	if (json_object_size(rc) > 0)
+		json_object_set(in, "runtimeConfig", rc);
+	if (prev)
+		json_object_set(in, "prevResult", prev);
+	return in;
+}

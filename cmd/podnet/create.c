@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "cni.h"
+#include "event.h"
+#include "fs.h"
+#include "handler.h"
+#include "jsonx.h"
+#include "log.h"
+#include "ns.h"
+#include "pbjson.h"
+#include "podnet.h"
+#include "spec.h"
+#include "xalloc.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum { RESOLV_MAX = 64 << 10 };
+
+struct create_opts create_opts = {.handler = "", .origin = "hand"};
+
+/* One creation: what is asked, and what has been made so far. */
+struct creation {
+	struct pod pod;
+	const Runtime__V1__PodSandboxConfig *config;
+	struct pod_spec *spec;
+	json_t *list; /* the CNI network; NULL for the host's */
+	char *list_file;
+	struct pod_record rec;
+	struct ns_child child;
+};
+
+static void creation_release(struct creation *k)
+{
+	ns_end(&k->child);
+	pod_record_release(&k->rec);
+	json_decref(k->list);
+	free(k->list_file);
+	pod_release(&k->pod);
+}
+
+/* Ctrl-C and a manager's TERM are seen between two steps, so that what was begun is undone. */
+static int check_cancelled(struct err *e)
+{
+	struct timespec none = {0};
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	int sig = sigtimedwait(&set, NULL, &none);
+	return sig > 0 ? err_set(e, ERR_CANCELLED, "interrupted by signal %d", sig) : 0;
+}
+
+/* Intent before effect: from here on the records name everything that will be made. */
+static int write_intent(struct creation *k, struct err *e)
+{
+	struct pod_record *r = &k->rec;
+	const struct pod_spec *s = k->spec;
+	AUTO_JSON json_t *config = pbjson_write(&k->config->base, 0, e);
+	if (!config || jsonx_replace_at(k->pod.dir, "pod.json", 0600, config, 0, e) < 0)
+		return -1;
+	record_set(&r->id, k->pod.id);
+	record_set(&r->state, "creating");
+	record_set(&r->handler, create_opts.handler);
+	record_set(&r->origin, create_opts.origin);
+	record_set(&r->boot_id, state_boot_id());
+	record_set(&r->netns, s->host_net ? "" : k->pod.netns);
+	record_set(&r->network_mode, s->host_net ? "NODE" : "POD");
+	record_set(&r->cgroup_parent, s->cgroup_parent);
+	if (s->shared_pid) {
+		record_set(&r->reason, "shared PID namespace is not available yet");
+		log_warn("pod %s: %s: each container gets its own", k->pod.id, r->reason);
+	}
+	r->additional_ips = json_array();
+	r->created_at = record_now_ns();
+	if (pod_record_write(&k->pod.c->st, r, e) < 0)
+		return -1;
+	AUTO_CLOSE int run = object_open_run(&k->pod.c->st, OBJ_POD, k->pod.id, true, e);
+	return run < 0 ? -1 : 0;
+}
+
+static int make_shm(const char *path, struct err *e)
+{
+	if (mkdir(path, 0700) < 0)
+		return err_sys(e, "mkdir %s", path);
+	if (mount("shm", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  "mode=1777,size=67108864") < 0)
+		return err_sys(e, "mount tmpfs on %s", path);
+	return 0;
+}
+
+static int make_files(const struct creation *k, struct err *e)
+{
+	AUTO_BUF struct buf resolv = BUF_INIT(RESOLV_MAX);
+	AUTO_BUF struct buf name = BUF_INIT(256);
+	AUTO_FREE char *shm = xasprintf("%s/shm", k->pod.run);
+	AUTO_CLOSE int run = open(k->pod.run, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct err none;
+	if (run < 0)
+		return err_sys(e, "open %s", k->pod.run);
+	if (k->spec->resolv && buf_addstr(&resolv, k->spec->resolv, e) < 0)
+		return -1;
+	/* A host without the file has no resolver to pass on. */
+	if (!k->spec->resolv && fs_read_at(AT_FDCWD, "/etc/resolv.conf", &resolv, &none) < 0 &&
+	    none.errnum != ENOENT)
+		log_warn("pod %s: empty resolv.conf: %s", k->pod.id, none.msg);
+	if (buf_addf(&name, e, "%s\n", k->spec->hostname) < 0)
+		return -1;
+	if (fs_replace_file_at(run, "resolv.conf", 0644, resolv.data ? resolv.data : "", resolv.len,
+			       0, e) < 0 ||
+	    fs_replace_file_at(run, "hostname", 0644, name.data, name.len, 0, e) < 0)
+		return -1;
+	/* The files are bound into containers, whose users are not ours: no umask on them. */
+	if (fchmodat(run, "resolv.conf", 0644, 0) < 0 || fchmodat(run, "hostname", 0644, 0) < 0)
+		return err_sys(e, "chmod in %s", k->pod.run);
+	return k->spec->host_ipc ? 0 : make_shm(shm, e);
+}
+
+static int make_namespaces(struct creation *k, struct err *e)
+{
+	const struct pod_spec *s = k->spec;
+	AUTO_FREE char *ns = xasprintf("%s/ns", k->pod.run);
+	AUTO_FREE char *ipc = xasprintf("%s/ipc", ns);
+	AUTO_FREE char *uts = xasprintf("%s/uts", ns);
+	struct ns_plan plan = {
+		.net = !s->host_net,
+		.ipc = !s->host_ipc,
+		.uts = !s->host_net,
+		.hostname = s->hostname,
+		.sysctls = s->sysctls,
+	};
+	if (mkdir(ns, 0700) < 0)
+		return err_sys(e, "mkdir %s", ns);
+	if (!plan.net && !plan.ipc)
+		return 0;
+	if (plan.net && ns_prepare_dir(NETNS_DIR, e) < 0)
+		return -1;
+	if (ns_start(&k->child, &plan, e) < 0)
+		return -1;
+	if (plan.net && ns_pin(&k->child, "net", k->pod.netns, e) < 0)
+		return -1;
+	if (plan.ipc && ns_pin(&k->child, "ipc", ipc, e) < 0)
+		return -1;
+	return plan.uts ? ns_pin(&k->child, "uts", uts, e) : 0;
+}
+
+static json_t *plan_network(const struct creation *k)
+{
+	AUTO_FREE char *args =
+		xasprintf("%s;K8S_POD_INFRA_CONTAINER_ID=%s", k->spec->k8s_args, k->pod.id);
+	return network_plan(&k->pod, k->list, k->list_file, args, k->spec->runtime);
+}
+
+static int make_network(struct creation *k, struct err *e)
+{
+	AUTO_JSON json_t *net = plan_network(k);
+	AUTO_JSON json_t *ips = NULL;
+	if (network_add(&k->pod, net, &ips, e) < 0)
+		return -1;
+	record_set(&k->rec.ip, json_string_value(json_array_get(ips, 0)));
+	json_array_remove(ips, 0);
+	json_array_extend(k->rec.additional_ips, ips);
+	return 0;
+}
+
+static int build(struct creation *k, struct err *e)
+{
+	if (write_intent(k, e) < 0 || check_cancelled(e) < 0)
+		return -1;
+	if (make_files(k, e) < 0 || make_namespaces(k, e) < 0 || check_cancelled(e) < 0)
+		return -1;
+	if (!k->spec->host_net && make_network(k, e) < 0)
+		return -1;
+	if (k->child.pid > 0 && ns_finish(&k->child, e) < 0)
+		return -1;
+	if (check_cancelled(e) < 0)
+		return -1;
+	record_set(&k->rec.state, "ready");
+	k->rec.complete = true;
+	return pod_record_write(&k->pod.c->st, &k->rec, e);
+}
+
+/* Claim the pod's name; what a dead creator left is removed first. */
+static int claim(struct tool_ctx *c, const struct pod_spec *s, struct object_new *o, struct err *e)
+{
+	for (int i = 0; i < 8; i++) {
+		if (object_create(&c->st, OBJ_POD, s->claim, strlen(s->claim), create_opts.id, o,
+				  e) < 0)
+			return -1;
+		if (o->claim == CLAIM_NEW)
+			return 0;
+		if (o->claim == CLAIM_EXISTS)
+			return err_set(e, ERR_EXISTS, "pod exists already: %s", o->id);
+		if (o->claim == CLAIM_BUSY)
+			return err_set(e, ERR_EXISTS, "pod is being created: %s", o->id);
+		if (pod_clean_abandoned(c, o->id, e) < 0)
+			return err_wrap(e, "remove an interrupted creation");
+	}
+	return err_set(e, ERR_UNAVAILABLE, "the pod's name changes hands again and again");
+}
+
+static void undo(struct creation *k)
+{
+	struct err e;
+	ns_end(&k->child);
+	if (pod_remove(&k->pod, &e) < 0)
+		log_warn("undo: %s (the next creation or podnet gc tries again)", e.msg);
+}
+
+static int create(struct tool_ctx *c, struct creation *k, const char *operand, struct err *e)
+{
+	AUTO_CLOSE int lock = -1;
+	struct object_new o;
+	int64_t began = record_now_ns();
+	if (check_cancelled(e) < 0 || claim(c, k->spec, &o, e) < 0)
+		return -1;
+	lock = o.lock;
+	pod_init(&k->pod, c, o.id);
+	k->pod.dir = o.dir;
+	if (build(k, e) < 0) {
+		undo(k);
+		return -1;
+	}
+	AUTO_FREE char *file = xasprintf("%s/pods/%s/pod.json", c->cfg.root, k->pod.id);
+	const char *argv[] = {
+		"create",           "--id", k->pod.id, "--handler", create_opts.handler, "--origin",
+		create_opts.origin, "-",    NULL};
+	(void)operand;
+	struct step s = {.argv = argv, .stdin_file = file, .began_ns = began};
+	step_journal(&k->pod, &s, 0, e);
+	event_publish(&c->st, "created", "pod", k->pod.id, k->pod.id, false);
+	printf("%s\n", k->pod.id);
+	return 0;
+}
+
+static int check_options(struct tool_ctx *c, struct err *e)
+{
+	AUTO_HANDLER struct handler h = {0};
+	if (strcmp(create_opts.origin, "cri") != 0 && strcmp(create_opts.origin, "hand") != 0)
+		return err_set(e, ERR_USAGE, "--origin: '%s' is not cri or hand",
+			       create_opts.origin);
+	if (create_opts.id && !id_is_valid(create_opts.id))
+		return err_set(e, ERR_BAD_INPUT, "--id: '%.80s' is not an id (64 hex digits)",
+			       create_opts.id);
+	return handler_find(&h, &c->cfg, create_opts.handler, e);
+}
+
+int cmd_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	AUTO_PB Runtime__V1__PodSandboxConfig *m = NULL;
+	AUTO_POD_SPEC struct pod_spec spec = {0};
+	__attribute__((cleanup(creation_release))) struct creation k = {
+		.pod = {.dir = -1},
+		.spec = &spec,
+		.child = NS_CHILD_NONE,
+	};
+	(void)argc;
+	m = (Runtime__V1__PodSandboxConfig *)pbjson_load(
+		&runtime__v1__pod_sandbox_config__descriptor, argv[0], e);
+	if (!m || pod_spec_of(&spec, m, &c->cfg, e) < 0 || check_options(c, e) < 0)
+		return -1;
+	k.config = m;
+	if (!spec.host_net) {
+		k.list = cni_conf_find(c->cfg.network_dir, c->cfg.cni_default_network, &k.list_file,
+				       e);
+		if (!k.list)
+			return -1;
+	}
+	return create(c, &k, argv[0], e);
+}

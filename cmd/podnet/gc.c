@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "debt.h"
+#include "event.h"
+#include "fs.h"
+#include "jsonx.h"
+#include "log.h"
+#include "ns.h"
+#include "podnet.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Each thing that gc looks at gets one line: what it does to it and why. */
+struct gc {
+	struct tool_ctx *c;
+	json_t *lines;
+};
+
+static void report(struct gc *g, const char *action, const char *kind, const char *id,
+		   const char *why)
+{
+	json_t *text = json_string(why);
+	json_array_append_new(g->lines,
+			      json_pack("{s:s, s:s, s:s, s:o}", "action", action, "kind", kind,
+					"id", id, "reason", text ? text : json_null()));
+}
+
+static void failed(struct gc *g, const char *kind, const char *id, const struct err *e)
+{
+	report(g, "failed", kind, id, e->msg);
+}
+
+/* What is to be done with a pod that has a directory, judged while its lock is held. */
+static void judge_pod(struct gc *g, const struct pod *p)
+{
+	struct err e;
+	AUTO_POD_RECORD struct pod_record r = {0};
+	int read = pod_record_read_at(p->dir, &r, &e);
+	if (read < 0 && e.kind == ERR_BAD_STATE) {
+		report(g, "keep", "pod", p->id, e.msg);
+		return;
+	}
+	if (read < 0 || !r.complete) {
+		report(g, "remove", "pod", p->id, "its creation was interrupted");
+		if (!g->c->dry_run && pod_remove(p, &e) < 0)
+			failed(g, "pod", p->id, &e);
+		else if (!g->c->dry_run)
+			event_publish(&g->c->st, "removed", "pod", p->id, p->id, false);
+		return;
+	}
+	if (strcmp(r.state, "ready") == 0 && strcmp(r.boot_id, state_boot_id()) != 0) {
+		report(g, "stop", "pod", p->id, "the host was rebooted");
+		if (!g->c->dry_run && pod_stop(p, &e) < 0)
+			failed(g, "pod", p->id, &e);
+		else if (!g->c->dry_run)
+			event_publish(&g->c->st, "changed", "pod", p->id, p->id, false);
+		return;
+	}
+	report(g, "keep", "pod", p->id, r.state);
+}
+
+static int visit_pod(void *arg, const char *id, struct err *e)
+{
+	struct gc *g = arg;
+	AUTO_POD struct pod p = {.dir = -1};
+	/* Whoever holds the lock is at work on it. */
+	AUTO_CLOSE int lock = object_lock(&g->c->st, OBJ_POD, id, 0, e);
+	if (lock < 0 && e->kind == ERR_UNAVAILABLE)
+		report(g, "keep", "pod", id, "in use by another process");
+	if (lock >= 0 && pod_open(&p, g->c, id, e) == 0)
+		judge_pod(g, &p);
+	return 0;
+}
+
+static void visit_debt(struct gc *g, const char *id)
+{
+	struct err e;
+	if (g->c->dry_run) {
+		report(g, "pay", "debt", id, "a network attachment was not given back");
+		return;
+	}
+	int r = debt_pay(g->c, id, &e);
+	report(g, r > 0 ? "paid" : "keep", "debt", id,
+	       r > 0 ? "the network attachment is given back" : e.msg);
+}
+
+/* A run directory without a record: its name is our root's intent, so everything by that id is
+ * ours. Namespaces that no directory of ours names belong to another root. */
+static int visit_run(void *arg, const char *id)
+{
+	struct gc *g = arg;
+	struct err e;
+	AUTO_POD struct pod p = {.dir = -1};
+	AUTO_CLOSE int dir = object_open(&g->c->st, OBJ_POD, id, &e);
+	if (dir >= 0)
+		return 0;
+	if (e.kind != ERR_NOT_FOUND) {
+		failed(g, "leftover", id, &e);
+		return 0;
+	}
+	report(g, "remove", "leftover", id, "its pod has no record");
+	pod_init(&p, g->c, id);
+	if (!g->c->dry_run &&
+	    (pod_teardown(&p, &e) < 0 || object_discard(&g->c->st, OBJ_POD, id, &e) < 0))
+		failed(g, "leftover", id, &e);
+	return 0;
+}
+
+static int visit_runs(struct gc *g, struct err *e)
+{
+	int fd = fs_open_dir(g->c->st.run, "pods", e);
+	const struct dirent *de;
+	if (fd < 0)
+		return -1;
+	AUTO_CLOSEDIR DIR *d = fdopendir(fd);
+	if (!d) {
+		close(fd);
+		return err_sys(e, "read pods");
+	}
+	while ((de = readdir(d)))
+		if (id_is_valid(de->d_name))
+			visit_run(g, de->d_name);
+	return 0;
+}
+
+static void print(const struct gc *g)
+{
+	size_t i;
+	json_t *l;
+	if (g->c->json) {
+		json_dumpf(g->lines, stdout, JSON_INDENT(2));
+		putchar('\n');
+		return;
+	}
+	json_array_foreach (g->lines, i, l)
+		printf("%s %s %s: %s\n", jsonx_opt_string(l, "action", ""),
+		       jsonx_opt_string(l, "kind", ""), jsonx_opt_string(l, "id", ""),
+		       jsonx_opt_string(l, "reason", ""));
+}
+
+int cmd_gc(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	AUTO_JSON json_t *lines = json_array();
+	struct gc g = {.c = c, .lines = lines};
+	size_t i;
+	json_t *id;
+	(void)argc;
+	(void)argv;
+	/* One at a time: two would pay the same debt twice. */
+	AUTO_CLOSE int lock = fs_lock_at(c->st.root, "pods/.gc.lock", pod_lock_ms(c), e);
+	if (lock < 0)
+		return -1;
+	if (object_each(&c->st, OBJ_POD, visit_pod, &g, e) < 0 || visit_runs(&g, e) < 0)
+		return -1;
+	AUTO_JSON json_t *debts = debt_list(c);
+	json_array_foreach (debts, i, id)
+		visit_debt(&g, json_string_value(id));
+	print(&g);
+	return 0;
+}

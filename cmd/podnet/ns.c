@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ns.h"
+
+#include "auto.h"
+#include "fs.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+
+static int raise_loopback(struct err *e)
+{
+	struct ifreq ifr = {.ifr_name = "lo"};
+	AUTO_CLOSE int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &ifr) < 0)
+		return err_sys(e, "loopback interface");
+	ifr.ifr_flags |= IFF_UP;
+	return ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? err_sys(e, "raise loopback interface") : 0;
+}
+
+/* 0 done, 1 there is no such file, -1 error. */
+static int write_sysctl(int proc, const char *path, const char *value, struct err *e)
+{
+	struct err open_err;
+	AUTO_CLOSE int fd = fs_open_beneath(proc, path, O_WRONLY, 0, &open_err);
+	if (fd < 0 && open_err.errnum == ENOENT)
+		return 1;
+	if (fd < 0) {
+		*e = open_err;
+		return err_wrap(e, "sysctl");
+	}
+	/* One write: the kernel takes a value whole or not at all. */
+	if (write(fd, value, strlen(value)) >= 0)
+		return 0;
+	err_sys(e, "sysctl %s = '%.64s'", path, value);
+	if (e->errnum == EINVAL || e->errnum == ERANGE)
+		e->kind = ERR_BAD_INPUT;
+	return -1;
+}
+
+/* The first pass leaves out what does not exist yet (net.ipv4.conf.eth0…): *later counts. */
+static int write_sysctls(json_t *sysctls, json_t *later, struct err *e)
+{
+	const char *path;
+	json_t *value;
+	if (json_object_size(sysctls) == 0)
+		return 0;
+	AUTO_CLOSE int proc = open("/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0)
+		return err_sys(e, "open /proc/sys");
+	json_object_foreach (sysctls, path, value) {
+		int r = write_sysctl(proc, path, json_string_value(value), e);
+		if (r < 0)
+			return -1;
+		if (r > 0 && (!later || strncmp(path, "net/", 4) != 0))
+			return err_set(e, ERR_BAD_INPUT, "sysctl %s: this kernel has none", path);
+		if (r > 0)
+			json_object_set(later, path, value);
+	}
+	return 0;
+}
+
+static int enter(const struct ns_plan *p, json_t *later, struct err *e)
+{
+	int flags = (p->net ? CLONE_NEWNET : 0) | (p->ipc ? CLONE_NEWIPC : 0) |
+		    (p->uts ? CLONE_NEWUTS : 0);
+	if (unshare(flags) < 0)
+		return err_sys(e, "make namespaces");
+	if (p->uts && sethostname(p->hostname, strlen(p->hostname)) < 0)
+		return err_sys(e, "set host name '%s'", p->hostname);
+	if (p->net && raise_loopback(e) < 0)
+		return -1;
+	return write_sysctls(p->sysctls, later, e);
+}
+
+static void say(int sock, int result, struct err *e)
+{
+	if (result == 0)
+		e->kind = ERR_OK;
+	(void)send(sock, e, sizeof *e, MSG_NOSIGNAL);
+}
+
+static _Noreturn void child_main(const struct ns_plan *p, int sock, pid_t parent)
+{
+	struct err e = {.kind = ERR_OK};
+	char go;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	json_t *later = json_object();
+	int r = enter(p, later, &e);
+	say(sock, r, &e);
+	/* The parent pins now; end of file means that it gave up. */
+	if (r == 0 && recv(sock, &go, 1, 0) == 1)
+		say(sock, write_sysctls(later, NULL, &e), &e);
+	_exit(0);
+}
+
+static int hear(const struct ns_child *c, struct err *e)
+{
+	struct err said;
+	ssize_t n;
+	do
+		n = recv(c->sock, &said, sizeof said, 0);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)sizeof said)
+		return err_set(e, ERR_FAILED, "make namespaces: the helper process ended early");
+	if (said.kind == ERR_OK)
+		return 0;
+	*e = said;
+	return -1;
+}
+
+int ns_start(struct ns_child *c, const struct ns_plan *plan, struct err *e)
+{
+	int pair[2];
+	pid_t parent = getpid();
+	*c = NS_CHILD_NONE;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(e, "socketpair");
+	c->pid = fork();
+	if (c->pid == 0) {
+		close(pair[0]);
+		child_main(plan, pair[1], parent);
+	}
+	close(pair[1]);
+	c->sock = pair[0];
+	if (c->pid < 0)
+		return err_sys(e, "fork");
+	return hear(c, e);
+}
+
+int ns_finish(struct ns_child *c, struct err *e)
+{
+	if (send(c->sock, "", 1, MSG_NOSIGNAL) != 1)
+		return err_sys(e, "namespace helper");
+	return hear(c, e);
+}
+
+void ns_end(struct ns_child *c)
+{
+	auto_close(&c->sock);
+	c->sock = -1;
+	if (c->pid > 0) {
+		kill(c->pid, SIGKILL);
+		while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	c->pid = -1;
+}
+
+int ns_pin(const struct ns_child *c, const char *type, const char *path, struct err *e)
+{
+	char source[64];
+	snprintf(source, sizeof source, "/proc/%d/ns/%s", (int)c->pid, type);
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444);
+	if (fd < 0)
+		return err_sys(e, "create %s", path);
+	return mount(source, path, NULL, MS_BIND, NULL) < 0
+		       ? err_sys(e, "bind %s to %s", source, path)
+		       : 0;
+}
+
+int ns_prepare_dir(const char *dir, struct err *e)
+{
+	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+		return err_sys(e, "mkdir %s", dir);
+	/* ip(8) holds the same lock while it does this. */
+	AUTO_CLOSE int lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (lock < 0 || flock(lock, LOCK_EX) < 0)
+		return err_sys(e, "lock %s", dir);
+	if (mount("", dir, "none", MS_SHARED | MS_REC, NULL) == 0)
+		return 0;
+	if (errno != EINVAL)
+		return err_sys(e, "share mount %s", dir);
+	/* Not a mount point yet. */
+	if (mount(dir, dir, "none", MS_BIND | MS_REC, NULL) < 0 ||
+	    mount("", dir, "none", MS_SHARED | MS_REC, NULL) < 0)
+		return err_sys(e, "share mount %s", dir);
+	return 0;
+}
+
+int ns_unmount(const char *path, struct err *e)
+{
+	/* More than one layer only after a crash between two attempts. */
+	for (int i = 0; i < 64; i++) {
+		if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+			continue;
+		/* EINVAL: nothing is mounted there. */
+		if (errno == EINVAL || errno == ENOENT)
+			return 0;
+		return err_sys(e, "unmount %s", path);
+	}
+	return err_set(e, ERR_FAILED, "unmount %s: mounted over and over", path);
+}
+
+int ns_unpin(const char *path, struct err *e)
+{
+	if (ns_unmount(path, e) < 0)
+		return -1;
+	if (unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR)
+		return err_sys(e, "remove %s", path);
+	return 0;
+}
+
+bool ns_is_pinned(const char *path)
+{
+	struct statfs sf;
+	return statfs(path, &sf) == 0 && sf.f_type == NSFS_MAGIC;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PODNET_NS_H
+#define PODNET_NS_H
+/* Namespaces that live without a process: a child makes them and sets them up from inside, the
+ * parent binds them to files, the child ends.
+ *
+ *	ns_start(&child, &plan, e);          the child is in its namespaces, lo is up, sysctls set
+ *	ns_pin(&child, "net", path, e); …
+ *	(CNI ADD)
+ *	ns_finish(&child, e);                the sysctls of interfaces that have come only now
+ *	ns_end(&child);                      always
+ *
+ * The child dies with its parent. */
+#include "err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct ns_plan {
+	bool net, ipc, uts;
+	const char *hostname; /* with uts */
+	json_t *sysctls;      /* {"net/ipv4/ip_forward": "1"}: paths below /proc/sys */
+};
+
+struct ns_child {
+	pid_t pid;
+	int sock;
+};
+#define NS_CHILD_NONE ((struct ns_child){.pid = -1, .sock = -1})
+
+int ns_start(struct ns_child *c, const struct ns_plan *plan, struct err *e);
+/* Bind the child's namespace of `type` (net, ipc, uts) to the new file `path`. */
+int ns_pin(const struct ns_child *c, const char *type, const char *path, struct err *e);
+int ns_finish(struct ns_child *c, struct err *e);
+void ns_end(struct ns_child *c);
+#define AUTO_NS_CHILD __attribute__((cleanup(ns_end)))
+
+/* Make /run/netns the way `ip netns` does: a shared mount, so that a namespace pinned or removed
+ * here is so in every mount namespace. */
+int ns_prepare_dir(const char *dir, struct err *e);
+/* Unmount whatever is mounted on path, however often, and remove the file. Gone is success. */
+int ns_unpin(const char *path, struct err *e);
+/* The same without removing anything: for directories. */
+int ns_unmount(const char *path, struct err *e);
+/* True if path is a pinned namespace. */
+bool ns_is_pinned(const char *path);
+#endif

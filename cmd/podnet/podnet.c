@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "podnet.h"
+
+#include "auto.h"
+#include "event.h"
+
+#include <string.h>
+
+static bool gone(int r, const struct err *e)
+{
+	return r < 0 && e->kind == ERR_NOT_FOUND;
+}
+
+int cmd_stop(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	char id[ID_SIZE];
+	AUTO_POD struct pod p = {.dir = -1};
+	int64_t began = record_now_ns();
+	(void)argc;
+	int r = object_resolve(&c->st, OBJ_POD, argv[0], id, e);
+	if (r < 0)
+		return gone(r, e) ? 0 : -1;
+	AUTO_CLOSE int lock = object_lock(&c->st, OBJ_POD, id, pod_lock_ms(c), e);
+	if (lock < 0)
+		return gone(lock, e) ? 0 : -1;
+	if (pod_open(&p, c, id, e) < 0)
+		return -1;
+	r = pod_stop(&p, e);
+	const char *words[] = {"stop", id, NULL};
+	struct step s = {.argv = words, .began_ns = began};
+	step_journal(&p, &s, r, e);
+	if (r == 0)
+		event_publish(&c->st, "changed", "pod", id, id, false);
+	return r;
+}
+
+static int names_pod(void *arg, const char *id, struct err *e)
+{
+	const struct pod *p = arg;
+	struct err damage;
+	AUTO_CTR_RECORD struct ctr_record r = {0};
+	if (ctr_record_read(&p->c->st, id, &r, &damage) < 0 || strcmp(r.pod_id, p->id) != 0)
+		return 0;
+	return err_set(e, ERR_BAD_STATE, "pod %s: container %s is still there", p->id, id);
+}
+
+int cmd_rm(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	char id[ID_SIZE];
+	AUTO_POD struct pod p = {.dir = -1};
+	(void)argc;
+	int r = object_resolve(&c->st, OBJ_POD, argv[0], id, e);
+	if (r < 0)
+		return gone(r, e) ? 0 : -1;
+	AUTO_CLOSE int lock = object_lock(&c->st, OBJ_POD, id, pod_lock_ms(c), e);
+	if (lock < 0)
+		return gone(lock, e) ? 0 : -1;
+	if (pod_open(&p, c, id, e) < 0 || object_each(&c->st, OBJ_CONTAINER, names_pod, &p, e) < 0)
+		return -1;
+	if (pod_remove(&p, e) < 0)
+		return -1;
+	event_publish(&c->st, "removed", "pod", id, id, false);
+	return 0;
+}
+
+static const struct opt create_table[] = {
+	{"id", 0, OPT_STRING, &create_opts.id, "ID", "use this id (64 hex digits)"},
+	{"handler", 0, OPT_STRING, &create_opts.handler, "NAME",
+	 "runtime handler of its containers (default: the configured one)"},
+	{"origin", 0, OPT_STRING, &create_opts.origin, "cri|hand",
+	 "who made it; hand-made pods are not shown to a kubelet (default: hand)"},
+	{0},
+};
+
+static const struct verb verbs[] = {
+	{"create", "FILE|-", "make a pod from a PodSandboxConfig in JSON; prints its id",
+	 create_table, 1, 1, cmd_create},
+	{"status", "POD", "print a pod as JSON", NULL, 1, 1, cmd_status},
+	{"stop", "POD", "give back address, ports and namespaces; keep the record", NULL, 1, 1,
+	 cmd_stop},
+	{"rm", "POD", "stop and remove a pod that has no containers", NULL, 1, 1, cmd_rm},
+	{"ls", "", "list the pods", NULL, 0, 0, cmd_ls},
+	{"gc", "", "pay debts of failed detachments, remove what no pod owns", NULL, 0, 0, cmd_gc},
+	{0},
+};
+
+int main(int argc, char **argv)
+{
+	static const struct tool tool = {
+		.name = "podnet",
+		.summary = "pod sandboxes: pinned namespaces, network, /dev/shm",
+		.flags = TOOL_STATE | TOOL_JSON | TOOL_TIMEOUT | TOOL_DRY_RUN,
+		.verbs = verbs,
+	};
+	return tool_main(&tool, argc, argv);
+}

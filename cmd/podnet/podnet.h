@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PODNET_H
+#define PODNET_H
+/* What the verbs of podnet share. A pod holds, outside its two directories, a network attachment
+ * (network.json says which, before it is made), a pinned network namespace, and below its run
+ * directory pinned namespaces and /dev/shm. All of it follows from the id, so that teardown works
+ * whatever a crash or a damaged record left. */
+#include "record.h"
+#include "tool.h"
+
+#include <jansson.h>
+
+#define NETNS_DIR "/run/netns"
+#define NETWORK_FILE "network.json"
+
+struct pod {
+	struct tool_ctx *c;
+	char id[ID_SIZE];
+	int dir;     /* <root>/pods/<id> */
+	char *run;   /* path of <runroot>/pods/<id> */
+	char *netns; /* /run/netns/crisp-<id>, whether it exists or not */
+};
+/* Paths only; dir stays -1. */
+void pod_init(struct pod *p, struct tool_ctx *c, const char *id);
+/* With the directory open. ERR_NOT_FOUND. */
+int pod_open(struct pod *p, struct tool_ctx *c, const char *id, struct err *e);
+void pod_release(struct pod *p);
+#define AUTO_POD __attribute__((cleanup(pod_release)))
+
+/* How long a verb waits for another one that works on the same pod. */
+int pod_lock_ms(const struct tool_ctx *c);
+
+/* network.c. The attachment record {"version","file","name","ifname","netns","args","runtime",
+ * "config","stage","result"}; `stage` is "ADD <plugin>" while one runs, then "attached",
+ * "detached". */
+json_t *network_plan(const struct pod *p, json_t *list, const char *file, const char *args,
+		     json_t *runtime);
+/* ADD of every plugin; *ips gets the pod's addresses. Saves each stage before it begins. Undoing is
+ * network_detach's. */
+int network_add(const struct pod *p, json_t *net, json_t **ips, struct err *e);
+/* DEL with the saved configuration, in reverse order; a plugin that is missing or fails leaves a
+ * debt. Fails only when the debt cannot be recorded either. Nothing to do is success. */
+int network_detach(const struct pod *p, struct err *e);
+/* DEL of one attachment record; every plugin gets its turn, the first error is returned. */
+int network_del(const struct pod *p, json_t *net, const char *netns, int lock, struct err *e);
+
+/* teardown.c. Gives back everything that the pod holds outside its directories. Resumable. */
+int pod_teardown(const struct pod *p, struct err *e);
+/* Teardown, then "notready" in the record if there is one. The pod's lock is held. */
+int pod_stop(const struct pod *p, struct err *e);
+/* Teardown, then directories and claim. The pod's lock is held. */
+int pod_remove(const struct pod *p, struct err *e);
+/* pod_remove of what a dead creator left; 0 also when it is gone or somebody else was faster. */
+int pod_clean_abandoned(struct tool_ctx *c, const char *id, struct err *e);
+
+/* Journal line (when nobody above us writes one) and event of a finished verb. */
+struct step {
+	const char *const *argv; /* without the program: {"stop", id, NULL} */
+	const char *stdin_file;
+	int64_t began_ns;
+};
+void step_journal(const struct pod *p, const struct step *s, int result, const struct err *e);
+
+int cmd_create(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int cmd_status(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int cmd_stop(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int cmd_rm(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int cmd_ls(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int cmd_gc(struct tool_ctx *c, int argc, char **argv, struct err *e);
+
+struct create_opts {
+	const char *id, *handler, *origin;
+};
+extern struct create_opts create_opts;
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "jsonx.h"
+#include "ns.h"
+#include "podnet.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONFIG_MAX = 4 << 20 };
+
+/* What the record says, corrected by what is there: a "ready" pod whose namespace or boot is gone
+ * is not. *why gets the reason. */
+static const char *effective(const struct pod_record *r, const char **why)
+{
+	*why = r->reason;
+	if (strcmp(r->state, "ready") != 0)
+		return r->state;
+	if (strcmp(r->boot_id, state_boot_id()) != 0)
+		*why = "the host was rebooted";
+	else if (*r->netns && !ns_is_pinned(r->netns))
+		*why = "its network namespace is gone";
+	else
+		return r->state;
+	return "notready";
+}
+
+static json_t *read_config(const struct pod *p, struct err *e)
+{
+	return jsonx_read_at(p->dir, "pod.json", CONFIG_MAX, e);
+}
+
+/* A new object; `config` is borrowed and may be NULL. */
+static json_t *describe(const struct pod *p, const struct pod_record *r, json_t *config)
+{
+	struct err ignored;
+	const char *why;
+	const char *state = effective(r, &why);
+	bool live = strcmp(state, "ready") == 0;
+	AUTO_JSON json_t *none = json_array();
+	AUTO_JSON json_t *net = jsonx_read_at(p->dir, NETWORK_FILE, CONFIG_MAX, &ignored);
+	json_t *meta = json_object_get(config, "metadata");
+	return json_pack("{s:s, s:O, s:s, s:s, s:O, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s}", "id",
+			 p->id, "metadata", meta ? meta : json_null(), "state", state, "ip",
+			 live ? r->ip : "", "additional_ips", live ? r->additional_ips : none,
+			 "netns", r->netns, "network_mode", r->network_mode, "network",
+			 jsonx_opt_string(net, "name", ""), "handler", r->handler, "origin",
+			 r->origin, "cgroup_parent", r->cgroup_parent, "created_at",
+			 (json_int_t)r->created_at, "reason", why);
+}
+
+int cmd_status(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	char id[ID_SIZE];
+	AUTO_POD struct pod p = {.dir = -1};
+	AUTO_POD_RECORD struct pod_record r = {0};
+	(void)argc;
+	if (object_resolve(&c->st, OBJ_POD, argv[0], id, e) < 0 || pod_open(&p, c, id, e) < 0)
+		return -1;
+	if (pod_record_read_at(p.dir, &r, e) < 0) {
+		/* The directory is there: a record that is not is damage, too. */
+		e->kind = ERR_BAD_STATE;
+		return err_wrap(e, "pod %s is damaged", id);
+	}
+	AUTO_JSON json_t *config = read_config(&p, e);
+	if (!config) {
+		e->kind = ERR_BAD_STATE;
+		return err_wrap(e, "pod %s is damaged", id);
+	}
+	AUTO_JSON json_t *out = describe(&p, &r, config);
+	json_object_set(out, "config", config);
+	json_dumpf(out, stdout, JSON_INDENT(2));
+	putchar('\n');
+	return 0;
+}
+
+struct listing {
+	struct tool_ctx *c;
+	json_t *pods;
+};
+
+static int list_one(void *arg, const char *id, struct err *e)
+{
+	struct listing *l = arg;
+	struct err bad = {.kind = ERR_OK};
+	AUTO_POD struct pod p = {.dir = -1};
+	AUTO_POD_RECORD struct pod_record r = {0};
+	(void)e;
+	/* Removed while we read the list. */
+	if (pod_open(&p, l->c, id, &bad) < 0)
+		return 0;
+	AUTO_JSON json_t *config = read_config(&p, &bad);
+	json_t *one = NULL;
+	if (config && pod_record_read_at(p.dir, &r, &bad) == 0)
+		one = describe(&p, &r, config);
+	if (!one)
+		one = json_pack("{s:s, s:s, s:s}", "id", id, "state", "damaged", "reason", bad.msg);
+	json_array_append_new(l->pods, one);
+	return 0;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	json_t *const *x = a, *const *y = b;
+	json_int_t tx = jsonx_opt_int(*x, "created_at", 0), ty = jsonx_opt_int(*y, "created_at", 0);
+	if (tx != ty)
+		return tx < ty ? 1 : -1;
+	return strcmp(jsonx_opt_string(*x, "id", ""), jsonx_opt_string(*y, "id", ""));
+}
+
+static json_t *sorted(json_t *list)
+{
+	size_t n = json_array_size(list);
+	json_t **v = calloc(n ? n : 1, sizeof(*v));
+	json_t *out = json_array();
+	for (size_t i = 0; v && i < n; i++)
+		v[i] = json_array_get(list, i);
+	if (v)
+		qsort(v, n, sizeof(*v), newest_first);
+	for (size_t i = 0; v && i < n; i++)
+		json_array_append(out, v[i]);
+	free(v);
+	return out;
+}
+
+static void age_text(int64_t created, char out[24])
+{
+	static const struct {
+		int64_t seconds;
+		char letter;
+	} units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
+	int64_t age = created ? (record_now_ns() - created) / 1000000000 : -1;
+	snprintf(out, 24, "%s", age < 0 ? "-" : "0s");
+	for (size_t i = 0; i < ARRAY_LEN(units) && age > 0; i++) {
+		if (age < units[i].seconds)
+			continue;
+		snprintf(out, 24, "%" PRId64 "%c", age / units[i].seconds, units[i].letter);
+		return;
+	}
+}
+
+static void print_row(json_t *pod)
+{
+	char age[24];
+	json_t *meta = json_object_get(pod, "metadata");
+	const char *ip = jsonx_opt_string(pod, "ip", "");
+	age_text(jsonx_opt_int(pod, "created_at", 0), age);
+	printf("%-13.13s  %-32s  %-16s  %-8s  %-15s  %s\n", jsonx_opt_string(pod, "id", ""),
+	       jsonx_opt_string(meta, "name", "-"), jsonx_opt_string(meta, "namespace", "-"),
+	       jsonx_opt_string(pod, "state", ""), *ip ? ip : "-", age);
+}
+
+int cmd_ls(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	AUTO_JSON json_t *found = json_array();
+	struct listing l = {.c = c, .pods = found};
+	size_t i;
+	json_t *pod;
+	(void)argc;
+	(void)argv;
+	if (object_each(&c->st, OBJ_POD, list_one, &l, e) < 0)
+		return -1;
+	AUTO_JSON json_t *pods = sorted(found);
+	if (c->json) {
+		json_dumpf(pods, stdout, JSON_INDENT(2));
+		putchar('\n');
+		return 0;
+	}
+	printf("%-13s  %-32s  %-16s  %-8s  %-15s  %s\n", "POD ID", "NAME", "NAMESPACE", "STATE",
+	       "IP", "AGE");
+	json_array_foreach (pods, i, pod)
+		print_row(pod);
+	return 0;
+}

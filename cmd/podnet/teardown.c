@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "event.h"
+#include "journal.h"
+#include "log.h"
+#include "ns.h"
+#include "podnet.h"
+#include "proc.h"
+#include "xalloc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void pod_init(struct pod *p, struct tool_ctx *c, const char *id)
+{
+	*p = (struct pod){.c = c, .dir = -1};
+	snprintf(p->id, sizeof p->id, "%s", id);
+	p->run = xasprintf("%s/pods/%s", c->cfg.runroot, id);
+	p->netns = xasprintf("%s/crisp-%s", NETNS_DIR, id);
+}
+
+int pod_open(struct pod *p, struct tool_ctx *c, const char *id, struct err *e)
+{
+	pod_init(p, c, id);
+	p->dir = object_open(&c->st, OBJ_POD, id, e);
+	return p->dir < 0 ? -1 : 0;
+}
+
+void pod_release(struct pod *p)
+{
+	auto_close(&p->dir);
+	free(TAKE(p->run));
+	free(TAKE(p->netns));
+	p->dir = -1;
+}
+
+int pod_lock_ms(const struct tool_ctx *c)
+{
+	/* Who holds it runs a few plugins at the most, each with its own clock. */
+	if (c->timeout >= 0)
+		return (int)(c->timeout < 1e6 ? c->timeout * 1000 : 1e9);
+	return (int)c->cfg.network_timeout * 4000;
+}
+
+int pod_teardown(const struct pod *p, struct err *e)
+{
+	static const char *const pins[] = {"ns/ipc", "ns/uts"};
+	if (p->dir >= 0 && network_detach(p, e) < 0)
+		return -1;
+	if (ns_unpin(p->netns, e) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(pins); i++) {
+		AUTO_FREE char *path = xasprintf("%s/%s", p->run, pins[i]);
+		if (ns_unpin(path, e) < 0)
+			return -1;
+	}
+	AUTO_FREE char *shm = xasprintf("%s/shm", p->run);
+	return ns_unmount(shm, e);
+}
+
+int pod_stop(const struct pod *p, struct err *e)
+{
+	struct err damage;
+	AUTO_POD_RECORD struct pod_record r = {0};
+	if (pod_teardown(p, e) < 0)
+		return err_wrap(e, "pod %s", p->id);
+	if (pod_record_read_at(p->dir, &r, &damage) < 0) {
+		log_warn("pod %s: %s: stopped without its record", p->id, damage.msg);
+		return 0;
+	}
+	if (strcmp(r.state, "notready") == 0)
+		return 0;
+	if (!*r.reason || strcmp(r.state, "ready") == 0)
+		record_set(&r.reason, strcmp(r.boot_id, state_boot_id()) != 0
+					      ? "the host was rebooted"
+					      : "stopped");
+	record_set(&r.state, "notready");
+	record_set(&r.ip, "");
+	json_array_clear(r.additional_ips);
+	return pod_record_write(&p->c->st, &r, e);
+}
+
+int pod_remove(const struct pod *p, struct err *e)
+{
+	if (pod_teardown(p, e) < 0 || object_discard(&p->c->st, OBJ_POD, p->id, e) < 0)
+		return err_wrap(e, "pod %s", p->id);
+	return 0;
+}
+
+int pod_clean_abandoned(struct tool_ctx *c, const char *id, struct err *e)
+{
+	AUTO_POD_RECORD struct pod_record r = {0};
+	struct err ignored;
+	AUTO_POD struct pod p = {.dir = -1};
+	AUTO_CLOSE int lock = object_lock(&c->st, OBJ_POD, id, pod_lock_ms(c), e);
+	if (lock < 0)
+		return e->kind == ERR_NOT_FOUND ? 0 : -1;
+	if (pod_open(&p, c, id, e) < 0)
+		return e->kind == ERR_NOT_FOUND ? 0 : -1;
+	/* Somebody else may have judged the same and been faster, and made a new one under the id.
+	 */
+	if (pod_record_read_at(p.dir, &r, &ignored) == 0 && r.complete)
+		return 0;
+	log_info("pod %s: removing what an interrupted creation left", id);
+	return pod_remove(&p, e);
+}
+
+/* crispd writes the journal for what it starts. */
+void step_journal(const struct pod *p, const struct step *s, int result, const struct err *e)
+{
+	enum { WORDS = 12 };
+	const char *argv[WORDS] = {log_prog()};
+	const char *self = "/proc/self/exe";
+	char exe[4096];
+	if (getenv("CRISP_REQ"))
+		return;
+	ssize_t n = readlink(self, exe, sizeof exe - 1);
+	if (n > 0) {
+		exe[n] = '\0';
+		argv[0] = exe;
+	}
+	for (size_t i = 0; s->argv[i] && i + 2 < WORDS; i++)
+		argv[i + 1] = s->argv[i];
+	struct journal_step step = {
+		.rpc = "hand",
+		.argv = argv,
+		.stdin_file = s->stdin_file,
+		.when_ns = s->began_ns,
+		.exit_status = result < 0 ? err_exit_status(e) : 0,
+		.ms = (record_now_ns() - s->began_ns) / 1000000,
+		.error = result < 0 ? e->msg : NULL,
+	};
+	journal_append(&p->c->st, p->id, &step);
+}

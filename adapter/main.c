@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "crispd.h"
+#include "fs.h"
+#include "listen.h"
+#include "log.h"
+#include "server.h"
+#include "tool.h"
+#include "xalloc.h"
+
+#include <libgen.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How long calls may go on after SIGTERM. */
+enum { DRAIN_MS = 5000 };
+
+static const char *listen_opt;
+
+static const struct opt opts[] = {
+	{"listen", 0, OPT_STRING, &listen_opt, "PATH", "the CRI socket (<runroot>/crisp.sock)"},
+	{0},
+};
+
+/* Everything of the daemon except its socket. */
+static int parts_open(struct crispd *d, struct err *e)
+{
+	(void)d, (void)e;
+	return 0;
+}
+
+static void parts_close(struct crispd *d)
+{
+	(void)d;
+}
+
+static char *own_directory(struct err *e)
+{
+	char path[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+	if (n < 0) {
+		err_sys(e, "/proc/self/exe");
+		return NULL;
+	}
+	path[n] = '\0';
+	return xstrdup(dirname(path));
+}
+
+static void reload(struct crispd *d)
+{
+	AUTO_CONFIG struct config fresh;
+	struct err e;
+	int r = config_load(&fresh, d->config_file, &e);
+	if (r == 0 && log_set_level(fresh.log_level) < 0)
+		r = err_set(&e, ERR_BAD_INPUT, "log_level: '%s' is no level", fresh.log_level);
+	if (r < 0)
+		log_warn("reload: the log level stays: %s", e.msg);
+	else
+		log_info("reload: log level %s", fresh.log_level);
+}
+
+static void on_drained(void *arg)
+{
+	struct crispd *d = arg;
+	loop_stop(d->loop);
+}
+
+static void on_signal(int signo, void *arg)
+{
+	struct crispd *d = arg;
+	if (signo == SIGHUP) {
+		reload(d);
+		return;
+	}
+	log_info("%s: shutting down; containers go on", strsignal(signo));
+	listener_notify("STOPPING=1");
+	server_drain(d->server, DRAIN_MS, on_drained, d);
+}
+
+static int catch_signals(struct crispd *d, struct err *e)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	signal(SIGPIPE, SIG_IGN);
+	return loop_signals(d->loop, &set, on_signal, d, e);
+}
+
+static int serve(struct crispd *d, struct err *e)
+{
+	if (catch_signals(d, e) < 0 || parts_open(d, e) < 0)
+		return -1;
+	d->server = server_new(d, e);
+	if (!d->server)
+		return -1;
+	log_info("crisp %s: serving the CRI on %s", VERSION, d->cfg.listen);
+	listener_notify("READY=1");
+	return loop_run(d->loop, e);
+}
+
+/* The configuration as the command line and the defaults complete it. */
+static int settle(struct crispd *d, struct err *e)
+{
+	if (listen_opt || !*d->cfg.listen) {
+		free(d->cfg.listen);
+		d->cfg.listen = listen_opt ? xstrdup(listen_opt)
+					   : xasprintf("%s/crisp.sock", d->cfg.runroot);
+	}
+	/* --log-level and CRISP_LOG_LEVEL go before the file. */
+	if (!getenv("CRISP_LOG_LEVEL") && log_set_level(d->cfg.log_level) < 0)
+		return err_set(e, ERR_BAD_INPUT,
+			       "log_level: '%s' is not error, warning, info or debug",
+			       d->cfg.log_level);
+	d->tools_dir = *d->cfg.tools_dir ? xstrdup(d->cfg.tools_dir) : own_directory(e);
+	return d->tools_dir ? 0 : -1;
+}
+
+static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	/* The configuration is lent: what settle replaces goes back with it. */
+	struct crispd d = {.cfg = c->cfg, .st = c->st, .config_file = c->config_file};
+	(void)argc, (void)argv;
+	AUTO_CLOSE int lock = fs_lock_at(d.st.run, "crispd.lock", 0, e);
+	if (lock < 0)
+		return e->kind == ERR_UNAVAILABLE
+			       ? err_set(e, ERR_UNAVAILABLE, "another crispd runs on %s",
+					 d.cfg.runroot)
+			       : -1;
+	int r = settle(&d, e);
+	if (r == 0) {
+		d.loop = loop_new(e);
+		r = d.loop ? serve(&d, e) : -1;
+	}
+	server_free(d.server);
+	parts_close(&d);
+	loop_free(d.loop);
+	free(d.tools_dir);
+	c->cfg = d.cfg;
+	return r;
+}
+
+static const struct verb verbs[] = {
+	{"", "", "serve the kubelet's Container Runtime Interface on a unix socket", NULL, 0, 0,
+	 run},
+	{0},
+};
+
+static const struct tool tool = {
+	.name = "crispd",
+	.summary = "serve the Container Runtime Interface by running the other tools",
+	.flags = TOOL_STATE,
+	.opts = opts,
+	.verbs = verbs,
+};
+
+int main(int argc, char **argv)
+{
+	return tool_main(&tool, argc, argv);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "arena.h"
+#include "auto.h"
+#include "crispd.h"
+#include "handler.h"
+#include "jsonx.h"
+#include "services.h"
+#include "xalloc.h"
+
+#include "cri.pb-c.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+
+enum { CNI_FILE_MAX = 1 << 20 };
+
+void svc_version(struct call *c, const ProtobufCMessage *request)
+{
+	Runtime__V1__VersionResponse r = RUNTIME__V1__VERSION_RESPONSE__INIT;
+	(void)request;
+	r.version = (char *)"0.1.0";
+	r.runtime_name = (char *)"crisp";
+	r.runtime_version = (char *)VERSION;
+	r.runtime_api_version = (char *)"v1";
+	call_reply(c, &r.base);
+}
+
+void svc_runtime_config(struct call *c, const ProtobufCMessage *request)
+{
+	Runtime__V1__RuntimeConfigResponse r = RUNTIME__V1__RUNTIME_CONFIG_RESPONSE__INIT;
+	Runtime__V1__LinuxRuntimeConfiguration l = RUNTIME__V1__LINUX_RUNTIME_CONFIGURATION__INIT;
+	(void)request;
+	/* Said in either case: the absent message would mean systemd. */
+	l.cgroup_driver = strcmp(call_daemon(c)->cfg.cgroup_manager, "systemd") == 0
+				  ? RUNTIME__V1__CGROUP_DRIVER__SYSTEMD
+				  : RUNTIME__V1__CGROUP_DRIVER__CGROUPFS;
+	r.linux = &l;
+	call_reply(c, &r.base);
+}
+
+/* The pod CIDR; our networks come from network_dir, where whoever wants it writes it. */
+void svc_update_runtime_config(struct call *c, const ProtobufCMessage *request)
+{
+	Runtime__V1__UpdateRuntimeConfigResponse r =
+		RUNTIME__V1__UPDATE_RUNTIME_CONFIG_RESPONSE__INIT;
+	(void)request;
+	call_reply(c, &r.base);
+}
+
+static Runtime__V1__RuntimeCondition *condition(struct arena *a, const char *type,
+						const char *reason, const struct err *e)
+{
+	Runtime__V1__RuntimeCondition *k =
+		NEW_MSG(a, Runtime__V1__RuntimeCondition, runtime__v1__runtime_condition);
+	k->type = (char *)type;
+	k->status = !e;
+	if (e) {
+		k->reason = (char *)reason;
+		k->message = arena_strdup(a, e->msg);
+	}
+	return k;
+}
+
+static int look_at_runtime(const struct config *cfg, struct err *e)
+{
+	AUTO_HANDLER struct handler h = {0};
+	if (handler_find(&h, cfg, "", e) < 0)
+		return err_wrap(e, "default runtime");
+	if (access(h.path, X_OK) < 0)
+		return err_sys(e, "default runtime '%s': %s", h.name, h.path);
+	return 0;
+}
+
+static int is_network_file(const struct dirent *de)
+{
+	const char *ext = strrchr(de->d_name, '.');
+	return de->d_name[0] != '.' && ext &&
+	       (strcmp(ext, ".conflist") == 0 || strcmp(ext, ".conf") == 0 ||
+		strcmp(ext, ".json") == 0);
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* The network's name when the file holds one, borrowed from doc. What podnet checks besides shows
+ * when it is used. */
+static const char *network_name(json_t *doc, const char *what, struct err *e)
+{
+	size_t i;
+	json_t *plugin, *plugins;
+	const char *name = jsonx_string(doc, what, "name", e);
+	if (!name)
+		return NULL;
+	if (json_object_get(doc, "type") && !json_object_get(doc, "plugins"))
+		return name;
+	plugins = jsonx_get(doc, what, JSON_ARRAY, e, "plugins", NULL);
+	if (!plugins)
+		return NULL;
+	if (json_array_size(plugins) == 0)
+		return err_set_p(e, ERR_BAD_INPUT, "%s: plugins: the list is empty", what);
+	json_array_foreach (plugins, i, plugin)
+		if (!json_is_string(json_object_get(plugin, "type")))
+			return err_set_p(e, ERR_BAD_INPUT, "%s: plugins[%zu].type: expected string",
+					 what, i);
+	return name;
+}
+
+/* podnet's choice: the first file by name, or the first that holds the network asked for. Some
+ * files of a few hundred bytes every five seconds: not worth remembering. */
+static int look_at_network(const struct config *cfg, struct err *e)
+{
+	const char *want = cfg->cni_default_network;
+	struct dirent **files = NULL;
+	int n = scandir(cfg->network_dir, &files, is_network_file, by_bytes);
+	int r = 1; /* nothing found yet */
+	if (n < 0 && errno != ENOENT)
+		return err_sys(e, "network configuration %s", cfg->network_dir);
+	for (int i = 0; i < n; i++) {
+		AUTO_FREE char *path = xasprintf("%s/%s", cfg->network_dir, files[i]->d_name);
+		AUTO_JSON json_t *doc =
+			r == 1 ? jsonx_read_at(AT_FDCWD, path, CNI_FILE_MAX, e) : NULL;
+		const char *name = doc ? network_name(doc, path, e) : NULL;
+		if (r == 1 && (*want ? name && strcmp(name, want) == 0 : true))
+			r = name ? 0 : -1;
+		free(files[i]);
+	}
+	free(files);
+	if (r == 1 && *want)
+		return err_set(e, ERR_UNAVAILABLE, "no network configuration named '%s' in %s",
+			       want, cfg->network_dir);
+	if (r == 1)
+		return err_set(e, ERR_UNAVAILABLE, "no network configuration in %s",
+			       cfg->network_dir);
+	return r < 0 ? err_wrap(e, "network configuration") : 0;
+}
+
+static Runtime__V1__RuntimeHandler *handler_named(struct arena *a, const char *name)
+{
+	Runtime__V1__RuntimeHandler *h =
+		NEW_MSG(a, Runtime__V1__RuntimeHandler, runtime__v1__runtime_handler);
+	h->name = arena_strdup(a, name);
+	h->features = NEW_MSG(a, Runtime__V1__RuntimeHandlerFeatures,
+			      runtime__v1__runtime_handler_features);
+	return h;
+}
+
+/* All by their names, and the default once more under the empty one. */
+static void add_handlers(Runtime__V1__StatusResponse *r, struct arena *a, const struct config *cfg)
+{
+	AUTO_JSON json_t *names = handler_list(cfg);
+	size_t i, n = json_array_size(names);
+	json_t *name;
+	r->runtime_handlers = arena_alloc(a, (n + 1) * sizeof *r->runtime_handlers);
+	r->runtime_handlers[r->n_runtime_handlers++] = handler_named(a, "");
+	json_array_foreach (names, i, name)
+		r->runtime_handlers[r->n_runtime_handlers++] =
+			handler_named(a, json_string_value(name));
+}
+
+static void add_info(Runtime__V1__StatusResponse *r, struct arena *a, const struct config *cfg)
+{
+	AUTO_JSON json_t *dump = config_dump(cfg);
+	AUTO_FREE char *text = json_dumps(dump, JSON_COMPACT);
+	Runtime__V1__StatusResponse__InfoEntry *entry =
+		NEW_MSG(a, Runtime__V1__StatusResponse__InfoEntry,
+			runtime__v1__status_response__info_entry);
+	entry->key = (char *)"config";
+	entry->value = arena_strdup(a, text ? text : "{}");
+	r->info = arena_alloc(a, sizeof *r->info);
+	r->info[r->n_info++] = entry;
+}
+
+void svc_status(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__StatusRequest *q = (const Runtime__V1__StatusRequest *)request;
+	const struct config *cfg = &call_daemon(c)->cfg;
+	AUTO_ARENA struct arena a = {0};
+	Runtime__V1__StatusResponse r = RUNTIME__V1__STATUS_RESPONSE__INIT;
+	Runtime__V1__RuntimeStatus status = RUNTIME__V1__RUNTIME_STATUS__INIT;
+	Runtime__V1__RuntimeFeatures features = RUNTIME__V1__RUNTIME_FEATURES__INIT;
+	struct err runtime, network;
+	bool runtime_ok = look_at_runtime(cfg, &runtime) == 0,
+	     network_ok = look_at_network(cfg, &network) == 0;
+	Runtime__V1__RuntimeCondition *conditions[] = {
+		condition(&a, "RuntimeReady", "RuntimeNotReady", runtime_ok ? NULL : &runtime),
+		condition(&a, "NetworkReady", "NetworkPluginNotReady",
+			  network_ok ? NULL : &network),
+	};
+	status.conditions = conditions;
+	status.n_conditions = ARRAY_LEN(conditions);
+	r.status = &status;
+	r.features = &features;
+	add_handlers(&r, &a, cfg);
+	if (q->verbose)
+		add_info(&r, &a, cfg);
+	call_reply(c, &r.base);
+}

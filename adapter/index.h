@@ -10,16 +10,16 @@
  * index (a pod's removal must know them) but hidden from the CRI: pod_visible, ctr_visible. */
 #include "arena.h"
 #include "crispd.h"
+#include "image.h"
 #include "record.h"
+#include "table.h"
 
 #include "cri.pb-c.h"
 
 struct index;
 
 struct pod {
-	struct pod *next; /* hash chain */
-	size_t at;        /* place in index->pods */
-	char id[ID_SIZE];
+	struct entry o; /* o.id */
 	struct pod_record rec;
 	char *damage; /* why the records cannot be read; NULL = fine */
 	struct arena mem;
@@ -37,9 +37,7 @@ struct ctr_user {
 };
 
 struct ctr {
-	struct ctr *next;
-	size_t at;
-	char id[ID_SIZE];
+	struct entry o;
 	struct index *index;
 	struct ctr_record rec;
 	struct exit_record exit; /* filled when state is CTR_EXITED */
@@ -51,6 +49,8 @@ struct ctr {
 	uint8_t *packed; /* a Container in a ListContainersResponse */
 	size_t packed_len;
 	struct watch watch; /* pidfd of the monitor, or of the container itself */
+	bool watching_monitor;
+	struct timer again; /* when a process that has ended is not buried yet */
 	struct ctr_user user;
 	/* The last CPU sample, for usage_nano_cores. */
 	uint64_t cpu_ns;
@@ -59,7 +59,7 @@ struct ctr {
 };
 
 struct image_entry {
-	char id[7 + 64 + 1]; /* "sha256:…" */
+	char id[IMAGE_ID_SIZE]; /* "sha256:…" */
 	char **tags, **digests;
 	size_t n_tags, n_digests;
 	char *user; /* of the image's config; "" = none */
@@ -81,14 +81,23 @@ void index_free(struct index *ix);
 /* By id; typed may be a unique prefix of at least 4 digits. NULL = none. */
 struct pod *index_pod(const struct index *ix, const char *typed);
 struct ctr *index_ctr(const struct index *ix, const char *typed);
-struct pod *const *index_pods(const struct index *ix, size_t *n);
-struct ctr *const *index_ctrs(const struct index *ix, size_t *n);
+/* In no order; index_pod_at(ix, i) for i below index_n_pods(ix). */
+size_t index_n_pods(const struct index *ix);
+struct pod *index_pod_at(const struct index *ix, size_t i);
+size_t index_n_ctrs(const struct index *ix);
+struct ctr *index_ctr_at(const struct index *ix, size_t i);
 
 bool pod_visible(const struct pod *p);
 bool pod_ready(const struct pod *p);
 /* Is a process of it there, or may be? */
 bool ctr_live(const struct ctr *c);
 bool ctr_visible(const struct ctr *c);
+
+Runtime__V1__ContainerState ctr_cri_state(const struct ctr *c);
+/* The image as List and Status tell it; strings borrowed from c. */
+void ctr_image_spec(const struct ctr *c, Runtime__V1__ImageSpec *out);
+/* The identity that the bundle gives the first process; read when first asked for. */
+const struct ctr_user *ctr_user(struct ctr *c, const struct state *s);
 
 /* Read one object again; it appears, changes or goes. */
 void index_refresh_pod(struct index *ix, const char *id);
@@ -102,12 +111,17 @@ void index_refresh_images(struct index *ix);
 struct image_entry *index_image(const struct index *ix, const char *typed);
 struct image_entry *const *index_images(const struct index *ix, size_t *n);
 
+/* The image as a message whose strings are borrowed; uid and name hold what it points at. */
+void image_message(const struct image_entry *im, Runtime__V1__Image *m,
+		   Runtime__V1__Int64Value *uid, char name[256]);
+
 /* What the bus said: index_event(ix, "container", id). Unknown kinds are ignored. */
 void index_event(struct index *ix, const char *kind, const char *id, const char *pod);
 
-/* index_image.c's part of index_new and index_free. */
+/* The image store's part (index_images.c). */
 struct images;
-struct images *images_new(const struct state *s, const struct config *cfg);
+struct images *images_new(const struct crispd *d);
 void images_free(struct images *im);
 void images_refresh(struct images *im);
+struct images *index_image_store(const struct index *ix);
 #endif

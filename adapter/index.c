@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "index.h"
+
+#include "auto.h"
+#include "index_load.h"
+#include "log.h"
+#include "proc.h"
+#include "xalloc.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+
+enum { BURIAL_MS = 1000 };
+
+struct index {
+	struct crispd *d;
+	struct table pods, ctrs;
+	struct images *images;
+};
+
+struct pod *index_pod(const struct index *ix, const char *typed)
+{
+	return (struct pod *)table_find_typed(&ix->pods, typed);
+}
+
+struct ctr *index_ctr(const struct index *ix, const char *typed)
+{
+	return (struct ctr *)table_find_typed(&ix->ctrs, typed);
+}
+
+size_t index_n_pods(const struct index *ix)
+{
+	return ix->pods.n;
+}
+
+struct pod *index_pod_at(const struct index *ix, size_t i)
+{
+	return (struct pod *)ix->pods.all[i];
+}
+
+size_t index_n_ctrs(const struct index *ix)
+{
+	return ix->ctrs.n;
+}
+
+struct ctr *index_ctr_at(const struct index *ix, size_t i)
+{
+	return (struct ctr *)ix->ctrs.all[i];
+}
+
+struct images *index_image_store(const struct index *ix)
+{
+	return ix->images;
+}
+
+void index_refresh_images(struct index *ix)
+{
+	images_refresh(ix->images);
+}
+
+bool pod_visible(const struct pod *p)
+{
+	if (strcmp(p->rec.origin, "hand") == 0)
+		return false;
+	return p->damage || p->rec.complete;
+}
+
+bool pod_ready(const struct pod *p)
+{
+	return !p->damage && strcmp(p->rec.state, "ready") == 0 &&
+	       strcmp(p->rec.boot_id, state_boot_id()) == 0;
+}
+
+bool ctr_live(const struct ctr *c)
+{
+	return c->state == CTR_CREATED || c->state == CTR_RUNNING || c->state == CTR_UNKNOWN;
+}
+
+bool ctr_visible(const struct ctr *c)
+{
+	if (strcmp(c->rec.origin, "hand") == 0)
+		return false;
+	return c->damage || (c->rec.complete && c->state != CTR_PREPARED);
+}
+
+static void unwatch(struct ctr *c)
+{
+	struct loop *l = c->index->d->loop;
+	int fd = c->watch.fd;
+	loop_del(l, &c->watch);
+	loop_timer_cancel(l, &c->again);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void on_again(struct timer *t)
+{
+	struct ctr *c = t->arg;
+	char id[ID_SIZE];
+	memcpy(id, c->o.id, ID_SIZE);
+	index_refresh_ctr(c->index, id);
+}
+
+static void on_process_end(struct watch *w, uint32_t events)
+{
+	struct ctr *c = w->arg;
+	struct index *ix = c->index;
+	char id[ID_SIZE];
+	(void)events;
+	memcpy(id, c->o.id, ID_SIZE);
+	/* The process itself has ended but its parent has not looked: as far as the records tell it
+	 * still runs, and its pidfd would wake us for ever. */
+	bool buried = c->watching_monitor || proc_start_time((pid_t)c->rec.pid) == 0;
+	index_refresh_ctr(ix, id);
+	c = index_ctr(ix, id);
+	if (c && !buried && ctr_live(c)) {
+		unwatch(c);
+		loop_timer(ix->d->loop, &c->again, BURIAL_MS, on_again, c);
+	}
+}
+
+/* Returns false when a process that should be there has gone meanwhile. */
+static bool watch_process(struct ctr *c)
+{
+	struct err e;
+	const struct ctr_record *r = &c->rec;
+	if (c->damage || (c->state != CTR_RUNNING && c->state != CTR_CREATED) || *r->start_error)
+		return true;
+	c->watching_monitor = true;
+	int fd = r->monitor > 0
+			 ? proc_open((pid_t)r->monitor, (unsigned long long)r->monitor_start, &e)
+			 : -1;
+	if (fd < 0) {
+		c->watching_monitor = false;
+		fd = r->pid > 0 ? proc_open((pid_t)r->pid, (unsigned long long)r->pid_start, &e)
+				: -1;
+	}
+	if (fd < 0)
+		return r->monitor <= 0 && r->pid <= 0;
+	if (loop_add(c->index->d->loop, &c->watch, fd, EPOLLIN, on_process_end, c, &e) < 0) {
+		log_warn("container %s: its monitor cannot be watched: %s", c->o.id, e.msg);
+		close(fd);
+	}
+	return true;
+}
+
+static void drop_pod(struct index *ix, struct pod *p)
+{
+	table_del(&ix->pods, &p->o);
+	pod_free(p);
+}
+
+static void drop_ctr(struct index *ix, struct ctr *c)
+{
+	unwatch(c);
+	table_del(&ix->ctrs, &c->o);
+	ctr_free(c);
+}
+
+void index_refresh_pod(struct index *ix, const char *id)
+{
+	struct pod *old = (struct pod *)table_find(&ix->pods, id);
+	struct pod *p = id_is_valid(id) ? pod_load(&ix->d->st, id) : NULL;
+	if (old)
+		drop_pod(ix, old);
+	if (p)
+		table_add(&ix->pods, &p->o);
+}
+
+static void replace_ctr(struct index *ix, const char *id, struct ctr *c)
+{
+	struct ctr *old = (struct ctr *)table_find(&ix->ctrs, id);
+	if (c) {
+		c->index = ix;
+		c->watch = WATCH_NONE;
+	}
+	if (old && c)
+		ctr_inherit(c, old);
+	if (old)
+		drop_ctr(ix, old);
+	if (c)
+		table_add(&ix->ctrs, &c->o);
+}
+
+void index_refresh_ctr(struct index *ix, const char *id)
+{
+	if (!id_is_valid(id))
+		return;
+	struct ctr *c = ctr_load(&ix->d->st, id);
+	replace_ctr(ix, id, c);
+	if (c && !watch_process(c)) {
+		/* It ended between the look at its records and the look at the process. */
+		c = ctr_load(&ix->d->st, id);
+		replace_ctr(ix, id, c);
+		if (c)
+			(void)watch_process(c);
+	}
+}
+
+static int add_pod(void *arg, const char *id, struct err *e)
+{
+	struct index *ix = arg;
+	(void)e;
+	if (!table_find(&ix->pods, id))
+		index_refresh_pod(ix, id);
+	return 0;
+}
+
+static int add_ctr(void *arg, const char *id, struct err *e)
+{
+	struct index *ix = arg;
+	(void)e;
+	if (!table_find(&ix->ctrs, id))
+		index_refresh_ctr(ix, id);
+	return 0;
+}
+
+static bool exists(const struct index *ix, enum object_kind kind, const char *id)
+{
+	struct err ignored;
+	AUTO_CLOSE int dir = object_open(&ix->d->st, kind, id, &ignored);
+	return dir >= 0;
+}
+
+static int read_all(struct index *ix, struct err *e)
+{
+	if (object_each(&ix->d->st, OBJ_POD, add_pod, ix, e) < 0)
+		return -1;
+	return object_each(&ix->d->st, OBJ_CONTAINER, add_ctr, ix, e);
+}
+
+void index_rescan(struct index *ix)
+{
+	struct err e;
+	for (size_t i = ix->pods.n; i-- > 0;)
+		if (!exists(ix, OBJ_POD, ix->pods.all[i]->id))
+			drop_pod(ix, index_pod_at(ix, i));
+	for (size_t i = ix->ctrs.n; i-- > 0;)
+		if (!exists(ix, OBJ_CONTAINER, ix->ctrs.all[i]->id))
+			drop_ctr(ix, index_ctr_at(ix, i));
+	if (read_all(ix, &e) < 0)
+		log_warn("index: %s", e.msg);
+}
+
+void index_event(struct index *ix, const char *kind, const char *id, const char *pod)
+{
+	if (strcmp(kind, "pod") == 0) {
+		index_refresh_pod(ix, id);
+	} else if (strcmp(kind, "container") == 0) {
+		index_refresh_ctr(ix, id);
+		if (*pod && !index_pod(ix, pod))
+			index_refresh_pod(ix, pod);
+	} else if (strcmp(kind, "image") == 0) {
+		index_refresh_images(ix);
+	}
+}
+
+struct index *index_new(struct crispd *d, struct err *e)
+{
+	struct index *ix = xcalloc(1, sizeof *ix);
+	ix->d = d;
+	ix->images = images_new(d);
+	if (read_all(ix, e) < 0) {
+		index_free(ix);
+		return NULL;
+	}
+	return ix;
+}
+
+void index_free(struct index *ix)
+{
+	if (!ix)
+		return;
+	while (ix->pods.n)
+		drop_pod(ix, index_pod_at(ix, ix->pods.n - 1));
+	while (ix->ctrs.n)
+		drop_ctr(ix, index_ctr_at(ix, ix->ctrs.n - 1));
+	table_release(&ix->pods);
+	table_release(&ix->ctrs);
+	images_free(ix->images);
+	free(ix);
+}

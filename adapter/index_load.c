@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "index_load.h"
+
+#include "auto.h"
+#include "fs.h"
+#include "jsonx.h"
+#include "log.h"
+#include "packed.h"
+#include "pbjson.h"
+#include "xalloc.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+enum { CONFIG_MAX = 16 << 20, BUNDLE_CONFIG_MAX = 4 << 20 };
+
+/* `file` as a message with what no reply needs left out, in `mem`; NULL with an error. */
+static ProtobufCMessage *read_config(int dir, const char *file, const ProtobufCMessageDescriptor *d,
+				     struct arena *mem, struct err *e)
+{
+	AUTO_JSON json_t *j = jsonx_read_at(dir, file, CONFIG_MAX, e);
+	AUTO_PB ProtobufCMessage *full = j ? pbjson_read(d, j, file, e) : NULL;
+	if (!full)
+		return NULL;
+	if (d == &runtime__v1__container_config__descriptor) {
+		const Runtime__V1__ContainerConfig *c = (void *)full;
+		Runtime__V1__LinuxContainerConfig linux_part;
+		Runtime__V1__ContainerConfig lean = *c;
+		lean.n_command = lean.n_args = lean.n_envs = lean.n_devices = 0;
+		lean.n_cdi_devices = 0;
+		lean.windows = NULL;
+		if (c->linux) {
+			linux_part = *c->linux;
+			linux_part.security_context = NULL;
+			lean.linux = &linux_part;
+		}
+		return packed_copy(&lean.base, mem);
+	}
+	return packed_copy(full, mem);
+}
+
+static void set_damage(char **damage, const char *kind, const char *id, const char *why)
+{
+	if (*damage)
+		return;
+	*damage = xstrdup(why);
+	log_warn("%s %s: damaged: %s", kind, id, why);
+}
+
+static Runtime__V1__PodSandboxConfig *unknown_pod_config(struct pod *p)
+{
+	Runtime__V1__PodSandboxConfig *c =
+		NEW_MSG(&p->mem, Runtime__V1__PodSandboxConfig, runtime__v1__pod_sandbox_config);
+	c->metadata = NEW_MSG(&p->mem, Runtime__V1__PodSandboxMetadata,
+			      runtime__v1__pod_sandbox_metadata);
+	c->metadata->name = arena_printf(&p->mem, "damaged-%.12s", p->o.id);
+	c->metadata->uid = p->o.id;
+	c->metadata->namespace_ = arena_strdup(&p->mem, "default");
+	return c;
+}
+
+static void pack_pod(struct pod *p)
+{
+	Runtime__V1__PodSandbox m = RUNTIME__V1__POD_SANDBOX__INIT;
+	m.id = p->o.id;
+	m.metadata = p->config->metadata;
+	m.state = pod_ready(p) ? RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_READY
+			       : RUNTIME__V1__POD_SANDBOX_STATE__SANDBOX_NOTREADY;
+	m.created_at = p->rec.created_at;
+	m.n_labels = p->config->n_labels;
+	m.labels = (void *)p->config->labels;
+	m.n_annotations = p->config->n_annotations;
+	m.annotations = (void *)p->config->annotations;
+	m.runtime_handler = p->rec.handler;
+	p->packed = packed_element(&m.base, &p->packed_len);
+}
+
+static void blank_pod_record(struct pod_record *r, const char *id)
+{
+	char **const all[] = {
+		&r->id,    &r->state,        &r->handler, &r->origin,        &r->boot_id,
+		&r->netns, &r->network_mode, &r->ip,      &r->cgroup_parent, &r->reason};
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		record_set(all[i], "");
+	record_set(&r->id, id);
+	if (!r->additional_ips)
+		r->additional_ips = json_array();
+}
+
+struct pod *pod_load(const struct state *s, const char *id)
+{
+	struct err e;
+	AUTO_CLOSE int dir = object_open(s, OBJ_POD, id, &e);
+	if (dir < 0 && e.kind == ERR_NOT_FOUND)
+		return NULL;
+	struct pod *p = xcalloc(1, sizeof *p);
+	memcpy(p->o.id, id, ID_SIZE);
+	if (dir < 0 || pod_record_read_at(dir, &p->rec, &e) < 0) {
+		blank_pod_record(&p->rec, id);
+		/* No record yet: a creation under way, or one that died at its very beginning. */
+		if (e.kind != ERR_NOT_FOUND)
+			set_damage(&p->damage, "pod", id, e.msg);
+	}
+	if (dir >= 0)
+		p->config = (void *)read_config(
+			dir, "pod.json", &runtime__v1__pod_sandbox_config__descriptor, &p->mem, &e);
+	if (!p->config && p->rec.complete)
+		set_damage(&p->damage, "pod", id, e.msg);
+	if (!p->config || !p->config->metadata)
+		p->config = unknown_pod_config(p);
+	if (!p->rec.created_at)
+		p->rec.created_at = 1;
+	pack_pod(p);
+	return p;
+}
+
+void pod_free(struct pod *p)
+{
+	pod_record_release(&p->rec);
+	free(p->damage);
+	free(p->packed);
+	arena_release(&p->mem);
+	free(p);
+}
+
+static Runtime__V1__ContainerConfig *unknown_ctr_config(struct ctr *c)
+{
+	Runtime__V1__ContainerConfig *m =
+		NEW_MSG(&c->mem, Runtime__V1__ContainerConfig, runtime__v1__container_config);
+	m->metadata =
+		NEW_MSG(&c->mem, Runtime__V1__ContainerMetadata, runtime__v1__container_metadata);
+	m->metadata->name = arena_printf(&c->mem, "damaged-%.12s", c->o.id);
+	return m;
+}
+
+Runtime__V1__ContainerState ctr_cri_state(const struct ctr *c)
+{
+	if (c->damage)
+		return RUNTIME__V1__CONTAINER_STATE__CONTAINER_UNKNOWN;
+	switch (c->state) {
+	case CTR_PREPARED:
+	case CTR_CREATED:
+		return RUNTIME__V1__CONTAINER_STATE__CONTAINER_CREATED;
+	case CTR_RUNNING:
+		return RUNTIME__V1__CONTAINER_STATE__CONTAINER_RUNNING;
+	case CTR_EXITED:
+		return RUNTIME__V1__CONTAINER_STATE__CONTAINER_EXITED;
+	case CTR_UNKNOWN:
+		break;
+	}
+	return RUNTIME__V1__CONTAINER_STATE__CONTAINER_UNKNOWN;
+}
+
+void ctr_image_spec(const struct ctr *c, Runtime__V1__ImageSpec *out)
+{
+	const Runtime__V1__ImageSpec *said = c->config->image;
+	runtime__v1__image_spec__init(out);
+	if (said) {
+		*out = *said;
+		out->base.n_unknown_fields = 0;
+	}
+	if (*c->rec.image)
+		out->image = c->rec.image;
+	if (!*out->image)
+		out->image = *c->rec.image_id ? c->rec.image_id : (char *)"unknown";
+}
+
+static void pack_ctr(struct ctr *c)
+{
+	Runtime__V1__Container m = RUNTIME__V1__CONTAINER__INIT;
+	Runtime__V1__ImageSpec image;
+	ctr_image_spec(c, &image);
+	m.id = c->o.id;
+	m.pod_sandbox_id = c->rec.pod_id;
+	m.metadata = c->config->metadata;
+	m.image = &image;
+	m.image_ref = m.image_id = c->rec.image_id;
+	m.state = ctr_cri_state(c);
+	m.created_at = c->rec.created_at;
+	m.n_labels = c->config->n_labels;
+	m.labels = (void *)c->config->labels;
+	m.n_annotations = c->config->n_annotations;
+	m.annotations = (void *)c->config->annotations;
+	c->packed = packed_element(&m.base, &c->packed_len);
+}
+
+static void blank_ctr_record(struct ctr_record *r, const char *id)
+{
+	char **const all[] = {&r->id,           &r->pod_id,   &r->state,    &r->handler,
+			      &r->runtime,      &r->origin,   &r->boot_id,  &r->image,
+			      &r->runtime_root, &r->image_id, &r->log_path, &r->cgroup_path,
+			      &r->start_error};
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		record_set(all[i], "");
+	record_set(&r->id, id);
+}
+
+struct ctr *ctr_load(const struct state *s, const char *id)
+{
+	struct err e;
+	AUTO_CLOSE int dir = object_open(s, OBJ_CONTAINER, id, &e);
+	if (dir < 0 && e.kind == ERR_NOT_FOUND)
+		return NULL;
+	struct ctr *c = xcalloc(1, sizeof *c);
+	memcpy(c->o.id, id, ID_SIZE);
+	if (dir < 0 || ctr_record_read_at(dir, &c->rec, &e) < 0) {
+		blank_ctr_record(&c->rec, id);
+		c->state = CTR_UNKNOWN;
+		if (e.kind != ERR_NOT_FOUND)
+			set_damage(&c->damage, "container", id, e.msg);
+		else
+			c->state = CTR_PREPARED;
+	} else {
+		/* The directory's name is the id, whatever the record says. */
+		record_set(&c->rec.id, id);
+		c->state = ctr_effective(s, &c->rec, &c->exit);
+	}
+	if (dir >= 0)
+		c->config = (void *)read_config(dir, "container.json",
+						&runtime__v1__container_config__descriptor, &c->mem,
+						&e);
+	if (!c->config && c->rec.complete)
+		set_damage(&c->damage, "container", id, e.msg);
+	if (!c->config || !c->config->metadata)
+		c->config = unknown_ctr_config(c);
+	if (!c->rec.created_at)
+		c->rec.created_at = 1;
+	pack_ctr(c);
+	return c;
+}
+
+void ctr_free(struct ctr *c)
+{
+	ctr_record_release(&c->rec);
+	exit_record_release(&c->exit);
+	free(c->damage);
+	free(c->packed);
+	free(c->user.groups);
+	arena_release(&c->mem);
+	free(c);
+}
+
+void ctr_inherit(struct ctr *c, struct ctr *old)
+{
+	c->user = old->user;
+	old->user = (struct ctr_user){0};
+	c->cpu_ns = old->cpu_ns;
+	c->cpu_at = old->cpu_at;
+	c->cpu_rate = old->cpu_rate;
+}
+
+static void read_user(struct ctr_user *u, json_t *process)
+{
+	const json_t *user = json_object_get(process, "user"), *gids, *gid;
+	size_t i;
+	if (!json_is_object(user))
+		return;
+	u->known = true;
+	u->uid = jsonx_opt_int((json_t *)user, "uid", 0);
+	u->gid = jsonx_opt_int((json_t *)user, "gid", 0);
+	gids = json_object_get(user, "additionalGids");
+	u->groups = xcalloc(json_array_size(gids) + 1, sizeof *u->groups);
+	json_array_foreach (gids, i, gid)
+		u->groups[u->n_groups++] = json_integer_value(gid);
+}
+
+const struct ctr_user *ctr_user(struct ctr *c, const struct state *s)
+{
+	struct err e;
+	if (c->user.known || c->damage)
+		return &c->user;
+	AUTO_CLOSE int dir = object_open_run(s, OBJ_CONTAINER, c->o.id, false, &e);
+	AUTO_JSON json_t *j =
+		dir < 0 ? NULL : jsonx_read_at(dir, "bundle/config.json", BUNDLE_CONFIG_MAX, &e);
+	read_user(&c->user, json_object_get(j, "process"));
+	return &c->user;
+}

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "jobs.h"
+
+#include "auto.h"
+#include "jobs_tool.h"
+#include "journal.h"
+#include "log.h"
+#include "step.h"
+#include "xalloc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { WORK_MAX = 16, STOP_MAX = 256, PULL_MAX = 16, JOBS_MAX = 4096 };
+
+struct waiter {
+	struct waiter *next;
+	struct job *job;
+	struct call *call;
+	void (*answer)(struct call *c, const struct job *j);
+};
+
+struct job {
+	struct job *next;
+	struct jobs *js;
+	enum job_class class;
+	char rpc[48], req[24];
+	char pod[ID_SIZE], ctr[ID_SIZE];
+	char *key;
+	json_t *config;
+	struct step *steps, **tail;
+	struct step *group; /* the first step of what runs now */
+	size_t group_left;
+	bool submitted, started, stopped, cancelled, progress;
+	bool failed;
+	struct err error;
+	char *output;
+	struct waiter *waiters;
+	void (*done)(struct job *j);
+};
+
+struct jobs {
+	struct crispd *d;
+	struct job *head; /* in order of submission */
+	size_t count, running[JOB_CLASS_COUNT];
+	bool scheduling, again;
+	struct jobs_tools tools;
+};
+
+static void schedule(struct jobs *js);
+static void advance(struct job *j);
+
+struct jobs *jobs_new(struct crispd *d, struct err *e)
+{
+	struct jobs *js = xcalloc(1, sizeof *js);
+	js->d = d;
+	if (jobs_tools_init(&js->tools, d, e) < 0) {
+		free(js);
+		return NULL;
+	}
+	return js;
+}
+
+static void job_free(struct job *j)
+{
+	for (struct step *s = j->steps, *next; s; s = next) {
+		next = s->next;
+		step_free(s);
+	}
+	for (struct waiter *w = j->waiters, *next; w; w = next) {
+		next = w->next;
+		free(w);
+	}
+	free(j->key);
+	json_decref(j->config);
+	free(j->output);
+	free(j);
+}
+
+void jobs_free(struct jobs *js)
+{
+	if (!js)
+		return;
+	for (struct job *j = js->head, *next; j; j = next) {
+		next = j->next;
+		job_free(j);
+	}
+	jobs_tools_release(&js->tools);
+	free(js);
+}
+
+void jobs_count(const struct jobs *js, size_t *running, size_t *waiting)
+{
+	*running = 0;
+	for (size_t i = 0; i < JOB_CLASS_COUNT; i++)
+		*running += js->running[i];
+	*waiting = js->count - *running;
+}
+
+size_t jobs_argv(const struct jobs *js, const char *tool, const char **argv)
+{
+	return jobs_tools_argv(&js->tools, tool, argv);
+}
+
+const char *const *jobs_env(struct jobs *js, const char *req, bool proxy)
+{
+	return jobs_tools_env(&js->tools, req, proxy);
+}
+
+struct job *job_new(struct crispd *d, const char *rpc, const char *req, enum job_class class)
+{
+	struct job *j = xcalloc(1, sizeof *j);
+	j->js = d->jobs;
+	j->class = class;
+	j->tail = &j->steps;
+	snprintf(j->rpc, sizeof j->rpc, "%s", rpc);
+	snprintf(j->req, sizeof j->req, "%s", req);
+	return j;
+}
+
+void job_for(struct job *j, const char *pod, const char *ctr)
+{
+	snprintf(j->pod, sizeof j->pod, "%s", pod ? pod : "");
+	snprintf(j->ctr, sizeof j->ctr, "%s", ctr ? ctr : "");
+}
+
+void job_identify(struct job *j, const char *key, json_t *config)
+{
+	j->key = xstrdup(key);
+	j->config = config;
+}
+
+struct step *job_step(struct job *j, int flags, long long timeout_ms, const char *tool, ...)
+{
+	struct step *s = step_new(j, flags, timeout_ms, tool);
+	const char *argv[8], *word;
+	size_t n = jobs_argv(j->js, tool, argv);
+	va_list ap;
+	for (size_t i = 0; i < n; i++)
+		step_word(s, argv[i]);
+	va_start(ap, tool);
+	while ((word = va_arg(ap, const char *)))
+		step_word(s, word);
+	va_end(ap);
+	*j->tail = s;
+	j->tail = &s->next;
+	return s;
+}
+
+struct job *job_find(const struct jobs *js, const char *key)
+{
+	for (struct job *j = js->head; j; j = j->next)
+		if (j->key && !j->cancelled && strcmp(j->key, key) == 0)
+			return j;
+	return NULL;
+}
+
+bool job_same_config(const struct job *j, const json_t *config)
+{
+	return json_equal(j->config, config);
+}
+
+const struct err *job_error(const struct job *j)
+{
+	return j->failed ? &j->error : NULL;
+}
+
+const char *job_output(const struct job *j)
+{
+	return j->output ? j->output : "";
+}
+
+const char *job_pod(const struct job *j)
+{
+	return j->pod;
+}
+
+const char *job_ctr(const struct job *j)
+{
+	return j->ctr;
+}
+
+struct crispd *job_daemon(const struct job *j)
+{
+	return j->js->d;
+}
+
+static void on_cancel(void *arg)
+{
+	struct waiter *w = arg;
+	struct job *j = w->job;
+	for (struct waiter **p = &j->waiters; *p; p = &(*p)->next)
+		if (*p == w) {
+			*p = w->next;
+			break;
+		}
+	free(w);
+	if (j->waiters || j->class != JOB_PULL || j->cancelled)
+		return;
+	j->cancelled = true;
+	for (struct step *s = j->steps; s; s = s->next)
+		step_cancel(s);
+	if (!j->started)
+		schedule(j->js);
+}
+
+void job_wait(struct job *j, struct call *c, void (*answer)(struct call *c, const struct job *j))
+{
+	struct waiter *w = xcalloc(1, sizeof *w), **p = &j->waiters;
+	*w = (struct waiter){.job = j, .call = c, .answer = answer};
+	while (*p)
+		p = &(*p)->next;
+	*p = w;
+	call_on_cancel(c, on_cancel, w);
+}
+
+static void finish(struct job *j)
+{
+	struct jobs *js = j->js;
+	for (struct job **p = &js->head; *p; p = &(*p)->next)
+		if (*p == j) {
+			*p = j->next;
+			break;
+		}
+	js->count--;
+	if (j->started)
+		js->running[j->class]--;
+	if (j->done)
+		j->done(j);
+	while (j->waiters) {
+		struct waiter *w = j->waiters;
+		struct call *c = w->call;
+		void (*answer)(struct call *, const struct job *) = w->answer;
+		j->waiters = w->next;
+		free(w);
+		answer(c, j);
+	}
+	job_free(j);
+	schedule(js);
+}
+
+static void write_journal(const struct step *s)
+{
+	const struct job *j = s->job;
+	struct journal_step entry = {
+		.rpc = j->rpc,
+		.req = j->req,
+		.argv = s->argv,
+		.stdin_file = s->stdin_file,
+		.when_ns = s->when_ns,
+		.exit_status = s->exit_code,
+		.ms = s->ms,
+		.error = s->failed ? s->error.msg : NULL,
+	};
+	if (*j->pod)
+		journal_append(&j->js->d->st, j->pod, &entry);
+	log_msg(s->failed ? LOG_LVL_WARNING : LOG_LVL_DEBUG, "%s %s%s%s: %s exit=%d ms=%lld%s%s",
+		j->rpc,
+		*j->ctr   ? "container "
+		: *j->pod ? "pod "
+			  : "",
+		*j->ctr ? j->ctr : j->pod, j->key && !*j->pod ? j->key : "", s->tool, s->exit_code,
+		s->ms, s->failed ? ": " : "", s->failed ? s->error.msg : "");
+}
+
+/* What one step's end means for the job. */
+static void settle(struct step *s)
+{
+	struct job *j = s->job;
+	write_journal(s);
+	if (s->flags & STEP_UNDO)
+		return;
+	if (!s->failed) {
+		j->progress = true;
+		if (s->flags & STEP_DECIDES)
+			j->failed = false;
+		if (s->flags & STEP_OUTPUT) {
+			free(j->output);
+			j->output = xstrdup(s->output);
+		}
+		return;
+	}
+	if (!j->failed)
+		j->error = s->error;
+	j->failed = true;
+	if (!(s->flags & STEP_GO_ON))
+		j->stopped = true;
+}
+
+static void on_step(struct step *s)
+{
+	struct job *j = s->job;
+	settle(s);
+	if (--j->group_left == 0)
+		advance(j);
+}
+
+static bool wanted(const struct job *j, const struct step *s)
+{
+	if (s->flags & STEP_UNDO)
+		return j->failed && j->progress;
+	return !j->stopped && !j->cancelled;
+}
+
+/* Start the next group of steps that has something to do, or end the job. */
+static void advance(struct job *j)
+{
+	while (j->group) {
+		struct step *s = j->group;
+		/* One more than run, so that nothing that ends at once advances the job from here.
+		 */
+		j->group_left = 1;
+		do {
+			if (wanted(j, s)) {
+				bool proxy = s->flags & STEP_PROXY;
+				if (step_start(s, j->js->d->loop, jobs_env(j->js, j->req, proxy),
+					       on_step) == 0)
+					j->group_left++;
+				else
+					settle(s);
+			}
+			s = s->next;
+		} while (s && s->flags & STEP_BESIDE);
+		j->group = s;
+		if (--j->group_left > 0)
+			return;
+	}
+	if (j->cancelled && !j->failed) {
+		j->failed = true;
+		err_set(&j->error, ERR_CANCELLED, "cancelled by the caller");
+	}
+	finish(j);
+}
+
+static bool same(const char *a, const char *b)
+{
+	return *a && strcmp(a, b) == 0;
+}
+
+/* Must j wait for e, which came earlier and has not ended? */
+static bool behind(const struct job *j, const struct job *e)
+{
+	bool change = e->class == JOB_CREATE || e->class == JOB_CHANGE;
+	bool pod = same(j->pod, e->pod), ctr = same(j->ctr, e->ctr);
+	bool pod_goes = pod && !*e->ctr && (e->class == JOB_STOP || e->class == JOB_REMOVE);
+	switch (j->class) {
+	case JOB_CREATE:
+		return pod_goes || ctr;
+	case JOB_CHANGE:
+		return pod_goes || (ctr && e->class != JOB_STOP);
+	case JOB_STOP:
+		return change && (*j->ctr ? ctr : pod);
+	case JOB_REMOVE:
+		if (change)
+			return *j->ctr ? ctr : pod;
+		return e->class == JOB_REMOVE && (*j->ctr ? ctr : pod && !*e->ctr);
+	case JOB_PULL:
+	case JOB_CLASS_COUNT:
+		break;
+	}
+	return false;
+}
+
+static bool has_slot(const struct jobs *js, enum job_class class)
+{
+	if (class == JOB_STOP)
+		return js->running[JOB_STOP] < STOP_MAX;
+	if (class == JOB_PULL)
+		return js->running[JOB_PULL] < PULL_MAX;
+	return js->running[JOB_CREATE] + js->running[JOB_CHANGE] + js->running[JOB_REMOVE] <
+	       WORK_MAX;
+}
+
+static struct job *next_ready(const struct jobs *js, bool removals)
+{
+	for (struct job *j = js->head; j; j = j->next) {
+		bool blocked = false;
+		if (j->started || (j->class == JOB_REMOVE) != removals)
+			continue;
+		if (j->cancelled)
+			return j;
+		if (!has_slot(js, j->class))
+			continue;
+		for (const struct job *e = js->head; e != j && !blocked; e = e->next)
+			blocked = behind(j, e);
+		if (!blocked)
+			return j;
+	}
+	return NULL;
+}
+
+static void schedule(struct jobs *js)
+{
+	struct job *j;
+	if (js->scheduling) {
+		js->again = true;
+		return;
+	}
+	js->scheduling = true;
+	do {
+		js->again = false;
+		while ((j = next_ready(js, true)) || (j = next_ready(js, false))) {
+			j->started = true;
+			js->running[j->class]++;
+			j->group = j->steps;
+			advance(j);
+		}
+	} while (js->again);
+	js->scheduling = false;
+}
+
+void job_submit(struct job *j, void (*done)(struct job *j))
+{
+	struct jobs *js = j->js;
+	struct job **p = &js->head;
+	while (*p)
+		p = &(*p)->next;
+	*p = j;
+	js->count++;
+	j->done = done;
+	if (js->count > JOBS_MAX) {
+		j->failed = true;
+		err_set(&j->error, ERR_EXHAUSTED, "more than %d requests are under way", JOBS_MAX);
+		finish(j);
+		return;
+	}
+	schedule(js);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "flatjson.h"
+#include "monitor.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+enum { REQUEST_MAX = 4096, REPLY_MAX = 8192 };
+
+static void drop(struct ctl_client *c)
+{
+	int fd = c->watch.fd;
+	loop_del(c->m->loop, &c->watch);
+	close(fd);
+}
+
+/* A reply that does not fit into the client's socket at once costs it the connection: nobody waits
+ * for a client here. */
+static void reply(struct ctl_client *c, const struct buf *b)
+{
+	if (send(c->watch.fd, b->data, b->len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		drop(c);
+}
+
+static void reply_error(struct ctl_client *c, const struct err *why)
+{
+	struct err e;
+	AUTO_BUF struct buf b = BUF_INIT(REPLY_MAX);
+	buf_addf(&b, &e, "{\"ok\":false,\"code\":\"%s\",\"msg\":", err_name(why));
+	flatjson_put(&b, why->msg, strlen(why->msg), &e);
+	buf_addstr(&b, "}", &e);
+	reply(c, &b);
+}
+
+static int op_reopen(struct monitor *m, const char *text, size_t len, struct buf *out,
+		     struct err *e)
+{
+	(void)text;
+	(void)len;
+	if (m->state != MON_RUNNING)
+		return err_set(e, ERR_BAD_STATE, "container is not running");
+	if (logfile_reopen(&m->log, e) < 0)
+		return -1;
+	return buf_addstr(out, "{\"ok\":true}", e);
+}
+
+static int op_status(struct monitor *m, const char *text, size_t len, struct buf *out,
+		     struct err *e)
+{
+	(void)text;
+	(void)len;
+	const char *log = m->log.fd < 0 ? "none" : m->log.lost ? "degraded" : "ok";
+	return buf_addf(out, e,
+			"{\"ok\":true,\"state\":\"%s\",\"pid\":%d,\"log\":\"%s\","
+			"\"lost_lines\":%llu}",
+			monitor_state_name(m), (int)m->pid, log,
+			(unsigned long long)m->log.lost_total);
+}
+
+static int op_resize(struct monitor *m, const char *text, size_t len, struct buf *out,
+		     struct err *e)
+{
+	int64_t width, height;
+	if (!flatjson_int(text, len, "width", &width) ||
+	    !flatjson_int(text, len, "height", &height))
+		return err_set(e, ERR_BAD_INPUT, "resize: width and height are needed");
+	if (stdio_resize(&m->io, width, height, e) < 0)
+		return -1;
+	return buf_addstr(out, "{\"ok\":true}", e);
+}
+
+/* Attach joins here: its request carries the client's descriptors. */
+static const struct {
+	const char *name;
+	int (*run)(struct monitor *m, const char *text, size_t len, struct buf *out, struct err *e);
+} ops[] = {
+	{"reopen", op_reopen},
+	{"status", op_status},
+	{"resize", op_resize},
+};
+
+static void serve(struct ctl_client *c, const char *text, size_t len)
+{
+	char name[16];
+	struct err e;
+	AUTO_BUF struct buf out = BUF_INIT(REPLY_MAX);
+	if (!flatjson_string(text, len, "op", name, sizeof name)) {
+		err_set(&e, ERR_BAD_INPUT, "request is not an object with an op");
+		reply_error(c, &e);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
+		if (strcmp(ops[i].name, name) != 0)
+			continue;
+		if (ops[i].run(c->m, text, len, &out, &e) < 0)
+			reply_error(c, &e);
+		else
+			reply(c, &out);
+		return;
+	}
+	err_set(&e, ERR_UNSUPPORTED, "unknown op '%s'", name);
+	reply_error(c, &e);
+}
+
+static void on_request(struct watch *w, uint32_t events)
+{
+	struct ctl_client *c = w->arg;
+	char text[REQUEST_MAX];
+	(void)events;
+	ssize_t n = recv(w->fd, text, sizeof text, MSG_DONTWAIT | MSG_TRUNC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0 || (size_t)n > sizeof text)
+		drop(c);
+	else
+		serve(c, text, (size_t)n);
+}
+
+static void on_connect(struct watch *w, uint32_t events)
+{
+	struct monitor *m = w->arg;
+	struct err e;
+	(void)events;
+	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	for (size_t i = 0; i < CTL_CLIENTS; i++) {
+		struct ctl_client *c = &m->ctl.client[i];
+		if (c->watch.fd >= 0)
+			continue;
+		if (loop_add(m->loop, &c->watch, fd, EPOLLIN, on_request, c, &e) < 0)
+			break;
+		return;
+	}
+	close(fd);
+}
+
+int ctl_open(struct monitor *m, struct err *e)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	/* Below /proc/self/fd no path is too long for a socket. */
+	snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d/ctl.sock", m->run_dir);
+	for (size_t i = 0; i < CTL_CLIENTS; i++)
+		m->ctl.client[i] = (struct ctl_client){.watch = WATCH_NONE, .m = m};
+	/* Ours by the monitor's lock: whatever is there was left by a dead one. */
+	unlinkat(m->run_dir, "ctl.sock", 0);
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(fd, 8) < 0)
+		return err_sys(e, "control socket");
+	if (loop_add(m->loop, &m->ctl.listen, fd, EPOLLIN, on_connect, m, e) < 0)
+		return -1;
+	(void)TAKE_FD(fd);
+	return 0;
+}
+
+void ctl_close(struct monitor *m)
+{
+	int fd = m->ctl.listen.fd;
+	if (fd < 0)
+		return;
+	for (size_t i = 0; i < CTL_CLIENTS; i++)
+		if (m->ctl.client[i].watch.fd >= 0)
+			drop(&m->ctl.client[i]);
+	loop_del(m->loop, &m->ctl.listen);
+	close(fd);
+	unlinkat(m->run_dir, "ctl.sock", 0);
+}

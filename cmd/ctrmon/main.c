@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "monitor.h"
+
+#include <signal.h>
+#include <string.h>
+
+enum { LINE_MAX_DEFAULT = 16384, TIMEOUT_DEFAULT = 120 };
+
+static struct mon_opts opts = {.line_max = LINE_MAX_DEFAULT};
+
+static const struct opt option_table[] = {
+	{"runtime", 0, OPT_STRING, &opts.runtime, "PATH", "the OCI runtime"},
+	{"runtime-root", 0, OPT_STRING, &opts.runtime_root, "DIR", "its --root"},
+	{"runtime-arg", 0, OPT_STRINGS, &opts.runtime_args, "ARG",
+	 "argument before the runtime's verb; may be repeated"},
+	{"systemd-cgroup", 0, OPT_FLAG, &opts.systemd, NULL, "the runtime shall ask systemd"},
+	{"pod", 0, OPT_STRING, &opts.pod, "POD", "the container's pod, for the exit event"},
+	{"log-path", 0, OPT_STRING, &opts.log_path, "FILE",
+	 "log in the CRI format; none if absent"},
+	{"log-line-max", 0, OPT_INT, &opts.line_max, "BYTES", "cut longer lines (16384)"},
+	{"tty", 't', OPT_FLAG, &opts.tty, NULL, "the container has a terminal"},
+	{"stdin", 'i', OPT_FLAG, &opts.stdin_open, NULL, "keep the container's stdin open"},
+	{0},
+};
+
+/* As id_is_valid of state.h, which would bring libcrypto with it. */
+static bool is_id(const char *s)
+{
+	return strlen(s) == ID_LEN && strspn(s, "0123456789abcdef") == ID_LEN;
+}
+
+static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	(void)argc;
+	if (!is_id(argv[0]))
+		return err_set(e, ERR_BAD_INPUT, "'%.80s' is not an id (64 hex digits)", argv[0]);
+	if (!c->cfg.root || !c->cfg.runroot)
+		return err_set(e, ERR_USAGE, "--root and --runroot are needed");
+	if (!opts.runtime || opts.runtime[0] != '/' || !opts.runtime_root)
+		return err_set(e, ERR_USAGE,
+			       "--runtime (an absolute path) and --runtime-root are "
+			       "needed");
+	if (strlen(c->cfg.root) > 4000 || strlen(c->cfg.runroot) > 4000)
+		return err_set(e, ERR_BAD_INPUT, "state directory: path too long");
+	if (opts.line_max < 256 || opts.line_max > 1 << 20)
+		return err_set(e, ERR_USAGE, "--log-line-max: not within 256 to %d", 1 << 20);
+	if (c->timeout < 0)
+		c->timeout = TIMEOUT_DEFAULT;
+	return monitor_run(c, &opts, argv[0], e);
+}
+
+static const struct verb verbs[] = {
+	{"", "CTR", "watch one container for its whole life", option_table, 1, 1, run},
+	{0},
+};
+
+static const struct tool tool = {
+	.name = "ctrmon",
+	.summary = "the monitor of one container; started by ctrrun create",
+	.flags = TOOL_NO_CONFIG | TOOL_STATE | TOOL_TIMEOUT | TOOL_STATUS_FD,
+	.verbs = verbs,
+};
+
+int main(int argc, char **argv)
+{
+	/* From the first instruction on: what arrives early waits for the signal descriptor. */
+	sigset_t all;
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	return tool_main_bare(&tool, argc, argv);
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CTRMON_MONITOR_H
+#define CTRMON_MONITOR_H
+/* The monitor of one container: a table of states and events (monitor.c) over one epoll loop. The
+ * other files of this directory do one thing each and know nothing of the states; what happened to
+ * them arrives here as an event. */
+#include "buf.h"
+#include "crilog.h"
+#include "err.h"
+#include "loop.h"
+#include "proc.h"
+#include "tool.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/* What ctrrun create gives on the command line; strings are borrowed from argv. */
+struct mon_opts {
+	const char *runtime, *runtime_root, *log_path, *pod;
+	struct opt_strings runtime_args;
+	long line_max;
+	bool tty, stdin_open, systemd;
+};
+
+/* ---- logfile.c: the log file; a failing disk loses lines, which are counted, never the pump. */
+struct logfile {
+	int dir; /* held from the start: only plain names are used after that; -1 = no log */
+	const char *name;
+	int fd;
+	uint64_t lost, lost_total; /* lines not written since the last good write, and ever */
+	int errnum;                /* why */
+};
+int logfile_open(struct logfile *l, const char *path, struct err *e);
+/* Open the name anew (the old file was renamed). On failure the old one stays in use and no new
+ * file is left. */
+int logfile_reopen(struct logfile *l, struct err *e);
+/* Lines as crilog emits them. */
+void logfile_write(struct logfile *l, const struct iovec *iov, int count);
+void logfile_close(struct logfile *l);
+
+/* ---- stdio.c: the container's streams. */
+enum { STDERR_TAIL = 4096 };
+
+struct stream {
+	struct watch watch; /* watch.fd is the read end, -1 when closed */
+	struct crilog log;
+	bool keep_tail;
+	struct monitor *m;
+};
+
+struct stdio {
+	struct stream out, err; /* with a terminal out is its master, err the runtime's stderr */
+	int in;                 /* our end of the container's stdin, -1 = none */
+	int child[3];           /* the runtime's ends; closed once it has been started */
+	int console;            /* listening socket for the terminal's master, -1 = no tty */
+	struct watch console_watch;
+	char tail[STDERR_TAIL];
+	size_t tail_len;
+	bool logging; /* false until the container exists: so far only the runtime has spoken */
+};
+int stdio_open(struct monitor *m, struct err *e);
+void stdio_close_child(struct stdio *s);
+/* The container exists: what came so far was the runtime's, from now on it is the log's. */
+void stdio_begin(struct monitor *m);
+/* Read what is there without waiting, within reason. */
+void stdio_drain(struct monitor *m);
+bool stdio_is_open(const struct stdio *s);
+int stdio_resize(struct stdio *s, int64_t width, int64_t height, struct err *e);
+void stdio_close(struct monitor *m);
+
+/* ---- runtime.c: RUNTIME create. */
+int runtime_start(struct monitor *m, struct err *e);
+/* After its end: 0 with m->pid set, or -1 with the runtime's words. */
+int runtime_result(struct monitor *m, const struct proc_result *r, struct err *e);
+
+/* ---- exitrec.c: exit.json, whose space is taken before the container starts. */
+struct exitrec {
+	int fd;
+	int64_t code, signal, finished_at;
+	bool oom;
+};
+int exitrec_prepare(struct monitor *m, struct err *e);
+int exitrec_write(struct monitor *m, struct err *e);
+
+/* ---- ctl.c: ctl.sock. */
+enum { CTL_CLIENTS = 16 };
+
+struct ctl_client {
+	struct watch watch;
+	struct monitor *m;
+};
+struct ctl {
+	struct watch listen;
+	struct ctl_client client[CTL_CLIENTS];
+};
+int ctl_open(struct monitor *m, struct err *e);
+void ctl_close(struct monitor *m);
+
+/* ---- monitor.c */
+enum mon_state { MON_STARTING, MON_RUNNING, MON_EXITED, MON_DRAINING, MON_DONE, MON_STATES };
+enum mon_event {
+	EV_RUNTIME_EXIT, /* RUNTIME create has ended */
+	EV_CHILD_EXIT,   /* the container's first process has ended */
+	EV_STDIO_EOF,    /* a stream was closed by its last holder */
+	EV_TIMEOUT,      /* the state's own clock */
+	EV_COUNT
+};
+
+struct monitor {
+	const struct tool_ctx *ctx;
+	const struct mon_opts *opts;
+	const char *id;
+	int root_dir, run_dir; /* <root>/containers/<id>, <runroot>/containers/<id> */
+	int lock;
+	int status_fd; /* -1 once reported */
+	enum mon_state state;
+	struct loop *loop;
+	struct timer clock;
+	struct watch child_watch; /* the pidfd of the runtime, then of the container */
+	struct proc runtime;
+	pid_t pid; /* the container's first process, 0 = none yet */
+	int pidfd;
+	int cgroup; /* its directory, held so that the counters can be read at the end; -1 */
+	bool timed_out;
+	int exit_tries;
+	int status; /* our own exit status */
+	struct logfile log;
+	struct stdio io;
+	struct exitrec exit;
+	struct ctl ctl;
+};
+
+void monitor_event(struct monitor *m, enum mon_event ev);
+const char *monitor_state_name(const struct monitor *m);
+/* Runs the container's whole life; the process's exit status, or -1 when nothing was started. */
+int monitor_run(const struct tool_ctx *ctx, const struct mon_opts *o, const char *id,
+		struct err *e);
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "fs.h"
+#include "monitor.h"
+#include "rtwords.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { ARGS_MAX = OPT_STRINGS_MAX + 24, PATH_SIZE = 4200, LOG_TAIL = 4096 };
+
+struct args {
+	const char *v[ARGS_MAX];
+	size_t n;
+	char bundle[PATH_SIZE], pid_file[PATH_SIZE], log[PATH_SIZE], console[64];
+};
+
+static void add(struct args *a, const char *s)
+{
+	a->v[a->n++] = s;
+	a->v[a->n] = NULL;
+}
+
+static void build(struct args *a, const struct monitor *m)
+{
+	const struct mon_opts *o = m->opts;
+	const char *run = m->ctx->cfg.runroot;
+	snprintf(a->bundle, sizeof a->bundle, "%s/containers/%s/bundle", run, m->id);
+	snprintf(a->pid_file, sizeof a->pid_file, "%s/containers/%s/pid", run, m->id);
+	snprintf(a->log, sizeof a->log, "%s/containers/%s/runtime.log", run, m->id);
+	a->n = 0;
+	add(a, o->runtime);
+	add(a, "--root");
+	add(a, o->runtime_root);
+	for (int i = 0; i < o->runtime_args.count; i++)
+		add(a, o->runtime_args.v[i]);
+	add(a, "--log");
+	add(a, a->log);
+	add(a, "--log-format");
+	add(a, "json");
+	if (o->systemd)
+		add(a, "--systemd-cgroup");
+	add(a, "create");
+	add(a, "--bundle");
+	add(a, a->bundle);
+	add(a, "--pid-file");
+	add(a, a->pid_file);
+	if (o->tty) {
+		/* By our own descriptor: the real path may be too long for a socket. */
+		snprintf(a->console, sizeof a->console, "/proc/%d/fd/%d/console.sock",
+			 (int)getpid(), m->run_dir);
+		add(a, "--console-socket");
+		add(a, a->console);
+	}
+	add(a, m->id);
+}
+
+int runtime_start(struct monitor *m, struct err *e)
+{
+	struct args a;
+	build(&a, m);
+	unlinkat(m->run_dir, "pid", 0);
+	unlinkat(m->run_dir, "runtime.log", 0);
+	struct proc_spec s = PROC_SPEC(a.v);
+	s.in = m->io.child[0];
+	s.out = m->io.child[1];
+	s.err = m->io.child[2];
+	s.new_group = true;
+	/* If we are killed meanwhile nobody would wait for its container. */
+	s.die_with_parent = true;
+	int r = proc_start(&m->runtime, &s, e);
+	stdio_close_child(&m->io);
+	return r;
+}
+
+/* The last LOG_TAIL bytes of runtime.log. */
+static size_t log_tail(const struct monitor *m, char *out)
+{
+	AUTO_CLOSE int fd =
+		openat(m->run_dir, "runtime.log", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	ssize_t n = pread(fd, out, LOG_TAIL, st.st_size > LOG_TAIL ? st.st_size - LOG_TAIL : 0);
+	return n > 0 ? (size_t)n : 0;
+}
+
+static int refused(struct monitor *m, const struct proc_result *r, struct err *e)
+{
+	char log[LOG_TAIL], words[900];
+	stdio_drain(m);
+	rtwords_pick(log, log_tail(m, log), m->io.tail, m->io.tail_len, words, sizeof words);
+	if (m->timed_out)
+		return err_set(e, ERR_TIMEOUT, "%s create did not end within %.0f s",
+			       m->opts->runtime, m->ctx->timeout);
+	if (*words)
+		return err_set(e, ERR_FAILED, "%s", words);
+	return err_set(e, ERR_FAILED, "%s create: %s %d", m->opts->runtime,
+		       r->exited ? "exit status" : "killed by signal", r->status);
+}
+
+int runtime_result(struct monitor *m, const struct proc_result *r, struct err *e)
+{
+	AUTO_BUF struct buf text = BUF_INIT(32);
+	if (m->timed_out || !r->exited || r->status != 0)
+		return refused(m, r, e);
+	if (fs_read_at(m->run_dir, "pid", &text, e) < 0)
+		return err_wrap(e, "%s wrote no pid file", m->opts->runtime);
+	long pid;
+	if (text.len && text.data[text.len - 1] == '\n')
+		text.data[--text.len] = '\0';
+	if (!text.len || tool_parse_long(text.data, &pid) < 0 || pid <= 1 || pid > INT32_MAX)
+		return err_set(e, ERR_FAILED, "%s wrote no process id into its pid file",
+			       m->opts->runtime);
+	m->pid = (pid_t)pid;
+	return 0;
+}

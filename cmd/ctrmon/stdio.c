@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "log.h"
+#include "monitor.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+/* One buffer for all streams: it is empty again before the next read. */
+enum { READ_SIZE = 65536, DRAIN_MAX = 16 << 20 };
+static char chunk[READ_SIZE];
+
+static void keep_tail(struct stdio *s, const char *data, size_t len)
+{
+	size_t n = len < STDERR_TAIL ? len : STDERR_TAIL;
+	size_t keep = s->tail_len + n > STDERR_TAIL ? STDERR_TAIL - n : s->tail_len;
+	memmove(s->tail, s->tail + s->tail_len - keep, keep);
+	memcpy(s->tail + keep, data + len - n, n);
+	s->tail_len = keep + n;
+}
+
+static void emit(void *arg, const struct iovec *iov, int count)
+{
+	struct monitor *m = arg;
+	logfile_write(&m->log, iov, count);
+}
+
+static void stamp_now(char stamp[CRILOG_STAMP_SIZE])
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	crilog_stamp(stamp, &now);
+}
+
+static void close_stream(struct stream *t)
+{
+	struct crilog_sink sink = {emit, t->m};
+	char stamp[CRILOG_STAMP_SIZE];
+	int fd = t->watch.fd;
+	if (fd < 0)
+		return;
+	stamp_now(stamp);
+	crilog_end(&t->log, stamp, &sink);
+	crilog_release(&t->log);
+	loop_del(t->m->loop, &t->watch);
+	close(fd);
+}
+
+/* One read. 1 = there was something, 0 = nothing now, -1 = the stream has ended. */
+static int pump(struct stream *t, size_t *len)
+{
+	struct stdio *s = &t->m->io;
+	struct crilog_sink sink = {emit, t->m};
+	char stamp[CRILOG_STAMP_SIZE];
+	ssize_t n = read(t->watch.fd, chunk, sizeof chunk);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	/* A terminal's master gives EIO when the last slave is closed. */
+	if (n <= 0)
+		return -1;
+	*len = (size_t)n;
+	if (t->keep_tail)
+		keep_tail(s, chunk, (size_t)n);
+	if (!s->logging)
+		return 1;
+	stamp_now(stamp);
+	crilog_feed(&t->log, stamp, chunk, (size_t)n, &sink);
+	return 1;
+}
+
+static void on_readable(struct watch *w, uint32_t events)
+{
+	struct stream *t = w->arg;
+	size_t len;
+	(void)events;
+	if (pump(t, &len) >= 0)
+		return;
+	close_stream(t);
+	monitor_event(t->m, EV_STDIO_EOF);
+}
+
+static void drain(struct stream *t)
+{
+	/* The bound is for a grandchild that writes without end. */
+	for (size_t total = 0, len = 0; t->watch.fd >= 0 && total < DRAIN_MAX; total += len) {
+		int r = pump(t, &len);
+		if (r < 0)
+			close_stream(t);
+		if (r <= 0)
+			return;
+	}
+}
+
+void stdio_drain(struct monitor *m)
+{
+	drain(&m->io.out);
+	drain(&m->io.err);
+}
+
+bool stdio_is_open(const struct stdio *s)
+{
+	return s->out.watch.fd >= 0 || s->err.watch.fd >= 0;
+}
+
+/* The read end goes into the loop, the write end to the child. */
+static int open_output(struct monitor *m, struct stream *t, int stream, struct err *e)
+{
+	int fds[2];
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_sys(e, "pipe");
+	m->io.child[stream] = fds[1];
+	fcntl(fds[0], F_SETFL, O_NONBLOCK);
+	if (loop_add(m->loop, &t->watch, fds[0], EPOLLIN, on_readable, t, e) == 0)
+		return 0;
+	close(fds[0]);
+	return -1;
+}
+
+static int recv_fd(int sock)
+{
+	char byte[256];
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {byte, sizeof byte};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = &control,
+			     .msg_controllen = sizeof control};
+	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) < 0)
+		return -1;
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	int fd = -1;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof fd))
+		memcpy(&fd, CMSG_DATA(c), sizeof fd);
+	return fd;
+}
+
+/* The runtime has connected: it sends the terminal's master and goes on. */
+static void on_console(struct watch *w, uint32_t events)
+{
+	struct monitor *m = w->arg;
+	struct timeval limit = {.tv_sec = 5};
+	struct err e;
+	(void)events;
+	AUTO_CLOSE int conn = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC);
+	if (conn < 0)
+		return;
+	setsockopt(conn, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	int fd = recv_fd(conn);
+	if (fd < 0 || m->io.out.watch.fd >= 0) {
+		auto_close(&fd);
+		return;
+	}
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	if (loop_add(m->loop, &m->io.out.watch, fd, EPOLLIN, on_readable, &m->io.out, &e) < 0)
+		close(fd);
+}
+
+static int open_console(struct monitor *m, struct err *e)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	/* Below /proc/self/fd no path is too long for a socket. */
+	snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d/console.sock", m->run_dir);
+	unlinkat(m->run_dir, "console.sock", 0);
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(fd, 1) < 0)
+		return err_sys(e, "console socket");
+	if (loop_add(m->loop, &m->io.console_watch, fd, EPOLLIN, on_console, m, e) < 0)
+		return -1;
+	m->io.console = TAKE_FD(fd);
+	return 0;
+}
+
+void stdio_begin(struct monitor *m)
+{
+	struct stdio *s = &m->io;
+	drain(&s->out);
+	drain(&s->err);
+	s->tail_len = 0;
+	s->logging = true;
+	if (!m->opts->tty)
+		return;
+	/* The connection may still be waiting behind the runtime's end in the same batch. */
+	if (s->out.watch.fd < 0)
+		on_console(&s->console_watch, EPOLLIN);
+	/* With a terminal the container has no part in the stderr pipe. */
+	close_stream(&s->err);
+}
+
+int stdio_open(struct monitor *m, struct err *e)
+{
+	struct stdio *s = &m->io;
+	int fds[2];
+	size_t max = (size_t)m->opts->line_max;
+	s->out.log = CRILOG_INIT("stdout", max);
+	s->err.log = CRILOG_INIT("stderr", max);
+	s->out.m = s->err.m = m;
+	s->err.keep_tail = true;
+	if (open_output(m, &s->err, 2, e) < 0)
+		return -1;
+	if (m->opts->tty)
+		return open_console(m, e);
+	if (open_output(m, &s->out, 1, e) < 0)
+		return -1;
+	if (!m->opts->stdin_open)
+		return 0;
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_sys(e, "pipe");
+	s->child[0] = fds[0];
+	s->in = fds[1];
+	return 0;
+}
+
+void stdio_close_child(struct stdio *s)
+{
+	for (int i = 0; i < 3; i++) {
+		auto_close(&s->child[i]);
+		s->child[i] = -1;
+	}
+}
+
+int stdio_resize(struct stdio *s, int64_t width, int64_t height, struct err *e)
+{
+	if (s->console < 0 || s->out.watch.fd < 0)
+		return err_set(e, ERR_BAD_STATE, "the container has no terminal");
+	if (width < 1 || width > 65535 || height < 1 || height > 65535)
+		return err_set(e, ERR_BAD_INPUT, "terminal size is not within 1 to 65535");
+	struct winsize ws = {.ws_col = (unsigned short)width, .ws_row = (unsigned short)height};
+	return ioctl(s->out.watch.fd, TIOCSWINSZ, &ws) < 0 ? err_sys(e, "resize terminal") : 0;
+}
+
+void stdio_close(struct monitor *m)
+{
+	struct stdio *s = &m->io;
+	close_stream(&s->out);
+	close_stream(&s->err);
+	stdio_close_child(s);
+	auto_close(&s->in);
+	s->in = -1;
+	if (s->console >= 0) {
+		loop_del(m->loop, &s->console_watch);
+		close(TAKE_FD(s->console));
+		unlinkat(m->run_dir, "console.sock", 0);
+	}
+}

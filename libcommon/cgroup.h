@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CRISP_CGROUP_H
+#define CRISP_CGROUP_H
+/* A container's control groups, as the runtime made them: cgroup v1 (one directory a hierarchy
+ * under /sys/fs/cgroup, also on hybrid hosts) or v2. Making them and setting limits is the
+ * runtime's work; here is what is left to do when it does not. */
+#include "err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Open the cgroup directory of a process in which memory is accounted (v2: its only one). -1 with
+ * ERR_NOT_FOUND when it has none of its own: the path must contain `id`, so that neither a pod's
+ * nor our own group is ever taken for the container's. */
+int cgroup_open_of(pid_t pid, const char *id, struct err *e);
+/* The number of OOM kills in the group so far; 0 when the kernel does not tell. */
+int64_t cgroup_oom_kills_at(int dir);
+/* SIGKILL to every process in the group and below it; how many there were. */
+int cgroup_kill_at(int dir);
+
+/* The same by the path in config.json's linux.cgroupsPath, in whichever hierarchy has it. A path
+ * that is not absolute (systemd's slice:prefix:name) or does not contain `id` is left alone. */
+int cgroup_kill(const char *path, const char *id);
+/* Remove what the runtime left of the group, in every hierarchy. Groups that still hold processes
+ * stay: ERR_UNAVAILABLE. */
+int cgroup_remove(const char *path, const char *id, struct err *e);
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proctree.h"
+
+#include "auto.h"
+#include "fs.h"
+#include "proc.h"
+#include "xalloc.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { TREE_MAX = 1 << 16, ROUNDS_MAX = 32 };
+
+struct tree {
+	pid_t *pids;
+	size_t count, cap;
+	pid_t session;
+};
+
+/* Parent and session from /proc/PID/stat; false when the process is gone. */
+static bool look(const char *pid, pid_t *parent, pid_t *session)
+{
+	char path[64], text[1024];
+	snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	/* ") S PPID PGRP SESSION": the name before it may hold anything. */
+	char *at = strrchr(text, ')');
+	if (!at || strlen(at) < 5)
+		return false;
+	*parent = (pid_t)strtol(at + 4, &at, 10);
+	strtol(at, &at, 10);
+	*session = (pid_t)strtol(at, &at, 10);
+	return true;
+}
+
+pid_t proctree_session(pid_t pid)
+{
+	char name[16];
+	pid_t parent, session;
+	snprintf(name, sizeof name, "%d", (int)pid);
+	return look(name, &parent, &session) ? session : 0;
+}
+
+static bool has(const struct tree *t, pid_t pid)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (t->pids[i] == pid)
+			return true;
+	return false;
+}
+
+static void add(struct tree *t, pid_t pid)
+{
+	if (t->count == t->cap) {
+		t->cap = t->cap ? 2 * t->cap : 64;
+		t->pids = xrealloc(t->pids, t->cap * sizeof *t->pids);
+	}
+	t->pids[t->count++] = pid;
+	kill(pid, SIGSTOP);
+}
+
+/* One look through /proc; true when somebody new was found. */
+static bool scan(struct tree *t)
+{
+	size_t before = t->count;
+	AUTO_CLOSEDIR DIR *d = opendir("/proc");
+	const struct dirent *de;
+	while (d && (de = readdir(d))) {
+		pid_t parent, session, pid = (pid_t)strtol(de->d_name, NULL, 10);
+		if (pid <= 1 || pid == getpid() || t->count >= TREE_MAX || has(t, pid))
+			continue;
+		if (look(de->d_name, &parent, &session) &&
+		    (has(t, parent) || (t->session > 0 && session == t->session)))
+			add(t, pid);
+	}
+	return t->count > before;
+}
+
+void proctree_kill(pid_t pid, pid_t session)
+{
+	struct tree t = {.session = session};
+	add(&t, pid);
+	for (int i = 0; i < ROUNDS_MAX && scan(&t); i++)
+		;
+	for (size_t i = 0; i < t.count; i++)
+		kill(t.pids[i], SIGKILL);
+	free(t.pids);
+}
+
+/* Kills whatever is a child now; false when there is none. */
+static bool kill_children(void)
+{
+	char path[64];
+	struct err ignored;
+	AUTO_BUF struct buf b = BUF_INIT(1 << 20);
+	snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+	if (fs_read_at(AT_FDCWD, path, &b, &ignored) < 0 || !b.data)
+		return false;
+	bool any = false;
+	for (char *p = b.data, *end; *p; p = end) {
+		long pid = strtol(p, &end, 10);
+		if (end == p)
+			break;
+		any = true;
+		kill((pid_t)pid, SIGKILL);
+	}
+	return any;
+}
+
+bool proctree_end_children(int timeout_ms)
+{
+	long long deadline = proc_now_ms() + timeout_ms;
+	sigset_t chld;
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	while (kill_children()) {
+		while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)
+			;
+		long long left = deadline - proc_now_ms();
+		if (left <= 0)
+			return false;
+		/* Their ends wake us; the short clock covers one that came just before. */
+		struct timespec ts = {.tv_nsec = (left < 20 ? left : 20) * 1000000L};
+		sigtimedwait(&chld, NULL, &ts);
+	}
+	return true;
+}

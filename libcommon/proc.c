@@ -194,3 +194,13 @@ int proc_open(pid_t pid, unsigned long long start_time, struct err *e)
 		return err_set(e, ERR_NOT_FOUND, "process %d is gone", (int)pid);
 	return TAKE_FD(fd);
 }
+
+bool proc_is_alive(pid_t pid, unsigned long long start_time)
+{
+	struct err ignored;
+	if (pid <= 0)
+		return false;
+	AUTO_CLOSE int fd = proc_open(pid, start_time, &ignored);
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	return fd >= 0 && poll(&pfd, 1, 0) == 0;
+}

@@ -7,13 +7,15 @@
 #include "xalloc.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
 
-enum { TREE_MAX = 1 << 16, ROUNDS_MAX = 32 };
+enum { TREE_MAX = 1 << 16, ROUNDS_MAX = 32, DEATH_MS = 2000 };
 
 struct tree {
 	pid_t *pids;
@@ -84,6 +86,16 @@ static bool scan(struct tree *t)
 	return t->count > before;
 }
 
+/* Dead, though perhaps not yet reaped by its parent. */
+static void await_death(pid_t pid, long long deadline)
+{
+	AUTO_CLOSE int fd = pidfd_open(pid, 0);
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	long long left = deadline - proc_now_ms();
+	if (fd >= 0)
+		poll(&pfd, 1, left > 0 ? (int)left : 0);
+}
+
 void proctree_kill(pid_t pid, pid_t session)
 {
 	struct tree t = {.session = session};
@@ -92,6 +104,9 @@ void proctree_kill(pid_t pid, pid_t session)
 		;
 	for (size_t i = 0; i < t.count; i++)
 		kill(t.pids[i], SIGKILL);
+	long long deadline = proc_now_ms() + DEATH_MS;
+	for (size_t i = 0; i < t.count; i++)
+		await_death(t.pids[i], deadline);
 	free(t.pids);
 }
 

@@ -8,7 +8,8 @@
 /* The session of a process, 0 when it is gone. */
 pid_t proctree_session(pid_t pid);
 /* SIGKILL to pid, its descendants and the session `session` (0 = none). All are stopped first,
- * until a look finds nobody new, so that none can fork away meanwhile. */
+ * until a look finds nobody new, so that none can fork away meanwhile. Returns when they are dead,
+ * or after 2 s. */
 void proctree_kill(pid_t pid, pid_t session);
 /* SIGKILL to all children of the calling process (also those it got as a subreaper), which are
  * reaped, until there are none. false when some are left after timeout_ms. SIGCHLD must be blocked.

@@ -68,6 +68,7 @@ static const struct member ctr_members[] = {STR(ctr_record, id),
 					    STR(ctr_record, boot_id),
 					    STR(ctr_record, image),
 					    STR(ctr_record, image_id),
+					    LIST(ctr_record, mount_images),
 					    STR(ctr_record, log_path),
 					    STR(ctr_record, cgroup_path),
 					    STR(ctr_record, start_error),
@@ -297,7 +298,7 @@ enum ctr_state ctr_effective(const struct state *s, const struct ctr_record *r,
 	/* The monitor may have ended properly between the two looks. */
 	if (exit_record_read(s, r->id, exit, &e) == 0)
 		return CTR_EXITED;
-	if (r->pid > 0 && proc_start_time((pid_t)r->pid) == (unsigned long long)r->pid_start)
+	if (proc_is_alive((pid_t)r->pid, (unsigned long long)r->pid_start))
 		return asked;
 	return lost(r, exit, "the monitor was lost");
 }

@@ -47,10 +47,11 @@ struct ctr_record {
 	char *runtime_root; /* its --root */
 	char *origin;       /* "cri" or "hand" */
 	char *boot_id;
-	char *image;       /* as the user named it (image_spec.user_specified_image or image) */
-	char *image_id;    /* sha256:<hex> */
-	char *log_path;    /* absolute; "" = no log */
-	char *cgroup_path; /* config.json's linux.cgroupsPath */
+	char *image;          /* as the user named it (image_spec.user_specified_image or image) */
+	char *image_id;       /* sha256:<hex> */
+	json_t *mount_images; /* ids of the images mounted into it: their layers stay, too */
+	char *log_path;       /* absolute; "" = no log */
+	char *cgroup_path;    /* config.json's linux.cgroupsPath */
 	char *start_error; /* the runtime refused at creation; told when the container is started */
 	int64_t created_at, started_at;
 	int64_t pid, pid_start; /* the container's first process, with its start time (proc.h) */

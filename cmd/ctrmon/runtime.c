@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
+#include "console.h"
 #include "fs.h"
 #include "monitor.h"
 #include "rtwords.h"
@@ -48,9 +49,7 @@ static void build(struct args *a, const struct monitor *m)
 	add(a, "--pid-file");
 	add(a, a->pid_file);
 	if (o->tty) {
-		/* By our own descriptor: the real path may be too long for a socket. */
-		snprintf(a->console, sizeof a->console, "/proc/%d/fd/%d/console.sock",
-			 (int)getpid(), m->run_dir);
+		console_path(m->run_dir, "console.sock", a->console, sizeof a->console);
 		add(a, "--console-socket");
 		add(a, a->console);
 	}

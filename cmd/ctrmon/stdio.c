@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
+#include "console.h"
 #include "log.h"
 #include "monitor.h"
 
@@ -8,8 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 /* One buffer for all streams: it is empty again before the next read. */
 enum { READ_SIZE = 65536, DRAIN_MAX = 16 << 20 };
@@ -121,62 +120,24 @@ static int open_output(struct monitor *m, struct stream *t, int stream, struct e
 	return -1;
 }
 
-static int recv_fd(int sock)
-{
-	char byte[256];
-	union {
-		struct cmsghdr h;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = {byte, sizeof byte};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = &control,
-			     .msg_controllen = sizeof control};
-	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) < 0)
-		return -1;
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	int fd = -1;
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof fd))
-		memcpy(&fd, CMSG_DATA(c), sizeof fd);
-	return fd;
-}
-
 /* The runtime has connected: it sends the terminal's master and goes on. */
 static void on_console(struct watch *w, uint32_t events)
 {
 	struct monitor *m = w->arg;
-	struct timeval limit = {.tv_sec = 5};
 	struct err e;
 	(void)events;
-	AUTO_CLOSE int conn = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC);
-	if (conn < 0)
-		return;
-	setsockopt(conn, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	int fd = recv_fd(conn);
-	if (fd < 0 || m->io.out.watch.fd >= 0) {
+	int fd = console_receive(w->fd, &e);
+	if (fd < 0 || m->io.out.watch.fd >= 0 ||
+	    loop_add(m->loop, &m->io.out.watch, fd, EPOLLIN, on_readable, &m->io.out, &e) < 0)
 		auto_close(&fd);
-		return;
-	}
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	if (loop_add(m->loop, &m->io.out.watch, fd, EPOLLIN, on_readable, &m->io.out, &e) < 0)
-		close(fd);
 }
 
 static int open_console(struct monitor *m, struct err *e)
 {
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	/* Below /proc/self/fd no path is too long for a socket. */
-	snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d/console.sock", m->run_dir);
-	unlinkat(m->run_dir, "console.sock", 0);
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(fd, 1) < 0)
-		return err_sys(e, "console socket");
-	if (loop_add(m->loop, &m->io.console_watch, fd, EPOLLIN, on_console, m, e) < 0)
+	m->io.console = console_listen(m->run_dir, "console.sock", e);
+	if (m->io.console < 0)
 		return -1;
-	m->io.console = TAKE_FD(fd);
-	return 0;
+	return loop_add(m->loop, &m->io.console_watch, m->io.console, EPOLLIN, on_console, m, e);
 }
 
 void stdio_begin(struct monitor *m)

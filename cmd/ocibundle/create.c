@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ocibundle.h"
+
+#include "auto.h"
+#include "bundle.h"
+#include "digest.h"
+#include "event.h"
+#include "fs.h"
+#include "handler.h"
+#include "jsonx.h"
+#include "overlay.h"
+#include "pbjson.h"
+#include "proc.h"
+#include "xalloc.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { LOCK_MS = 10000, JSON_MAX = 16 << 20, TRIES = 3 };
+
+/* All that one creation holds. */
+struct creation {
+	struct tool_ctx *c;
+	const struct create_options *o;
+	struct bundle b;
+	struct object_new obj;
+	struct ctr_record rec;
+};
+
+static int read_pod(struct creation *k, const char *typed, Runtime__V1__PodSandboxConfig **pod,
+		    struct err *e)
+{
+	char id[ID_SIZE];
+	if (object_resolve(&k->c->st, OBJ_POD, typed, id, e) < 0 ||
+	    pod_record_read(&k->c->st, id, &k->b.pod_rec, e) < 0)
+		return -1;
+	AUTO_CLOSE int dir = object_open(&k->c->st, OBJ_POD, id, e);
+	AUTO_JSON json_t *j = dir < 0 ? NULL : jsonx_read_at(dir, "pod.json", JSON_MAX, e);
+	if (j)
+		*pod = (Runtime__V1__PodSandboxConfig *)pbjson_read(
+			&runtime__v1__pod_sandbox_config__descriptor, j, "pod.json", e);
+	return *pod ? 0 : err_wrap(e, "pod %s", id);
+}
+
+static int check_pod_ready(const struct pod_record *p, struct err *e)
+{
+	if (p->complete && strcmp(p->state, "ready") == 0 &&
+	    strcmp(p->boot_id, state_boot_id()) == 0)
+		return 0;
+	return err_set(e, ERR_BAD_STATE, "pod %s is not ready%s%s", p->id, *p->reason ? ": " : "",
+		       p->reason);
+}
+
+/* (pod, name, attempt) is a container's name for good: two equal requests make one. */
+static char *claim_name(const struct bundle *b)
+{
+	return xasprintf("%s\n%s\n%u", b->pod_rec.id, b->ctr->metadata->name,
+			 b->ctr->metadata->attempt);
+}
+
+static int claim(struct creation *k, struct err *e)
+{
+	AUTO_FREE char *name = claim_name(&k->b);
+	for (int i = 0; i < TRIES; i++) {
+		if (object_create(&k->c->st, OBJ_CONTAINER, name, strlen(name), k->o->id, &k->obj,
+				  e) < 0)
+			return -1;
+		if (k->obj.claim == CLAIM_NEW)
+			return 0;
+		if (k->obj.claim != CLAIM_ABANDONED)
+			return err_set(e, ERR_EXISTS,
+				       "container '%s' (attempt %u) of the pod exists%s: %s",
+				       k->b.ctr->metadata->name, k->b.ctr->metadata->attempt,
+				       k->obj.claim == CLAIM_BUSY ? " (being created)" : "",
+				       k->obj.id);
+		if (remove_remains(&k->c->st, k->obj.id, e) < 0)
+			return err_wrap(e, "what a dead creation left");
+	}
+	return err_set(e, ERR_UNAVAILABLE, "container '%s': its name changes hands too fast",
+		       k->b.ctr->metadata->name);
+}
+
+static int resolve_images(struct creation *k, struct err *e)
+{
+	struct bundle *b = &k->b;
+	char id[IMAGE_ID_SIZE];
+	if (image_resolve(b->st, b->ctr->image->image, id, e) < 0 ||
+	    image_open(b->st, id, true, &b->img, e) < 0)
+		return -1;
+	b->mount_images = json_array();
+	k->rec.mount_images = json_array();
+	for (size_t i = 0; i < b->ctr->n_mounts; i++) {
+		const Runtime__V1__ImageSpec *spec = b->ctr->mounts[i]->image;
+		if (!spec || !*spec->image) {
+			json_array_append_new(b->mount_images, json_null());
+			continue;
+		}
+		if (image_resolve(b->st, spec->image, id, e) < 0) {
+			e->kind = ERR_IMAGE_VOLUME;
+			return err_wrap(e, "mounts[%zu].image", i);
+		}
+		json_array_append_new(b->mount_images, json_string(id));
+		json_array_append_new(k->rec.mount_images, json_string(id));
+	}
+	return 0;
+}
+
+static void fill_config_part(struct creation *k)
+{
+	const struct bundle *b = &k->b;
+	const Runtime__V1__ContainerConfig *c = b->ctr;
+	struct ctr_record *r = &k->rec;
+	record_set(&r->id, b->id);
+	record_set(&r->pod_id, b->pod_rec.id);
+	record_set(&r->origin, k->o->origin);
+	record_set(&r->boot_id, state_boot_id());
+	record_set(&r->image, *c->image->user_specified_image ? c->image->user_specified_image
+							      : c->image->image);
+	record_set(&r->image_id, b->img.id);
+	record_set(&r->cgroup_path, b->cgroup_path);
+	record_set(&r->start_error, "");
+	record_set(&r->log_path, "");
+	if (*c->log_path && *b->pod->log_directory) {
+		free(r->log_path);
+		r->log_path = xasprintf("%s/%s", b->pod->log_directory, c->log_path);
+	}
+	r->created_at = record_now_ns();
+	r->tty = c->tty;
+	r->stdin_open = c->stdin;
+	r->stdin_once = c->stdin_once;
+}
+
+static int fill_record(struct creation *k, const struct handler *h, struct err *e)
+{
+	int stop;
+	if (stop_signal_of(&k->b, &stop, e) < 0)
+		return -1;
+	fill_config_part(k);
+	record_set(&k->rec.state, "prepared");
+	record_set(&k->rec.handler, h->name);
+	record_set(&k->rec.runtime, h->path);
+	record_set(&k->rec.runtime_root, h->root);
+	k->rec.stop_signal = stop;
+	return 0;
+}
+
+/* From here on the container's record keeps the pod from being removed and the image's layers from
+ * being collected; so both locks are held until it is there, and not longer. */
+static int register_container(struct creation *k, const struct handler *h, struct err *e)
+{
+	struct bundle *b = &k->b;
+	AUTO_CLOSE int pod_lock = object_lock(b->st, OBJ_POD, b->pod_rec.id, LOCK_MS, e);
+	AUTO_POD_RECORD struct pod_record now = {0};
+	if (pod_lock < 0 || pod_record_read(b->st, b->pod_rec.id, &now, e) < 0 ||
+	    check_pod_ready(&now, e) < 0 || claim(k, e) < 0)
+		return -1;
+	memcpy(b->id, k->obj.id, ID_SIZE);
+	bundle_derive(b);
+	AUTO_CLOSE int store = image_store_lock(b->st, LOCK_MS, e);
+	if (store < 0 || resolve_images(k, e) < 0 || fill_record(k, h, e) < 0)
+		return -1;
+	return ctr_record_write(b->st, &k->rec, e);
+}
+
+static int write_config(struct creation *k, struct err *e)
+{
+	AUTO_JSON json_t *j = pbjson_write(&k->b.ctr->base, 0, e);
+	if (!j)
+		return -1;
+	return jsonx_replace_at(k->obj.dir, "container.json", 0600, j, 0, e);
+}
+
+static int mount_rootfs(struct creation *k, const char *target, struct err *e)
+{
+	struct bundle *b = &k->b;
+	AUTO_FREE char *upper = xasprintf("%s/upper", b->dir);
+	AUTO_FREE char *work = xasprintf("%s/work", b->dir);
+	AUTO_JSON json_t *lower = image_lowerdirs(b->st, &b->img, e);
+	if (!lower)
+		return -1;
+	/* The upper directory's mode and owner are those of the container's "/". */
+	if (mkdirat(k->obj.dir, "upper", 0755) < 0 || mkdirat(k->obj.dir, "work", 0700) < 0)
+		return err_sys(e, "make %s", upper);
+	if (fchmodat(k->obj.dir, "upper", 0755, 0) < 0)
+		return err_sys(e, "chmod %s", upper);
+	b->rootfs = overlay_mount(lower, upper, work, target, e);
+	return b->rootfs < 0 ? -1 : 0;
+}
+
+static int make_bundle(struct creation *k, struct err *e)
+{
+	struct bundle *b = &k->b;
+	AUTO_FREE char *rootfs = xasprintf("%s/bundle/rootfs", b->run);
+	AUTO_CLOSE int run = object_open_run(b->st, OBJ_CONTAINER, b->id, true, e);
+	if (run < 0)
+		return -1;
+	if (mkdirat(run, "bundle", 0700) < 0 || mkdirat(run, "bundle/rootfs", 0755) < 0)
+		return err_sys(e, "make %s", rootfs);
+	if (mount_rootfs(k, rootfs, e) < 0)
+		return -1;
+	AUTO_JSON json_t *spec = spec_build(b, e);
+	AUTO_CLOSE int bundle = spec ? fs_open_dir(run, "bundle", e) : -1;
+	return bundle < 0 ? -1 : jsonx_replace_at(bundle, "config.json", 0600, spec, 0, e);
+}
+
+/* After the claim: everything that is made is undone when a step fails. */
+static int make_container(struct creation *k, struct err *e)
+{
+	struct bundle *b = &k->b;
+	AUTO_HANDLER struct handler h = {0};
+	if (handler_find(&h, b->cfg, b->pod_rec.handler, e) < 0)
+		return -1;
+	int r = register_container(k, &h, e);
+	if (r == 0)
+		r = write_config(k, e);
+	if (r == 0)
+		r = make_bundle(k, e);
+	if (r == 0) {
+		k->rec.complete = true;
+		r = ctr_record_write(b->st, &k->rec, e);
+	}
+	if (r < 0 && k->obj.dir >= 0) {
+		struct err undo;
+		auto_close(&b->rootfs);
+		b->rootfs = -1;
+		if (remove_remains(b->st, k->obj.id, &undo) < 0)
+			err_wrap(e, "(not undone: %.200s)", undo.msg);
+	}
+	return r;
+}
+
+/* The same config.json without making anything: the id is made from the name, so that equal
+ * requests print equal bytes, and the root file system is mounted where nobody sees it. */
+static int print_dry(struct creation *k, struct err *e)
+{
+	struct bundle *b = &k->b;
+	AUTO_FREE char *name = claim_name(b);
+	if (k->o->id && !id_is_valid(k->o->id))
+		return err_set(e, ERR_BAD_INPUT, "'%.80s' is not an id (64 hex digits)", k->o->id);
+	if (k->o->id)
+		memcpy(b->id, k->o->id, ID_SIZE);
+	else
+		digest_of(name, strlen(name), b->id);
+	bundle_derive(b);
+	if (check_pod_ready(&b->pod_rec, e) < 0 || resolve_images(k, e) < 0)
+		return -1;
+	AUTO_JSON json_t *lower = image_lowerdirs(b->st, &b->img, e);
+	b->rootfs = lower ? overlay_mount(lower, NULL, NULL, NULL, e) : -1;
+	AUTO_JSON json_t *spec = b->rootfs < 0 ? NULL : spec_build(b, e);
+	if (!spec)
+		return -1;
+	json_dumpf(spec, stdout, JSON_INDENT(2));
+	putchar('\n');
+	return 0;
+}
+
+static void tell(struct creation *k, long long began, const struct err *error)
+{
+	const struct bundle *b = &k->b;
+	const char *argv[] = {"ocibundle",  "create",      "--id", b->id, "--origin",
+			      k->o->origin, b->pod_rec.id, "-",    NULL};
+	AUTO_FREE char *input = xasprintf("%s/container.json", b->dir ? b->dir : "");
+	note_step(b->st, b->pod_rec.id, argv, input, began, error);
+	if (!error)
+		event_publish(b->st, "created", "container", b->id, b->pod_rec.id, false);
+}
+
+static void creation_release(struct creation *k)
+{
+	auto_close(&k->obj.dir);
+	auto_close(&k->obj.lock);
+	ctr_record_release(&k->rec);
+	bundle_release(&k->b);
+}
+
+static int run_creation(struct creation *k, long long began, struct err *e)
+{
+	struct bundle *b = &k->b;
+	/* The parts that the checks look at; the id, and what depends on it, comes with the claim.
+	 */
+	bundle_derive(b);
+	if (check_request(b, e) < 0)
+		return -1;
+	if (k->c->dry_run)
+		return print_dry(k, e);
+	if (make_container(k, e) < 0) {
+		if (id_is_valid(b->id))
+			tell(k, began, e);
+		return -1;
+	}
+	tell(k, began, NULL);
+	printf("%s\n", b->id);
+	return 0;
+}
+
+int create_container(struct tool_ctx *c, const struct create_options *o, const char *pod,
+		     const char *file, struct err *e)
+{
+	long long began = proc_now_ms();
+	struct creation k = {.c = c, .o = o, .obj = {.dir = -1, .lock = -1}};
+	AUTO_PB Runtime__V1__PodSandboxConfig *pod_config = NULL;
+	AUTO_PB Runtime__V1__ContainerConfig *ctr = (Runtime__V1__ContainerConfig *)pbjson_load(
+		&runtime__v1__container_config__descriptor, file, e);
+	if (!ctr)
+		return -1;
+	k.b = (struct bundle){
+		.cfg = &c->cfg, .st = &c->st, .ctr = ctr, .rootfs = -1, .dry_run = c->dry_run};
+	int r = read_pod(&k, pod, &pod_config, e);
+	k.b.pod = pod_config;
+	if (r == 0)
+		r = run_creation(&k, began, e);
+	creation_release(&k);
+	return r;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "buf.h"
+#include "fs.h"
+#include "ocibundle.h"
+#include "state.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { CONFIG_MAX = 32 << 20 };
+
+static struct create_options create_options = {.origin = "hand"};
+
+static int run_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	(void)argc;
+	if (strcmp(create_options.origin, "cri") != 0 && strcmp(create_options.origin, "hand") != 0)
+		return err_set(e, ERR_USAGE, "--origin: '%s' is not cri or hand",
+			       create_options.origin);
+	return create_container(c, &create_options, argv[0], argv[1], e);
+}
+
+static int run_show(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	char id[ID_SIZE];
+	AUTO_BUF struct buf b = BUF_INIT(CONFIG_MAX);
+	(void)argc;
+	if (object_resolve(&c->st, OBJ_CONTAINER, argv[0], id, e) < 0)
+		return -1;
+	AUTO_CLOSE int run = object_open_run(&c->st, OBJ_CONTAINER, id, false, e);
+	if (run < 0 || fs_read_at(run, "bundle/config.json", &b, e) < 0)
+		return err_wrap(e, "container %s has no bundle (a reboot takes it)", id);
+	fwrite(b.data, 1, b.len, stdout);
+	return 0;
+}
+
+static int run_rm(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	(void)argc;
+	return remove_container(&c->st, argv[0], e);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct opt create_opts[] = {
+		{"id", 0, OPT_STRING, &create_options.id, "ID",
+		 "the container's id (64 hex digits) instead of a new one"},
+		{"origin", 0, OPT_STRING, &create_options.origin, "cri|hand",
+		 "who asks; crispd lists only its own to the kubelet (hand)"},
+		{NULL},
+	};
+	static const struct verb verbs[] = {
+		{"create", "POD CTR.json|-",
+		 "make a container of a pod, and its bundle; print its id", create_opts, 2, 2,
+		 run_create},
+		{"show", "CTR", "print the config.json of the container's bundle", NULL, 1, 1,
+		 run_show},
+		{"rm", "CTR", "unmount and remove a container that does not run", NULL, 1, 1,
+		 run_rm},
+		{NULL},
+	};
+	static const struct tool tool = {
+		.name = "ocibundle",
+		.summary = "image and container configuration to OCI bundle",
+		.flags = TOOL_STATE | TOOL_DRY_RUN,
+		.verbs = verbs,
+	};
+	return tool_main(&tool, argc, argv);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CRISP_OCIBUNDLE_H
+#define CRISP_OCIBUNDLE_H
+/* The verbs of ocibundle. */
+#include "err.h"
+#include "tool.h"
+
+struct create_options {
+	const char *id, *origin; /* NULL = a new id; "cri" or "hand" */
+};
+
+/* Make the container that the file describes in the pod, and its bundle; prints the id (with
+ * c->dry_run: makes nothing and prints the config.json it would write). */
+int create_container(struct tool_ctx *c, const struct create_options *o, const char *pod,
+		     const char *file, struct err *e);
+
+/* Unmount and remove everything of a container that does not run. Nothing there is success. */
+int remove_container(const struct state *s, const char *typed, struct err *e);
+/* The part of it that needs no lock and no record: for a creation that failed or was abandoned. */
+int remove_remains(const struct state *s, const char *id, struct err *e);
+
+/* A line in the pod's journal, unless crispd writes it (CRISP_REQ); error NULL = success. */
+void note_step(const struct state *s, const char *pod_id, const char *const *argv,
+	       const char *stdin_file, long long began_ms, const struct err *error);
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ocibundle.h"
+
+#include "auto.h"
+#include "event.h"
+#include "fs.h"
+#include "journal.h"
+#include "overlay.h"
+#include "proc.h"
+#include "record.h"
+#include "xalloc.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOCK_MS = 10000 };
+
+void note_step(const struct state *s, const char *pod_id, const char *const *argv,
+	       const char *stdin_file, long long began_ms, const struct err *error)
+{
+	const char *req = getenv("CRISP_REQ");
+	long long ms = proc_now_ms() - began_ms;
+	struct journal_step step = {
+		.rpc = "hand",
+		.argv = argv,
+		.stdin_file = stdin_file,
+		.when_ns = record_now_ns() - ms * 1000000,
+		.exit_status = error ? err_exit_status(error) : 0,
+		.ms = ms,
+		.error = error ? error->msg : NULL,
+	};
+	if (!req || !*req)
+		journal_append(s, pod_id, &step);
+}
+
+/* The runtime directory as the kernel names it: mount points are listed without symlinks. */
+static int unmount_all(const struct state *s, const char *id, struct err *e)
+{
+	char link[32], run[PATH_MAX];
+	snprintf(link, sizeof link, "/proc/self/fd/%d", s->run);
+	ssize_t n = readlink(link, run, sizeof run - 1);
+	if (n < 0)
+		return err_sys(e, "path of %s", s->run_path);
+	run[n] = '\0';
+	AUTO_FREE char *path =
+		xasprintf("%s/%s/%s", n == 1 ? "" : run, object_dir_name(OBJ_CONTAINER), id);
+	return unmount_below(path, e);
+}
+
+int remove_remains(const struct state *s, const char *id, struct err *e)
+{
+	if (unmount_all(s, id, e) < 0)
+		return -1;
+	return object_discard(s, OBJ_CONTAINER, id, e);
+}
+
+/* A damaged record says nothing; the monitor's lock still tells whether somebody lives. */
+static int refuse_running(const struct state *s, const char *id, const struct ctr_record *r,
+			  struct err *e)
+{
+	struct err ignored;
+	AUTO_EXIT_RECORD struct exit_record x = {0};
+	AUTO_CLOSE int run = object_open_run(s, OBJ_CONTAINER, id, false, &ignored);
+	int locked = run < 0 ? 0 : fs_is_locked_at(run, "monitor.lock", e);
+	if (locked < 0)
+		return -1;
+	enum ctr_state state = r->id ? ctr_effective(s, r, &x) : CTR_UNKNOWN;
+	/* The monitor of an ended container may have a last line to write: it needs no mount. */
+	if (state == CTR_EXITED)
+		return 0;
+	if (locked || (r->id && !*r->start_error && (state == CTR_RUNNING || state == CTR_CREATED)))
+		return err_set(e, ERR_BAD_STATE, "container %s is %s: stop it first (ctrrun)", id,
+			       r->id ? ctr_state_name(state) : "watched by a monitor");
+	return 0;
+}
+
+static int remove_locked(const struct state *s, const char *id, const char *typed, struct err *e)
+{
+	long long began = proc_now_ms();
+	struct err damaged;
+	AUTO_CTR_RECORD struct ctr_record r = {0};
+	AUTO_CLOSE int lock = object_lock(s, OBJ_CONTAINER, id, LOCK_MS, e);
+	if (lock < 0)
+		/* Gone, or going: but its run directory may be left. */
+		return e->kind == ERR_NOT_FOUND && id_is_valid(id) ? remove_remains(s, id, e) : -1;
+	if (ctr_record_read(s, id, &r, &damaged) < 0) {
+		ctr_record_release(&r);
+		r = (struct ctr_record){0};
+	}
+	if (refuse_running(s, id, &r, e) < 0)
+		return -1;
+	int status = remove_remains(s, id, e);
+	const char *argv[] = {"ocibundle", "rm", typed, NULL};
+	if (r.pod_id && id_is_valid(r.pod_id)) {
+		note_step(s, r.pod_id, argv, NULL, began, status < 0 ? e : NULL);
+		if (status == 0)
+			event_publish(s, "removed", "container", id, r.pod_id, false);
+	}
+	return status;
+}
+
+int remove_container(const struct state *s, const char *typed, struct err *e)
+{
+	char id[ID_SIZE];
+	if (object_resolve(s, OBJ_CONTAINER, typed, id, e) < 0)
+		return e->kind == ERR_NOT_FOUND ? 0 : -1;
+	return remove_locked(s, id, id, e);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bundle.h"
+
+#include "auto.h"
+#include "jsonx.h"
+#include "log.h"
+#include "seccomp.h"
+#include "stopsig.h"
+#include "xalloc.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* Files of /proc and /sys that show or change the host; for requests that bring no list. */
+static const char *const masked[] = {
+	"/proc/asound",     "/proc/acpi",        "/proc/interrupts",
+	"/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
+	"/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+	"/proc/scsi",       "/sys/firmware",     "/sys/devices/virtual/powercap",
+};
+static const char *const read_only[] = {
+	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
+};
+
+static void free_paths(struct bundle *b)
+{
+	free(b->dir);
+	free(b->run);
+	free(b->pod_run);
+	free(b->cgroup_path);
+}
+
+void bundle_release(struct bundle *b)
+{
+	pod_record_release(&b->pod_rec);
+	image_release(&b->img);
+	json_decref(b->mount_images);
+	free_paths(b);
+	auto_close(&b->rootfs);
+	*b = (struct bundle){.rootfs = -1};
+}
+
+/* A systemd slice is named by the last part of the parent's path; without one, all of ours are in
+ * crisp.slice. */
+static char *cgroup_path(const struct bundle *b)
+{
+	const char *parent = b->pod_rec.cgroup_parent, *last;
+	if (strcmp(b->cfg->cgroup_manager, "systemd") != 0)
+		return *parent ? xasprintf("%s%s/%s", *parent == '/' ? "" : "/", parent, b->id)
+			       : xasprintf("/crisp/%s/%s", b->pod_rec.id, b->id);
+	last = strrchr(parent, '/');
+	last = last ? last + 1 : parent;
+	return xasprintf("%s:crisp:%s", *last ? last : "crisp.slice", b->id);
+}
+
+void bundle_derive(struct bundle *b)
+{
+	static const Runtime__V1__LinuxContainerSecurityContext no_sec =
+		RUNTIME__V1__LINUX_CONTAINER_SECURITY_CONTEXT__INIT;
+	static const Runtime__V1__NamespaceOption no_ns = RUNTIME__V1__NAMESPACE_OPTION__INIT;
+	const Runtime__V1__LinuxContainerConfig *l = b->ctr->linux;
+	const Runtime__V1__LinuxPodSandboxConfig *p = b->pod->linux;
+	b->sec = l && l->security_context ? l->security_context : &no_sec;
+	b->res = l ? l->resources : NULL;
+	b->pod_ns = p && p->security_context && p->security_context->namespace_options
+			    ? p->security_context->namespace_options
+			    : &no_ns;
+	free_paths(b); /* the second time the id is known */
+	b->dir = xasprintf("%s/%s/%s", b->st->root_path, object_dir_name(OBJ_CONTAINER), b->id);
+	b->run = xasprintf("%s/%s/%s", b->st->run_path, object_dir_name(OBJ_CONTAINER), b->id);
+	b->pod_run =
+		xasprintf("%s/%s/%s", b->st->run_path, object_dir_name(OBJ_POD), b->pod_rec.id);
+	b->cgroup2 = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
+	b->cgroup_path = cgroup_path(b);
+}
+
+int stop_signal_of(const struct bundle *b, int *number, struct err *e)
+{
+	const ProtobufCEnumValue *v;
+	const char *name =
+		jsonx_opt_string(json_object_get(b->img.config, "config"), "StopSignal", "");
+	*number = 0;
+	if (b->ctr->stop_signal == RUNTIME__V1__SIGNAL__SIGNAL_RUNTIME_DEFAULT) {
+		*number = *name ? stopsig_number(name) : 0;
+		if (*number >= 0)
+			return 0;
+		/* An image that cannot be stopped as it wishes is still one that can run. */
+		log_warn("the image's StopSignal '%.32s' is no signal: TERM is used", name);
+		*number = 0;
+		return 0;
+	}
+	v = protobuf_c_enum_descriptor_get_value(&runtime__v1__signal__descriptor,
+						 (int)b->ctr->stop_signal);
+	if (v)
+		*number =
+			stopsig_number(strncmp(v->name, "SIGNAL_", 7) == 0 ? v->name + 7 : v->name);
+	if (!v || *number < 0)
+		return err_set(e, ERR_BAD_INPUT, "stop_signal: unknown signal %d",
+			       (int)b->ctr->stop_signal);
+	return 0;
+}
+
+static int add_seccomp(const struct bundle *b, json_t *out, struct err *e)
+{
+	enum profile_kind kind;
+	const char *path;
+	json_t *profile = NULL;
+	if (seccomp_wanted(b, &kind, &path, e) < 0)
+		return -1;
+	if (b->sec->privileged || kind == PROFILE_NONE || kind == PROFILE_UNCONFINED)
+		return 0;
+	if (kind == PROFILE_LOCALHOST)
+		profile = seccomp_load(path, b->caps, "seccomp profile", e);
+	else if (*b->cfg->seccomp_profile)
+		profile = seccomp_load(b->cfg->seccomp_profile, b->caps, "seccomp_profile", e);
+	else
+		profile = seccomp_default(b->caps);
+	if (!profile) {
+		/* A profile that is asked for and not there is the request's fault. */
+		if (e->kind == ERR_NOT_FOUND)
+			e->kind = ERR_BAD_INPUT;
+		return -1;
+	}
+	json_object_set_new(out, "seccomp", profile);
+	return 0;
+}
+
+static json_t *strings(const char *const *list, size_t n)
+{
+	json_t *out = json_array();
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(out, json_string(list[i]));
+	return out;
+}
+
+static void add_masks(const struct bundle *b, json_t *out)
+{
+	const Runtime__V1__LinuxContainerSecurityContext *s = b->sec;
+	if (s->privileged)
+		return;
+	bool given = s->n_masked_paths || s->n_readonly_paths;
+	json_object_set_new(out, "maskedPaths",
+			    given ? strings((const char *const *)s->masked_paths, s->n_masked_paths)
+				  : strings(masked, ARRAY_LEN(masked)));
+	json_object_set_new(
+		out, "readonlyPaths",
+		given ? strings((const char *const *)s->readonly_paths, s->n_readonly_paths)
+		      : strings(read_only, ARRAY_LEN(read_only)));
+}
+
+static json_t *linux_json(struct bundle *b, struct err *e)
+{
+	AUTO_JSON json_t *out = json_object();
+	AUTO_JSON json_t *namespaces = namespaces_json(b, e);
+	AUTO_JSON json_t *resources = namespaces ? resources_json(b, e) : NULL;
+	AUTO_JSON json_t *devices = NULL;
+	AUTO_JSON json_t *rules = NULL;
+	if (!resources || devices_json(b, &devices, &rules, e) < 0)
+		return NULL;
+	json_object_set(resources, "devices", rules);
+	json_object_set_new(out, "cgroupsPath", json_string(b->cgroup_path));
+	json_object_set(out, "namespaces", namespaces);
+	json_object_set(out, "resources", resources);
+	if (json_array_size(devices))
+		json_object_set(out, "devices", devices);
+	if (b->root_propagation)
+		json_object_set_new(out, "rootfsPropagation", json_string(b->root_propagation));
+	add_masks(b, out);
+	return add_seccomp(b, out, e) < 0 ? NULL : TAKE(out);
+}
+
+json_t *spec_build(struct bundle *b, struct err *e)
+{
+	AUTO_JSON json_t *process = process_json(b, e);
+	AUTO_JSON json_t *mounts = process ? mounts_json(b, e) : NULL;
+	AUTO_JSON json_t *lin = mounts ? linux_json(b, e) : NULL;
+	if (!lin)
+		return NULL;
+	return json_pack("{s:s, s:O, s:{s:s, s:b}, s:O, s:{s:s, s:s}, s:O}", "ociVersion", "1.0.2",
+			 "process", process, "root", "path", "rootfs", "readonly",
+			 (int)b->sec->readonly_rootfs, "mounts", mounts, "annotations", "crisp.pod",
+			 b->pod_rec.id, "crisp.container",
+			 b->ctr->metadata ? b->ctr->metadata->name : "", "linux", lin);
+}

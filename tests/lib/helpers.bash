@@ -137,7 +137,7 @@ make_image() {
     mkdir -p "$dir"/{bin,etc,proc,sys,dev,tmp,root,var/www}
     cp /bin/busybox "$dir/bin/busybox"
     local applet
-    for applet in $(/bin/busybox --list); do ln -sf busybox "$dir/bin/$applet"; done
+    for applet in $(/bin/busybox --list); do [ -e "$dir/bin/$applet" ] || ln -s busybox "$dir/bin/$applet"; done
     printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\nuser:x:1000:1000:user:/:/bin/sh\n' >"$dir/etc/passwd"
     printf 'root:x:0:\nnogroup:x:65534:\nuser:x:1000:\nextra:x:2000:user\n' >"$dir/etc/group"
     chmod 1777 "$dir/tmp"

@@ -9,6 +9,7 @@
 struct index;  /* index.h: what the disk says, in memory */
 struct jobs;   /* jobs.h: tool runs under way */
 struct server; /* server.h: the CRI socket */
+struct execs;  /* svc_exec.h: ExecSync under way */
 struct events; /* bus.h: the nanomsg end */
 
 struct crispd {
@@ -19,6 +20,7 @@ struct crispd {
 	struct server *server;
 	struct index *index;
 	struct jobs *jobs;
+	struct execs *execs;
 	struct events *events;
 	char *tools_dir; /* where the tools are: cfg.tools_dir, else the daemon's own directory */
 };

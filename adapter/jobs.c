@@ -155,9 +155,9 @@ struct job *job_find(const struct jobs *js, const char *key)
 	return NULL;
 }
 
-bool job_same_config(const struct job *j, const json_t *config)
+const json_t *job_config(const struct job *j)
 {
-	return json_equal(j->config, config);
+	return j->config;
 }
 
 const struct err *job_error(const struct job *j)

@@ -70,7 +70,8 @@ void job_submit(struct job *j, void (*done)(struct job *j));
 
 /* The unfinished job that was identified by this key, or NULL. */
 struct job *job_find(const struct jobs *js, const char *key);
-bool job_same_config(const struct job *j, const json_t *config);
+/* What it was identified with. */
+const json_t *job_config(const struct job *j);
 
 /* For `done` and `answer`: NULL when it succeeded; what the STEP_OUTPUT step printed, without the
  * final newline, "" if nothing. */

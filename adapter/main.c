@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
+#include "bus.h"
 #include "crispd.h"
 #include "fs.h"
+#include "index.h"
+#include "jobs.h"
 #include "listen.h"
 #include "log.h"
 #include "server.h"
+#include "svc_exec.h"
 #include "tool.h"
 #include "xalloc.h"
 
@@ -24,16 +28,26 @@ static const struct opt opts[] = {
 	{0},
 };
 
-/* Everything of the daemon except its socket. */
+/* Everything of the daemon except its socket. The bus opens before the index reads: what happens
+ * meanwhile is said again once the loop runs. */
 static int parts_open(struct crispd *d, struct err *e)
 {
-	(void)d, (void)e;
+	d->jobs = jobs_new(d, e);
+	d->events = d->jobs ? events_open(d, e) : NULL;
+	d->index = d->events ? index_new(d, e) : NULL;
+	if (!d->index)
+		return -1;
+	d->execs = execs_new(d);
 	return 0;
 }
 
+/* Tools that are at work are left to finish. */
 static void parts_close(struct crispd *d)
 {
-	(void)d;
+	events_close(d->events);
+	execs_free(d->execs);
+	jobs_free(d->jobs);
+	index_free(d->index);
 }
 
 static char *own_directory(struct err *e)

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CRISP_SVC_EXEC_H
+#define CRISP_SVC_EXEC_H
+/* ExecSync: `ctrrun exec` with its two streams on pipes. Not a job: it changes nothing, waits for
+ * nobody, and dies with its call. */
+#include "crispd.h"
+
+struct execs *execs_new(struct crispd *d);
+/* Commands under way are ended. */
+void execs_free(struct execs *x);
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "digest.h"
+#include "jsonx.h"
+#include "packed.h"
+#include "pbjson.h"
+#include "ref.h"
+#include "services.h"
+#include "svc.h"
+#include "xalloc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *spec_image(const Runtime__V1__ImageSpec *s)
+{
+	return s ? s->image : "";
+}
+
+static void reply_pull(struct call *c, const char *id)
+{
+	Runtime__V1__PullImageResponse r = RUNTIME__V1__PULL_IMAGE_RESPONSE__INIT;
+	r.image_ref = (char *)id;
+	call_reply(c, &r.base);
+}
+
+static void answer_pull(struct call *c, const struct job *j)
+{
+	if (job_error(j))
+		call_fail(c, job_error(j));
+	else
+		reply_pull(c, job_output(j));
+}
+
+static void done_image(struct job *j)
+{
+	index_refresh_images(job_daemon(j)->index);
+}
+
+/* Two pulls are the same when name and credentials are; the digest keeps the latter out of memory
+ * that outlives the tool. */
+static char *pull_key(const char *image, const char *secret, size_t len)
+{
+	char hex[DIGEST_HEX_LEN + 1] = "";
+	if (secret)
+		digest_of(secret, len, hex);
+	return xasprintf("pull %s %.16s", image, hex);
+}
+
+void svc_pull_image(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__PullImageRequest *r = (const void *)request;
+	struct crispd *d = call_daemon(c);
+	const char *image = spec_image(r->image);
+	struct ref ref;
+	struct err e;
+	size_t len = 0;
+	if (ref_parse(&ref, image, &e) < 0) {
+		call_fail(c, &e);
+		return;
+	}
+	char *secret = r->auth ? pbjson_dump(&r->auth->base, 0, &len, &e) : NULL;
+	if (r->auth && !secret) {
+		call_fail(c, &e);
+		return;
+	}
+	AUTO_FREE char *key = pull_key(image, secret, len);
+	struct job *j = job_find(d->jobs, key);
+	if (j) {
+		job_wait(j, c, answer_pull);
+	} else {
+		j = job_new(d, call_rpc(c), call_id(c), JOB_PULL);
+		job_identify(j, key, NULL);
+		int flags = STEP_OUTPUT | STEP_PROXY;
+		if (secret)
+			step_secret(job_step(j, flags, -1, "ocipull", "--progress", "none",
+					     "--auth-fd", "@FD", image, NULL),
+				    secret, len);
+		else
+			job_step(j, flags, -1, "ocipull", "--progress", "none", image, NULL);
+		job_wait(j, c, answer_pull);
+		job_submit(j, done_image);
+	}
+	if (secret)
+		explicit_bzero(secret, len);
+	free(secret);
+}
+
+static void answer_remove(struct call *c, const struct job *j)
+{
+	Runtime__V1__RemoveImageResponse r = RUNTIME__V1__REMOVE_IMAGE_RESPONSE__INIT;
+	svc_answer(c, j, &r.base);
+}
+
+void svc_remove_image(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__RemoveImageRequest *r = (const void *)request;
+	Runtime__V1__RemoveImageResponse nothing = RUNTIME__V1__REMOVE_IMAGE_RESPONSE__INIT;
+	struct crispd *d = call_daemon(c);
+	const char *typed = spec_image(r->image);
+	if (!*typed) {
+		svc_fail(c, ERR_BAD_INPUT, "image: no reference given");
+		return;
+	}
+	const struct image_entry *im = index_image(d->index, typed);
+	if (!im) {
+		call_reply(c, &nothing.base);
+		return;
+	}
+	AUTO_FREE char *key = xasprintf("remove image %s", im->id);
+	struct job *j = job_find(d->jobs, key);
+	if (j) {
+		job_wait(j, c, answer_remove);
+		return;
+	}
+	j = job_new(d, call_rpc(c), call_id(c), JOB_REMOVE);
+	job_identify(j, key, NULL);
+	/* By id: all names go. */
+	job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocistore", "rm", im->id, NULL);
+	job_wait(j, c, answer_remove);
+	job_submit(j, done_image);
+}
+
+void svc_list_images(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__ListImagesRequest *r = (const void *)request;
+	Runtime__V1__ListImagesResponse reply = RUNTIME__V1__LIST_IMAGES_RESPONSE__INIT;
+	const struct index *ix = call_daemon(c)->index;
+	const char *want = r->filter ? spec_image(r->filter->image) : "";
+	const struct image_entry *only = *want ? index_image(ix, want) : NULL;
+	AUTO_ARENA struct arena a = {0};
+	size_t n;
+	struct image_entry *const *all = index_images(ix, &n);
+	for (size_t i = 0; i < n; i++)
+		if (!*want || all[i] == only)
+			packed_append(&reply.base, &a, n, all[i]->packed, all[i]->packed_len);
+	call_reply(c, &reply.base);
+}
+
+/* The configuration as it stands in the store: Entrypoint, Env and the rest. */
+static char *image_info(const struct crispd *d, const struct image_entry *im)
+{
+	struct err e;
+	AUTO_IMAGE struct image img = {.meta = NULL};
+	if (image_open(&d->st, im->id, true, &img, &e) < 0)
+		return xstrdup("{}");
+	AUTO_JSON json_t *j = json_pack("{s:O s:O}", "imageSpec", img.config, "store", img.meta);
+	char *text = json_dumps(j, JSON_COMPACT);
+	return text ? text : xstrdup("{}");
+}
+
+void svc_image_status(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__ImageStatusRequest *r = (const void *)request;
+	Runtime__V1__ImageStatusResponse reply = RUNTIME__V1__IMAGE_STATUS_RESPONSE__INIT;
+	Runtime__V1__ImageStatusResponse__InfoEntry info =
+		RUNTIME__V1__IMAGE_STATUS_RESPONSE__INFO_ENTRY__INIT;
+	Runtime__V1__ImageStatusResponse__InfoEntry *infos[] = {&info};
+	struct crispd *d = call_daemon(c);
+	Runtime__V1__Image m;
+	Runtime__V1__Int64Value uid;
+	char name[256];
+	AUTO_FREE char *text = NULL;
+	if (!*spec_image(r->image)) {
+		svc_fail(c, ERR_BAD_INPUT, "image: no reference given");
+		return;
+	}
+	const struct image_entry *im = index_image(d->index, spec_image(r->image));
+	if (im) {
+		image_message(im, &m, &uid, name);
+		reply.image = &m;
+	}
+	if (im && r->verbose) {
+		text = image_info(d, im);
+		info.key = (char *)"info";
+		info.value = text;
+		reply.n_info = 1;
+		reply.info = infos;
+	}
+	call_reply(c, &reply.base);
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct layer_use *const *x = a, *const *y = b;
+	return strcmp((*x)->id, (*y)->id);
+}
+
+/* Each layer once, however many images share it; from the store's records, nothing is walked. */
+static void sum_layers(const struct index *ix, uint64_t *bytes, uint64_t *inodes)
+{
+	size_t n_images, n = 0, k = 0;
+	struct image_entry *const *all = index_images(ix, &n_images);
+	for (size_t i = 0; i < n_images; i++)
+		n += all[i]->n_layers;
+	AUTO_FREE struct layer_use **layers = xcalloc(n + 1, sizeof *layers);
+	for (size_t i = 0; i < n_images; i++)
+		for (size_t l = 0; l < all[i]->n_layers; l++)
+			layers[k++] = &all[i]->layers[l];
+	if (k)
+		qsort(layers, k, sizeof *layers, by_id);
+	for (size_t i = 0; i < k; i++) {
+		if (i && strcmp(layers[i]->id, layers[i - 1]->id) == 0)
+			continue;
+		*bytes += layers[i]->size;
+		*inodes += layers[i]->inodes;
+	}
+}
+
+void svc_image_fs_info(struct call *c, const ProtobufCMessage *request)
+{
+	Runtime__V1__ImageFsInfoResponse reply = RUNTIME__V1__IMAGE_FS_INFO_RESPONSE__INIT;
+	Runtime__V1__FilesystemUsage use = RUNTIME__V1__FILESYSTEM_USAGE__INIT, ctr_use;
+	Runtime__V1__FilesystemIdentifier fs = RUNTIME__V1__FILESYSTEM_IDENTIFIER__INIT, ctr_fs;
+	Runtime__V1__UInt64Value bytes = RUNTIME__V1__UINT64_VALUE__INIT;
+	Runtime__V1__UInt64Value inodes = RUNTIME__V1__UINT64_VALUE__INIT;
+	Runtime__V1__FilesystemUsage *list[] = {&use}, *ctr_list[] = {&ctr_use};
+	struct crispd *d = call_daemon(c);
+	AUTO_FREE char *layers = xasprintf("%s/layers", d->cfg.root);
+	AUTO_FREE char *ctrs = xasprintf("%s/containers", d->cfg.root);
+	(void)request;
+	sum_layers(d->index, &bytes.value, &inodes.value);
+	fs.mountpoint = layers;
+	use.timestamp = record_now_ns();
+	use.fs_id = &fs;
+	use.used_bytes = &bytes;
+	use.inodes_used = &inodes;
+	ctr_fs = fs;
+	ctr_fs.mountpoint = ctrs;
+	ctr_use = use;
+	ctr_use.fs_id = &ctr_fs;
+	reply.n_image_filesystems = reply.n_container_filesystems = 1;
+	reply.image_filesystems = list;
+	reply.container_filesystems = ctr_list;
+	call_reply(c, &reply.base);
+}

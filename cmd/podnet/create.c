@@ -214,7 +214,7 @@ static void undo(struct creation *k)
 		log_warn("undo: %s (the next creation or podnet gc tries again)", e.msg);
 }
 
-static int create(struct tool_ctx *c, struct creation *k, const char *operand, struct err *e)
+static int create(struct tool_ctx *c, struct creation *k, struct err *e)
 {
 	AUTO_CLOSE int lock = -1;
 	struct object_new o;
@@ -232,11 +232,37 @@ static int create(struct tool_ctx *c, struct creation *k, const char *operand, s
 	const char *argv[] = {
 		"create",           "--id", k->pod.id, "--handler", create_opts.handler, "--origin",
 		create_opts.origin, "-",    NULL};
-	(void)operand;
 	struct step s = {.argv = argv, .stdin_file = file, .began_ns = began};
 	step_journal(&k->pod, &s, 0, e);
 	event_publish(&c->st, "created", "pod", k->pod.id, k->pod.id, false);
 	printf("%s\n", k->pod.id);
+	return 0;
+}
+
+/* --dry-run: what would be made, as JSON. */
+static int show_plan(const struct creation *k, struct err *e)
+{
+	const struct pod_spec *s = k->spec;
+	AUTO_JSON json_t *ns = json_array();
+	json_t *config = pbjson_write(&k->config->base, 0, e);
+	if (!config)
+		return -1;
+	if (!s->host_net) {
+		json_array_append_new(ns, json_string("net"));
+		json_array_append_new(ns, json_string("uts"));
+	}
+	if (!s->host_ipc)
+		json_array_append_new(ns, json_string("ipc"));
+	AUTO_JSON json_t *out =
+		json_pack("{s:s, s:O, s:O, s:s?, s:o}", "hostname", s->hostname, "namespaces", ns,
+			  "sysctls", s->sysctls, "resolv_conf", s->resolv, "config", config);
+	if (k->list)
+		json_object_set_new(
+			out, "network",
+			json_pack("{s:O, s:s, s:O, s:O}", "name", json_object_get(k->list, "name"),
+				  "file", k->list_file, "runtime", s->runtime, "config", k->list));
+	json_dumpf(out, stdout, JSON_INDENT(2));
+	putchar('\n');
 	return 0;
 }
 
@@ -273,5 +299,5 @@ int cmd_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		if (!k.list)
 			return -1;
 	}
-	return create(c, &k, argv[0], e);
+	return c->dry_run ? show_plan(&k, e) : create(c, &k, e);
 }

@@ -124,6 +124,42 @@ static int visit_runs(struct gc *g, struct err *e)
 	return 0;
 }
 
+/* A claim counts only while its object exists (state.h): the rest is litter. */
+static void visit_claim(struct gc *g, int dir, const char *name)
+{
+	char id[ID_SIZE] = "";
+	struct err ignored;
+	if (readlinkat(dir, name, id, ID_LEN) != ID_LEN || !id_is_valid(id))
+		return;
+	AUTO_CLOSE int pod = object_open(&g->c->st, OBJ_POD, id, &ignored);
+	if (pod >= 0 || ignored.kind != ERR_NOT_FOUND)
+		return;
+	AUTO_CLOSE int ctr = object_open(&g->c->st, OBJ_CONTAINER, id, &ignored);
+	if (ctr >= 0 || ignored.kind != ERR_NOT_FOUND)
+		return;
+	report(g, "remove", "claim", id, "the object it names does not exist");
+	if (!g->c->dry_run)
+		unlinkat(dir, name, 0);
+}
+
+static int visit_claims(struct gc *g, struct err *e)
+{
+	/* Held by whoever makes a claim and the object after it. */
+	AUTO_CLOSE int guard = fs_lock_at(g->c->st.root, "reserved/.lock", 10000, e);
+	int fd = guard < 0 ? -1 : fs_open_dir(g->c->st.root, "reserved", e);
+	const struct dirent *de;
+	if (fd < 0)
+		return -1;
+	AUTO_CLOSEDIR DIR *d = fdopendir(fd);
+	if (!d) {
+		close(fd);
+		return err_sys(e, "read reserved");
+	}
+	while ((de = readdir(d)))
+		visit_claim(g, dirfd(d), de->d_name);
+	return 0;
+}
+
 static void print(const struct gc *g)
 {
 	size_t i;
@@ -151,7 +187,8 @@ int cmd_gc(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	AUTO_CLOSE int lock = fs_lock_at(c->st.root, "pods/.gc.lock", pod_lock_ms(c), e);
 	if (lock < 0)
 		return -1;
-	if (object_each(&c->st, OBJ_POD, visit_pod, &g, e) < 0 || visit_runs(&g, e) < 0)
+	if (object_each(&c->st, OBJ_POD, visit_pod, &g, e) < 0 || visit_runs(&g, e) < 0 ||
+	    visit_claims(&g, e) < 0)
 		return -1;
 	AUTO_JSON json_t *debts = debt_list(c);
 	json_array_foreach (debts, i, id)

@@ -122,7 +122,9 @@ static json_t *load(const struct pod *p)
 		return NULL;
 	}
 	AUTO_JSON json_t *none = json_object();
-	return network_plan(p, list, file, "IgnoreUnknown=1", none);
+	AUTO_JSON json_t *guess = network_plan(p, list, file, "IgnoreUnknown=1", none);
+	json_object_set_new(guess, "stage", json_string("unknown"));
+	return TAKE(guess);
 }
 
 int network_detach(const struct pod *p, struct err *e)

@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "event.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool gone(int r, const struct err *e)
@@ -25,6 +26,10 @@ int cmd_stop(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		return gone(lock, e) ? 0 : -1;
 	if (pod_open(&p, c, id, e) < 0)
 		return -1;
+	if (c->dry_run) {
+		pod_show_holdings(&p);
+		return 0;
+	}
 	r = pod_stop(&p, e);
 	const char *words[] = {"stop", id, NULL};
 	struct step s = {.argv = words, .began_ns = began};
@@ -57,6 +62,11 @@ int cmd_rm(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		return gone(lock, e) ? 0 : -1;
 	if (pod_open(&p, c, id, e) < 0 || object_each(&c->st, OBJ_CONTAINER, names_pod, &p, e) < 0)
 		return -1;
+	if (c->dry_run) {
+		pod_show_holdings(&p);
+		printf("remove %s/pods/%s\n", c->cfg.root, id);
+		return 0;
+	}
 	if (pod_remove(&p, e) < 0)
 		return -1;
 	event_publish(&c->st, "removed", "pod", id, id, false);

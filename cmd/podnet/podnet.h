@@ -46,6 +46,8 @@ int network_del(const struct pod *p, json_t *net, const char *netns, int lock, s
 
 /* teardown.c. Gives back everything that the pod holds outside its directories. Resumable. */
 int pod_teardown(const struct pod *p, struct err *e);
+/* --dry-run: what teardown would give back, a line each on stdout. */
+void pod_show_holdings(const struct pod *p);
 /* Teardown, then "notready" in the record if there is one. The pod's lock is held. */
 int pod_stop(const struct pod *p, struct err *e);
 /* Teardown, then directories and claim. The pod's lock is held. */

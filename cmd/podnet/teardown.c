@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
-#include "event.h"
 #include "journal.h"
+#include "jsonx.h"
 #include "log.h"
 #include "ns.h"
 #include "podnet.h"
@@ -56,6 +56,26 @@ int pod_teardown(const struct pod *p, struct err *e)
 	}
 	AUTO_FREE char *shm = xasprintf("%s/shm", p->run);
 	return ns_unmount(shm, e);
+}
+
+static void show_mount(const char *what, const char *path)
+{
+	if (access(path, F_OK) == 0)
+		printf("%s %s\n", what, path);
+}
+
+void pod_show_holdings(const struct pod *p)
+{
+	static const char *const mounts[] = {"ns/ipc", "ns/uts", "shm"};
+	struct err ignored;
+	AUTO_JSON json_t *net = jsonx_read_at(p->dir, NETWORK_FILE, 4 << 20, &ignored);
+	if (net && strcmp(jsonx_opt_string(net, "stage", ""), "detached") != 0)
+		printf("detach network %s\n", jsonx_opt_string(net, "name", ""));
+	show_mount("unpin", p->netns);
+	for (size_t i = 0; i < ARRAY_LEN(mounts); i++) {
+		AUTO_FREE char *path = xasprintf("%s/%s", p->run, mounts[i]);
+		show_mount("unmount", path);
+	}
 }
 
 int pod_stop(const struct pod *p, struct err *e)

@@ -132,21 +132,21 @@ static bool send_message(struct call *c, const ProtobufCMessage *msg)
 	       max = (size_t)c->daemon->cfg.grpc_max_send_msg_size;
 	char text[160];
 	if (!c->stream) {
-		finish(c, H2_CODE_CANCELLED, NULL);
+		finish(c, GRPC_CANCELLED, NULL);
 		return false;
 	}
 	if (len > max) {
 		snprintf(text, sizeof text, "%s: the answer of %zu bytes is larger than %zu",
 			 call_rpc(c), len, max);
-		finish(c, H2_CODE_RESOURCE_EXHAUSTED, text);
+		finish(c, GRPC_RESOURCE_EXHAUSTED, text);
 		return false;
 	}
 	struct h2_msg *m = h2_msg_new(len);
-	protobuf_c_message_pack(msg, m->data + H2_PREFIX);
+	protobuf_c_message_pack(msg, m->data + GRPC_PREFIX_LEN);
 	if (h2_send(c->stream, m))
 		return true;
 	snprintf(text, sizeof text, "%s: the client reads too slowly", call_rpc(c));
-	finish(c, H2_CODE_RESOURCE_EXHAUSTED, text);
+	finish(c, GRPC_RESOURCE_EXHAUSTED, text);
 	return false;
 }
 
@@ -215,7 +215,8 @@ static const char *bad_text(const ProtobufCMessage *msg)
 {
 	for (unsigned i = 0; i < msg->descriptor->n_fields; i++) {
 		const ProtobufCFieldDescriptor *f = &msg->descriptor->fields[i];
-		const char *at = (const char *)msg + f->offset, *bad = NULL;
+		const void *at = (const char *)msg + f->offset;
+		const char *bad = NULL;
 		const void *quantifier = (const char *)msg + f->quantifier_offset;
 		size_t n = 1;
 		if (f->type != PROTOBUF_C_TYPE_STRING && f->type != PROTOBUF_C_TYPE_MESSAGE)
@@ -225,10 +226,10 @@ static const char *bad_text(const ProtobufCMessage *msg)
 			continue;
 		if (f->label == PROTOBUF_C_LABEL_REPEATED) {
 			n = *(const size_t *)quantifier;
-			at = *(char *const *)at;
+			at = *(void *const *)at;
 		}
 		for (size_t k = 0; k < n && !bad; k++)
-			bad = bad_value(f, at + k * sizeof(void *));
+			bad = bad_value(f, (const char *)at + k * sizeof(void *));
 		if (bad)
 			return bad;
 	}
@@ -243,7 +244,7 @@ static ProtobufCMessage *decode(struct request_mem *m, const struct call_method 
 	const char *bad = msg ? bad_text(msg) : NULL;
 	if (msg && !bad)
 		return msg;
-	*code = m->full ? H2_CODE_RESOURCE_EXHAUSTED : H2_CODE_INVALID_ARGUMENT;
+	*code = m->full ? GRPC_RESOURCE_EXHAUSTED : GRPC_INVALID_ARGUMENT;
 	if (bad)
 		snprintf(text, size, "%s: %s: a string that is not UTF-8", rpc_of(method), bad);
 	else

@@ -268,12 +268,12 @@ void h2_drain(struct h2 *h)
 			      NULL, 0);
 	for (struct h2_stream *s = h->streams; s; s = s->next)
 		if (s->call && s->method->streaming)
-			stream_abort(s, H2_CODE_UNAVAILABLE, "crispd is shutting down");
+			stream_abort(s, GRPC_UNAVAILABLE, "crispd is shutting down");
 	h2_woken(h);
 }
 
 void h2_abort_calls(struct h2 *h)
 {
 	for (struct h2_stream *s = h->streams; s; s = s->next)
-		stream_abort(s, H2_CODE_UNAVAILABLE, "crispd is shutting down");
+		stream_abort(s, GRPC_UNAVAILABLE, "crispd is shutting down");
 }

@@ -10,6 +10,7 @@
 #include "buf.h"
 #include "call.h"
 #include "crispd.h"
+#include "grpc.h"
 
 #include <stdint.h>
 
@@ -50,27 +51,15 @@ void h2_abort_calls(struct h2 *h);
 struct h2_msg {
 	struct h2_msg *next;
 	size_t len;     /* prefix included */
-	uint8_t data[]; /* the prefix, then the message at H2_PREFIX */
+	uint8_t data[]; /* the prefix, then the message at GRPC_PREFIX_LEN */
 };
 enum {
-	H2_PREFIX = 5,
 	H2_QUEUE_MAX = 64 << 20, /* bytes of messages waiting on one stream */
 	H2_INPUT_MAX = 64 << 20, /* bytes of requests coming in, over all connections; one more is
 				    always let in */
 };
 
-/* gRPC codes that the transport itself gives. */
-enum {
-	H2_CODE_CANCELLED = 1,
-	H2_CODE_INVALID_ARGUMENT = 3,
-	H2_CODE_DEADLINE_EXCEEDED = 4,
-	H2_CODE_RESOURCE_EXHAUSTED = 8,
-	H2_CODE_UNIMPLEMENTED = 12,
-	H2_CODE_INTERNAL = 13,
-	H2_CODE_UNAVAILABLE = 14,
-};
-
-/* The prefix is written; the caller fills len bytes at data + H2_PREFIX. */
+/* The prefix is written; the caller fills len bytes at data + GRPC_PREFIX_LEN. */
 struct h2_msg *h2_msg_new(size_t len);
 
 /* For call.c. h2_send takes the message over; false when the client reads too slowly to have more

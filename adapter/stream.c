@@ -2,7 +2,6 @@
 #include "stream.h"
 
 #include "auto.h"
-#include "grpc.h"
 #include "log.h"
 #include "proc.h"
 #include "xalloc.h"
@@ -23,15 +22,14 @@ struct h2_stream *stream_new(struct h2 *h, int32_t id)
 	s->conn = h;
 	s->id = id;
 	s->tail = &s->head;
-	/* One byte more than the largest message, to notice a second one. */
-	s->in.limit = (size_t)h2_host_of(h)->daemon->cfg.grpc_max_recv_msg_size + H2_PREFIX;
+	grpc_deframer_init(&s->in, (size_t)h2_host_of(h)->daemon->cfg.grpc_max_recv_msg_size);
 	return s;
 }
 
 static void drop_input(struct h2_stream *s)
 {
-	h2_host_of(s->conn)->in_bytes -= s->in.len;
-	buf_release(&s->in);
+	h2_host_of(s->conn)->in_bytes -= s->in.msg.len;
+	grpc_deframer_release(&s->in);
 	s->in_over = true;
 }
 
@@ -51,7 +49,7 @@ void stream_free(struct h2_stream *s)
 {
 	loop_timer_cancel(h2_host_of(s->conn)->daemon->loop, &s->deadline);
 	if (s->call)
-		call_gone(s->call, H2_CODE_CANCELLED);
+		call_gone(s->call, GRPC_CANCELLED);
 	drop_input(s);
 	s->head_off = s->promised = 0;
 	drop_queue(s);
@@ -98,7 +96,7 @@ static bool is_grpc_type(const char *s, size_t len)
 
 static void on_deadline(struct timer *t)
 {
-	stream_abort(t->arg, H2_CODE_DEADLINE_EXCEEDED, "the deadline of the call has passed");
+	stream_abort(t->arg, GRPC_DEADLINE_EXCEEDED, "the deadline of the call has passed");
 }
 
 static void set_timeout(struct h2_stream *s, const char *value, size_t len)
@@ -195,8 +193,8 @@ static bool begin_finish(struct h2_stream *s, int code)
 
 static void refuse_http(struct h2_stream *s, const char *http_status, const char *text)
 {
-	if (begin_finish(s, H2_CODE_INTERNAL)) {
-		respond_status(s, http_status, H2_CODE_INTERNAL, text);
+	if (begin_finish(s, GRPC_INTERNAL)) {
+		respond_status(s, http_status, GRPC_INTERNAL, text);
 		h2_woken(s->conn);
 	}
 }
@@ -240,61 +238,41 @@ void stream_headers_done(struct h2_stream *s)
 			 s->content_type ? s->content_type : "");
 		refuse_http(s, "415", text);
 	} else if (!s->method) {
-		refuse(s, H2_CODE_UNIMPLEMENTED, "unknown method %s", s->path);
+		refuse(s, GRPC_UNIMPLEMENTED, "unknown method %s", s->path);
 	} else if (s->encoding) {
-		refuse(s, H2_CODE_UNIMPLEMENTED,
-		       "grpc-encoding '%s' is not supported, only identity", s->encoding);
+		refuse(s, GRPC_UNIMPLEMENTED, "grpc-encoding '%s' is not supported, only identity",
+		       s->encoding);
 	} else if (s->bad_timeout) {
-		refuse(s, H2_CODE_INTERNAL, "malformed grpc-timeout");
+		refuse(s, GRPC_INTERNAL, "malformed grpc-timeout");
 	}
 }
 
-/* The length that the prefix announces. */
-static size_t message_len(const struct h2_stream *s)
-{
-	const uint8_t *p = (const uint8_t *)s->in.data;
-	return (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
-}
-
-static void check_prefix(struct h2_stream *s)
-{
-	size_t max = s->in.limit - H2_PREFIX;
-	if (s->in.data[0] == 1)
-		refuse(s, H2_CODE_INTERNAL, "%s: a compressed message without grpc-encoding",
-		       s->method->path);
-	else if (s->in.data[0])
-		refuse(s, H2_CODE_INTERNAL, "%s: malformed message prefix", s->method->path);
-	else if (message_len(s) > max)
-		refuse(s, H2_CODE_RESOURCE_EXHAUSTED,
-		       "%s: the request of %zu bytes is larger than %zu", s->method->path,
-		       message_len(s), max);
-}
-
-/* At most what belongs to the message is stored; the prefix first, so that its length can be
- * judged. */
-void stream_data(struct h2_stream *s, const uint8_t *data, size_t len)
+/* The memory of all requests that are coming in is bounded; a single one may always. */
+static bool count_input(struct h2_stream *s, size_t more)
 {
 	struct h2_host *host = h2_host_of(s->conn);
+	host->in_bytes += more;
+	return host->in_bytes <= H2_INPUT_MAX || host->in_bytes == s->in.msg.len;
+}
+
+void stream_data(struct h2_stream *s, const uint8_t *data, size_t len)
+{
 	struct err e;
 	while (len && !s->in_over) {
-		size_t want = s->in.len < H2_PREFIX ? H2_PREFIX : H2_PREFIX + message_len(s);
-		size_t n = want - s->in.len < len ? want - s->in.len : len;
-		if (!n) {
-			refuse(s, H2_CODE_INTERNAL, "%s: more than one request message",
+		size_t before = s->in.msg.len;
+		if (s->has_message) {
+			refuse(s, GRPC_INTERNAL, "%s: more than one request message",
 			       s->method->path);
 			return;
 		}
-		if (host->in_bytes + n > H2_INPUT_MAX + s->in.limit ||
-		    buf_add(&s->in, data, n, &e) < 0) {
-			refuse(s, H2_CODE_RESOURCE_EXHAUSTED, "%s: too many large requests at once",
+		int r = grpc_deframe(&s->in, &data, &len, &e);
+		s->has_message = r == 1;
+		if (!count_input(s, s->in.msg.len - before))
+			refuse(s, GRPC_RESOURCE_EXHAUSTED, "%s: too many large requests at once",
 			       s->method->path);
-			return;
-		}
-		host->in_bytes += n;
-		data += n;
-		len -= n;
-		if (s->in.len == H2_PREFIX)
-			check_prefix(s);
+		else if (r < 0)
+			refuse(s, err_grpc_status(&e), "%s: the request: %s", s->method->path,
+			       e.msg);
 	}
 }
 
@@ -303,21 +281,21 @@ void stream_input_done(struct h2_stream *s)
 	s->in_closed = true;
 	if (s->in_over)
 		return;
-	if (s->in.len < H2_PREFIX || s->in.len < H2_PREFIX + message_len(s)) {
-		refuse(s, H2_CODE_INTERNAL, "%s: %s", s->method->path,
-		       s->in.len ? "the request message is cut short" : "no request message");
+	if (!s->has_message) {
+		refuse(s, GRPC_INTERNAL, "%s: %s", s->method->path,
+		       grpc_deframer_is_within(&s->in) ? "the request message is cut short"
+						       : "no request message");
 		return;
 	}
 	s->in_over = true;
-	call_begin(s, &s->call, s->method, (const uint8_t *)s->in.data + H2_PREFIX,
-		   s->in.len - H2_PREFIX);
+	call_begin(s, &s->call, s->method, (const uint8_t *)s->in.msg.data, s->in.msg.len);
 	drop_input(s);
 }
 
 struct h2_msg *h2_msg_new(size_t len)
 {
-	struct h2_msg *m = xmalloc(sizeof *m + H2_PREFIX + len);
-	*m = (struct h2_msg){.len = H2_PREFIX + len};
+	struct h2_msg *m = xmalloc(sizeof *m + GRPC_PREFIX_LEN + len);
+	*m = (struct h2_msg){.len = GRPC_PREFIX_LEN + len};
 	grpc_prefix_write(m->data, len);
 	return m;
 }

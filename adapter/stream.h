@@ -23,7 +23,8 @@ struct h2_stream {
 	bool bad_timeout, is_post, is_grpc;
 	bool in_over;   /* the request was handed on or refused: what still comes is dropped */
 	bool in_closed; /* the client has ended its side */
-	struct buf in;
+	struct grpc_deframer in;
+	bool has_message; /* in.msg is complete */
 
 	/* the answer */
 	struct call *call; /* NULL = not begun or answered */

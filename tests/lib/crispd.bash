@@ -1,0 +1,31 @@
+# shellcheck shell=bash
+# crispd for a bats file: crispd_start [OPTION...] starts one on this file's directories and waits until it is ready;
+# crispd_stop ends it and gives its exit status. $SOCK is its socket, $CRISPD_LOG its log, $CRISPD_PID its process
+# (crisp_file_teardown ends it too). py SCRIPT ARG... runs a script of tests/lib with a Python that has grpc.
+crispd_start() {
+  SOCK=$RUNROOT/crisp.sock CRISPD_LOG=$CRISP_TMP/crispd.log
+  "$BUILD/bin/crispd" --log-level debug "$@" >>"$CRISPD_LOG" 2>&1 3>&- &
+  CRISPD_PID=$!
+  export SOCK CRISPD_LOG CRISPD_PID
+  wait_for 10 crispd_ready || { tail "$CRISPD_LOG" >&2; return 1; }
+}
+
+# A connection is taken: the socket file alone may be a dead one's.
+crispd_ready() {
+  python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])' "$SOCK"
+}
+
+crispd_stop() {
+  local pid=$CRISPD_PID
+  CRISPD_PID=
+  kill "$pid" && wait "$pid"
+}
+
+py() {
+  local python script=$1
+  shift
+  for python in python3 /usr/bin/python3; do
+    "$python" -c 'import grpc' 2>/dev/null && break
+  done
+  timeout 120 "$python" "$(dirname "${BASH_SOURCE[0]}")/$script" "$@"
+}

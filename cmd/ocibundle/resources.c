@@ -26,7 +26,8 @@ static json_t *cpu_json(const Runtime__V1__LinuxContainerResources *r)
 	json_t *cpu = json_object();
 	if (r->cpu_shares > 0)
 		set_int(cpu, "shares", r->cpu_shares);
-	if (r->cpu_quota)
+	/* Negative is "no limit", and so is none at all; crun 1.8 cannot write it on version 1. */
+	if (r->cpu_quota > 0)
 		set_int(cpu, "quota", r->cpu_quota);
 	if (r->cpu_period > 0)
 		set_int(cpu, "period", r->cpu_period);
@@ -43,8 +44,9 @@ static json_t *memory_json(const struct bundle *b)
 	json_t *memory = json_object();
 	if (r->memory_limit_in_bytes)
 		set_int(memory, "limit", r->memory_limit_in_bytes);
-	/* Kubelets always send it; a kernel without swap accounting has no file for it. */
-	if (r->memory_swap_limit_in_bytes) {
+	/* Kubelets always send it; a kernel without swap accounting has no file for it. -1 is what
+	 * there is without it; a limit on swap alone no kernel takes. */
+	if (r->memory_swap_limit_in_bytes > 0 && r->memory_limit_in_bytes > 0) {
 		if (b->cgroup2 || has_v1_file("memory/memory.memsw.limit_in_bytes"))
 			set_int(memory, "swap", r->memory_swap_limit_in_bytes);
 		else
@@ -74,7 +76,8 @@ static int add_hugepages(const struct bundle *b, json_t *out, struct err *e)
 		if (h->limit > INT64_MAX)
 			return err_set(e, ERR_BAD_INPUT,
 				       "resources.hugepage_limits[%zu].limit: too large", i);
-		if (mounted)
+		/* Kubelets send a zero for each size, on every host. */
+		if (h->limit)
 			json_array_append_new(list,
 					      json_pack("{s:s, s:I}", "pageSize", h->page_size,
 							"limit", (json_int_t)h->limit));
@@ -115,6 +118,12 @@ static int check_numbers(const Runtime__V1__LinuxContainerResources *r, struct e
 		return err_set(e, ERR_BAD_INPUT, "resources.%s: less than -1",
 			       r->memory_limit_in_bytes < -1 ? "memory_limit_in_bytes"
 							     : "memory_swap_limit_in_bytes");
+	if (r->memory_swap_limit_in_bytes > 0 &&
+	    r->memory_swap_limit_in_bytes < r->memory_limit_in_bytes)
+		return err_set(
+			e, ERR_BAD_INPUT,
+			"resources.memory_swap_limit_in_bytes: counts memory and swap, so it "
+			"cannot be below memory_limit_in_bytes");
 	if (strspn(r->cpuset_cpus, list) != strlen(r->cpuset_cpus) ||
 	    strspn(r->cpuset_mems, list) != strlen(r->cpuset_mems))
 		return err_set(e, ERR_BAD_INPUT, "resources.cpuset: '%.80s' is not a list as 0-3,8",

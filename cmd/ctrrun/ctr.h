@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CTRRUN_CTR_H
+#define CTRRUN_CTR_H
+/* One container, its runtime and its monitor, as every verb needs them. */
+#include "buf.h"
+#include "err.h"
+#include "handler.h"
+#include "proc.h"
+#include "record.h"
+#include "tool.h"
+
+#include <stdbool.h>
+
+struct ctr {
+	const struct tool_ctx *c;
+	char id[ID_SIZE];
+	struct ctr_record rec;
+	enum ctr_state state;
+	struct exit_record exit; /* filled when state is CTR_EXITED */
+	struct handler handler;  /* for its arguments; empty when it is not configured any more */
+	int lock;
+	bool damaged; /* state.json could not be read; rec is a guess */
+};
+#define CTR_NONE ((struct ctr){.lock = -1})
+
+enum ctr_open_flags {
+	CTR_LOCKED = 1,     /* hold the container's lock */
+	CTR_DAMAGED_OK = 2, /* a record that cannot be read is no error (rm) */
+};
+
+/* `typed` is an id, a prefix or a name. */
+int ctr_open(struct ctr *k, const struct tool_ctx *c, const char *typed, int flags, struct err *e);
+void ctr_release(struct ctr *k);
+#define AUTO_CTR __attribute__((cleanup(ctr_release)))
+/* state and exit anew, from the records and the kernel. */
+void ctr_look(struct ctr *k);
+int ctr_save(struct ctr *k, struct err *e);
+/* exit.json by us: a start that failed, or an end that no monitor saw. */
+int ctr_write_exit(struct ctr *k, int64_t code, const char *reason, const char *message,
+		   struct err *e);
+
+/* Its directory below runroot; made when it is missing. */
+int ctr_run_dir(const struct ctr *k, struct err *e);
+/* pidfds of its first process and of its monitor, -1 when they are gone. The monitor is also found
+ * when only its lock names it (ctrrun was killed before it could write the record). */
+int ctr_pidfd(const struct ctr *k);
+int ctr_monitor_pidfd(const struct ctr *k);
+
+/* Wait until the container has ended and its exit is on disk. 1 = so it is, 0 = the time is up. An
+ * end that no monitor saw is written down here. */
+int ctr_wait_exit(struct ctr *k, long long timeout_ms, struct err *e);
+
+/* KILL to everything in the container: by the runtime, else by its cgroup. */
+void ctr_kill_all(const struct ctr *k);
+/* Whatever there may be of it besides the records: the runtime's state, processes, monitor, cgroup.
+ * Idempotent. */
+int ctr_cleanup(struct ctr *k, struct err *e);
+
+/* ---- runtime.c: calls of the OCI runtime; each has the clock runtime_timeout (or a shorter one)
+ * and is killed by its group. */
+enum { RT_ARGS_MAX = 96 };
+struct rt_args {
+	const char *v[RT_ARGS_MAX];
+	size_t n;
+};
+/* PATH --root R ARGS… [--systemd-cgroup]; the verb and its operands follow by rt_add. */
+void rt_begin(struct rt_args *a, const struct ctr *k);
+void rt_add(struct rt_args *a, const char *s);
+/* Run it; a status other than 0 is ERR_FAILED with the runtime's words. */
+int rt_run(const struct ctr *k, const struct rt_args *a, int timeout_ms, struct err *e);
+/* RUNTIME VERB [OPTION] ID [LAST]; option and last may be NULL. */
+int rt_call(const struct ctr *k, const char *verb, const char *option, const char *last,
+	    struct err *e);
+int rt_timeout_ms(const struct ctr *k);
+/* What the runtime and the monitor get of our environment; NULL-terminated, for the life of the
+ * process. */
+const char *const *rt_env(void);
+
+/* ---- verbs */
+extern bool create_defer_errors, rm_force, exec_tty, exec_stdin;
+int verb_create(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int verb_start(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int verb_stop(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int verb_kill(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int verb_rm(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int verb_state(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int verb_ls(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int verb_reopen(struct tool_ctx *c, int argc, char **argv, struct err *e);
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "ctr.h"
+#include "fs.h"
+#include "jsonx.h"
+#include "xalloc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+
+enum { FILE_MAX = 4 << 20, REPLY_MAX = 8192, MONITOR_TIMEOUT_S = 10 };
+
+static json_t *exit_json(const struct exit_record *x)
+{
+	return json_pack("{s:I, s:I, s:b, s:I, s:I, s:s, s:s, s:s}", "exit_code",
+			 (json_int_t)x->exit_code, "signal", (json_int_t)x->signal, "oom", x->oom,
+			 "started_at", (json_int_t)x->started_at, "finished_at",
+			 (json_int_t)x->finished_at, "reason", x->reason, "message", x->message,
+			 "stderr_tail", x->stderr_tail);
+}
+
+/* state.json as it is on disk, and beside it what the container is now. */
+static json_t *state_json(struct ctr *k, struct err *e)
+{
+	AUTO_CLOSE int dir = object_open(&k->c->st, OBJ_CONTAINER, k->id, e);
+	json_t *j = dir < 0 ? NULL : jsonx_read_at(dir, "state.json", FILE_MAX, e);
+	if (!j)
+		return NULL;
+	json_object_set_new(j, "status", json_string(ctr_state_name(k->state)));
+	if (k->state == CTR_EXITED)
+		json_object_set_new(j, "exit", exit_json(&k->exit));
+	return j;
+}
+
+int verb_state(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	AUTO_CTR struct ctr k = CTR_NONE;
+	(void)argc;
+	if (ctr_open(&k, c, argv[0], 0, e) < 0)
+		return -1;
+	AUTO_JSON json_t *j = state_json(&k, e);
+	if (!j)
+		return -1;
+	json_dumpf(j, stdout, JSON_INDENT(2));
+	putchar('\n');
+	return 0;
+}
+
+struct listing {
+	const struct tool_ctx *c;
+	json_t *rows;
+};
+
+static json_t *row_of(const struct tool_ctx *c, const char *id)
+{
+	struct err e;
+	AUTO_CTR struct ctr k = CTR_NONE;
+	if (ctr_open(&k, c, id, 0, &e) < 0)
+		return e.kind == ERR_NOT_FOUND ? NULL
+					       : json_pack("{s:s, s:s, s:s}", "id", id, "status",
+							   "damaged", "message", e.msg);
+	AUTO_CLOSE int dir = object_open(&c->st, OBJ_CONTAINER, id, &e);
+	AUTO_JSON json_t *conf =
+		dir < 0 ? NULL : jsonx_read_at(dir, "container.json", FILE_MAX, &e);
+	const char *name = jsonx_opt_string(json_object_get(conf, "metadata"), "name", "");
+	json_t *row =
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "id", id, "name", name, "pod_id",
+			  k.rec.pod_id, "image", k.rec.image, "status", ctr_state_name(k.state),
+			  "pid", (json_int_t)k.rec.pid, "created_at", (json_int_t)k.rec.created_at);
+	if (k.state == CTR_EXITED) {
+		json_object_set_new(row, "exit_code", json_integer(k.exit.exit_code));
+		json_object_set_new(row, "reason", json_string(k.exit.reason));
+	}
+	return row;
+}
+
+static int add_row(void *arg, const char *id, struct err *e)
+{
+	struct listing *l = arg;
+	json_t *row = row_of(l->c, id);
+	(void)e;
+	if (row)
+		json_array_append_new(l->rows, row);
+	return 0;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	json_int_t x = jsonx_opt_int(*(json_t *const *)a, "created_at", 0);
+	json_int_t y = jsonx_opt_int(*(json_t *const *)b, "created_at", 0);
+	return (x < y) - (x > y);
+}
+
+static void print_row(json_t *row)
+{
+	char status[48], when[32] = "-";
+	time_t t = (time_t)(jsonx_opt_int(row, "created_at", 0) / 1000000000);
+	struct tm tm;
+	if (t > 0 && gmtime_r(&t, &tm))
+		strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	const char *s = jsonx_opt_string(row, "status", "");
+	if (json_object_get(row, "exit_code"))
+		snprintf(status, sizeof status, "%s (%d)", s,
+			 (int)jsonx_opt_int(row, "exit_code", 0));
+	else
+		snprintf(status, sizeof status, "%s", s);
+	const char *pod = jsonx_opt_string(row, "pod_id", "");
+	printf("%-13.12s %-24s %-13.12s %-14s %-21s %s\n", jsonx_opt_string(row, "id", ""),
+	       jsonx_opt_string(row, "name", ""), *pod ? pod : "-", status, when,
+	       jsonx_opt_string(row, "image", ""));
+}
+
+int verb_ls(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	AUTO_JSON json_t *rows = json_array();
+	struct listing l = {c, rows};
+	(void)argc;
+	(void)argv;
+	if (object_each(&c->st, OBJ_CONTAINER, add_row, &l, e) < 0)
+		return -1;
+	size_t n = json_array_size(rows);
+	AUTO_FREE json_t **sorted = xcalloc(n ? n : 1, sizeof *sorted);
+	for (size_t i = 0; i < n; i++)
+		sorted[i] = json_array_get(rows, i);
+	qsort(sorted, n, sizeof *sorted, newest_first);
+	if (!c->json)
+		printf("%-13s %-24s %-13s %-14s %-21s %s\n", "ID", "NAME", "POD", "STATUS",
+		       "CREATED", "IMAGE");
+	AUTO_JSON json_t *out = json_array();
+	for (size_t i = 0; i < n; i++) {
+		json_array_append(out, sorted[i]);
+		if (!c->json)
+			print_row(sorted[i]);
+	}
+	if (c->json) {
+		json_dumpf(out, stdout, JSON_INDENT(2));
+		putchar('\n');
+	}
+	return 0;
+}
+
+/* One request to the monitor, one answer. */
+static int ask_monitor(const struct ctr *k, const char *request, struct err *e)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	struct timeval limit = {.tv_sec = MONITOR_TIMEOUT_S};
+	char answer[REPLY_MAX];
+	AUTO_CLOSE int dir = object_open_run(&k->c->st, OBJ_CONTAINER, k->id, false, e);
+	if (dir < 0)
+		return -1;
+	snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d/ctl.sock", dir);
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return err_sys(e, "socket");
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+	if (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0)
+		return err_set(e, ERR_UNAVAILABLE, "the monitor does not answer: %s",
+			       strerrordesc_np(errno));
+	ssize_t n = send(fd, request, strlen(request), MSG_NOSIGNAL);
+	if (n >= 0)
+		n = recv(fd, answer, sizeof answer, 0);
+	if (n <= 0)
+		return err_set(e, ERR_UNAVAILABLE, "the monitor does not answer");
+	AUTO_JSON json_t *j = jsonx_parse(answer, (size_t)n, "monitor", e);
+	if (!j)
+		return -1;
+	if (jsonx_opt_bool(j, "ok", false))
+		return 0;
+	return err_set(e, err_kind_of_name(jsonx_opt_string(j, "code", "")), "%s",
+		       jsonx_opt_string(j, "msg", "no reason given"));
+}
+
+int verb_reopen(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	AUTO_CTR struct ctr k = CTR_NONE;
+	(void)argc;
+	if (ctr_open(&k, c, argv[0], 0, e) < 0)
+		return -1;
+	if (k.state != CTR_RUNNING)
+		return err_set(e, ERR_BAD_STATE, "container %s is %s, not running", k.id,
+			       ctr_state_name(k.state));
+	return ask_monitor(&k, "{\"op\":\"reopen\"}", e) < 0 ? err_wrap(e, "reopen log of %s", k.id)
+							     : 0;
+}

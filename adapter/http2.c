@@ -105,16 +105,14 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 	return 0;
 }
 
-/* An answer that was complete before the request: the client need not send the rest (RFC
- * 9113, 8.1). */
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 {
 	(void)arg;
 	if (f->hd.type != NGHTTP2_HEADERS || !(f->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
-	const struct h2_stream *s = stream_of(ng, f->hd.stream_id);
-	if (s && !s->in_closed)
-		nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+	struct h2_stream *s = stream_of(ng, f->hd.stream_id);
+	if (s)
+		stream_answered(s);
 	return 0;
 }
 

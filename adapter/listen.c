@@ -62,7 +62,7 @@ static int handed_over(struct err *e)
 	return make_flags(fd, e) < 0 ? -1 : fd;
 }
 
-/* Whatever is at the path must be a socket that nobody answers on. */
+/* What is at the path: 0 nothing, 1 a socket that nobody answers on; anything else is an error. */
 static int check_stale(const struct sockaddr_un *a, struct err *e)
 {
 	struct stat st;
@@ -77,19 +77,25 @@ static int check_stale(const struct sockaddr_un *a, struct err *e)
 	if (connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 || errno == EAGAIN)
 		return err_set(e, ERR_UNAVAILABLE, "socket %s: another program listens on it",
 			       a->sun_path);
-	return 0;
+	return 1;
+}
+
+static int bind_and_listen(int fd, const struct sockaddr_un *a)
+{
+	mode_t old = umask(0117);
+	int r = bind(fd, (const struct sockaddr *)a, sizeof *a);
+	umask(old);
+	return r < 0 ? r : listen(fd, BACKLOG);
 }
 
 /* Bind beside the path and rename: a client finds the dead socket or the live one, never none. The
  * directory's descriptor keeps the temporary name short enough whatever the path's length. */
-static int bind_and_rename(struct listener *l, int fd, const char *path, struct err *e)
+static int replace(int fd, const char *path, struct err *e)
 {
 	AUTO_FREE char *dir_copy = xstrdup(path);
 	AUTO_FREE char *base_copy = xstrdup(path);
-	const char *base = basename(base_copy);
 	AUTO_FREE char *tmp = xasprintf(".crispd.%ld", (long)getpid());
 	struct sockaddr_un a;
-	struct stat st;
 	AUTO_CLOSE int dir = open(dirname(dir_copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return err_sys(e, "socket %s", path);
@@ -97,15 +103,26 @@ static int bind_and_rename(struct listener *l, int fd, const char *path, struct 
 	if (set_address(&a, through, e) < 0)
 		return -1;
 	unlinkat(dir, tmp, 0);
-	mode_t old = umask(0117);
-	int r = bind(fd, (struct sockaddr *)&a, sizeof a);
-	umask(old);
-	if (r < 0 || listen(fd, BACKLOG) < 0 || fstatat(dir, tmp, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    renameat(dir, tmp, dir, base) < 0) {
+	if (bind_and_listen(fd, &a) < 0 || renameat(dir, tmp, dir, basename(base_copy)) < 0) {
 		err_sys(e, "socket %s", path);
 		unlinkat(dir, tmp, 0);
 		return -1;
 	}
+	return 0;
+}
+
+/* The bound name is what ss(8) shows of a socket for ever: the path itself, unless a dead one has
+ * to be replaced. */
+static int take_path(struct listener *l, int fd, const struct sockaddr_un *a, struct err *e)
+{
+	struct stat st;
+	int stale = check_stale(a, e);
+	if (stale < 0 || (stale && replace(fd, a->sun_path, e) < 0))
+		return -1;
+	if (!stale && bind_and_listen(fd, a) < 0)
+		return err_sys(e, "socket %s", a->sun_path);
+	if (lstat(a->sun_path, &st) < 0)
+		return err_sys(e, "socket %s", a->sun_path);
 	l->dev = st.st_dev;
 	l->ino = st.st_ino;
 	return 0;
@@ -125,12 +142,12 @@ int listener_open(struct listener *l, const char *address, struct err *e)
 		return -1;
 	if (path[0] != '/')
 		return err_set(e, ERR_BAD_INPUT, "socket %s: the path is not absolute", path);
-	if (set_address(&a, path, e) < 0 || check_stale(&a, e) < 0)
+	if (set_address(&a, path, e) < 0)
 		return -1;
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_sys(e, "socket");
-	if (bind_and_rename(l, fd, path, e) < 0)
+	if (take_path(l, fd, &a, e) < 0)
 		return -1;
 	l->fd = TAKE_FD(fd);
 	l->path = xstrdup(path);

@@ -12,7 +12,8 @@
 enum {
 	HEADER_BYTES_MAX = 64 << 10,
 	STATUS_TEXT_MAX =
-		4096,    /* of grpc-message; clients limit their header lists to 8 KiB and up */
+		4096, /* of grpc-message; clients limit their header lists to 8 KiB and up */
+	LINGER_MS = 500,
 	QUOTE_MAX = 120, /* of what a client sent, in messages */
 };
 
@@ -380,6 +381,22 @@ int stream_take(struct h2_stream *s, struct buf *out, size_t len, struct err *e)
 	s->queued -= m->len;
 	free(m);
 	return 0;
+}
+
+static void on_linger(struct timer *t)
+{
+	struct h2_stream *s = t->arg;
+	nghttp2_submit_rst_stream(h2_session(s->conn), NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+	h2_woken(s->conn);
+}
+
+/* An answer may be complete before the request. The client need not send the rest (RFC 9113, 8.1),
+ * but some that are told so at once, in the middle of sending, lose the answer. */
+void stream_answered(struct h2_stream *s)
+{
+	if (!s->in_closed)
+		loop_timer(h2_host_of(s->conn)->daemon->loop, &s->deadline, LINGER_MS, on_linger,
+			   s);
 }
 
 void stream_abort(struct h2_stream *s, int code, const char *text)

@@ -19,7 +19,7 @@ struct h2_stream {
 	char *encoding;     /* grpc-encoding, unless "identity" */
 	size_t header_bytes;
 	long long deadline_ms; /* CLOCK_MONOTONIC, 0 = none */
-	struct timer deadline;
+	struct timer deadline; /* after the answer: for the client to end its side */
 	bool bad_timeout, is_post, is_grpc;
 	bool in_over;   /* the request was handed on or refused: what still comes is dropped */
 	bool in_closed; /* the client has ended its side */
@@ -53,6 +53,9 @@ void stream_input_done(struct h2_stream *s);
 ssize_t stream_read(nghttp2_session *ng, int32_t id, uint8_t *unused, size_t max, uint32_t *flags,
 		    nghttp2_data_source *src, void *h2);
 int stream_take(struct h2_stream *s, struct buf *out, size_t len, struct err *e);
+
+/* The end of the answer is sent. */
+void stream_answered(struct h2_stream *s);
 
 /* End a call that is not answered yet: cancel it and tell the client. */
 void stream_abort(struct h2_stream *s, int code, const char *text);

@@ -41,7 +41,7 @@ own_end() { # STATUS: of the own daemon
   [ "$status" = "$1" ]
 }
 teardown() {
-  if [ -n "${OWN_PID:-}" ]; then kill -9 "$OWN_PID" 2>/dev/null || true; fi
+  if [ -n "${OWN_PID:-}" ] && kill -9 "$OWN_PID" 2>/dev/null; then wait "$OWN_PID" 2>/dev/null || true; fi
 }
 
 @test "Version" { grpc_case version; }
@@ -105,7 +105,8 @@ teardown() {
 }
 
 @test "RuntimeReady needs the default runtime" {
-  own_daemon --config /dev/stdin <<<'{ "default_runtime": "nosuch" }'
+  echo '{ "default_runtime": "nosuch" }' >"$CRISP_TMP/nosuch.json"
+  own_daemon --config "$CRISP_TMP/nosuch.json"
   run py cri_status.py "$OWN/run/crisp.sock" RuntimeReady
   echo "$output"
   [[ $output == "false RuntimeNotReady default runtime: unknown runtime handler 'nosuch'"* ]]
@@ -190,7 +191,7 @@ teardown() {
 
 @test "systemd: a socket handed over, READY and STOPPING told" {
   OWN=$(mktemp -d "$CRISP_TMP/own.XXXXXX")
-  run py activation.py "$OWN" "$BUILD/bin/crispd" --root "$OWN/root" --runroot "$OWN/run" --config /dev/stdin <<<'{}'
+  run py activation.py "$OWN" "$BUILD/bin/crispd" --root "$OWN/root" --runroot "$OWN/run"
   echo "$output"
   [ "$status" = 0 ]
 }
@@ -245,5 +246,6 @@ teardown() {
 
 @test "the daemon that was there at first still is, without a sanitizer's or an internal error" {
   crispd_stop
-  ! grep -E 'ERROR: |runtime error:|Sanitizer|more was promised' "$CRISPD_LOG"
+  run grep -E 'ERROR: |runtime error:|Sanitizer|more was promised' "$CRISPD_LOG"
+  [ "$status" = 1 ]
 }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # crispd for a bats file: crispd_start [OPTION...] starts one on this file's directories and waits until it is ready;
-# crispd_stop ends it and gives its exit status. $SOCK is its socket, $CRISPD_LOG its log, $CRISPD_PID its process
+# crispd_stop ends it (from any test). $SOCK is its socket, $CRISPD_LOG its log, $CRISPD_PID its process
 # (crisp_file_teardown ends it too). py SCRIPT ARG... runs a script of tests/lib with a Python that has grpc.
 crispd_start() {
   SOCK=$RUNROOT/crisp.sock CRISPD_LOG=$CRISP_TMP/crispd.log
@@ -16,9 +16,8 @@ crispd_ready() {
 }
 
 crispd_stop() {
-  local pid=$CRISPD_PID
-  CRISPD_PID=
-  kill "$pid" && wait "$pid"
+  # Not always a child of this shell, which cannot wait for it then.
+  kill "$CRISPD_PID" && timeout 20 tail --pid="$CRISPD_PID" -f /dev/null
 }
 
 py() {

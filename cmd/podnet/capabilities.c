@@ -65,9 +65,9 @@ static int quantity(const char *name, const char *text, json_int_t *out, struct 
 		double factor;
 	} units[] = {{"", 1},         {"k", 1e3},      {"M", 1e6},      {"G", 1e9},    {"T", 1e12},
 		     {"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30}, {"Ti", 0x1p40}};
-	char *end;
+	char *end = NULL;
 	double d = strspn(text, "0123456789") ? strtod(text, &end) : -1;
-	for (size_t i = 0; d >= 0 && i < ARRAY_LEN(units); i++) {
+	for (size_t i = 0; end && i < ARRAY_LEN(units); i++) {
 		if (strcmp(end, units[i].suffix) != 0)
 			continue;
 		d *= units[i].factor;

@@ -27,6 +27,7 @@ struct create_opts create_opts = {.handler = "", .origin = "hand"};
 /* One creation: what is asked, and what has been made so far. */
 struct creation {
 	struct pod pod;
+	int lock; /* the pod's, held until the end */
 	const Runtime__V1__PodSandboxConfig *config;
 	struct pod_spec *spec;
 	json_t *list; /* the CNI network; NULL for the host's */
@@ -42,6 +43,7 @@ static void creation_release(struct creation *k)
 	json_decref(k->list);
 	free(k->list_file);
 	pod_release(&k->pod);
+	auto_close(&k->lock);
 }
 
 /* Ctrl-C and a manager's TERM are seen between two steps, so that what was begun is undone. */
@@ -216,12 +218,11 @@ static void undo(struct creation *k)
 
 static int create(struct tool_ctx *c, struct creation *k, struct err *e)
 {
-	AUTO_CLOSE int lock = -1;
 	struct object_new o;
 	int64_t began = record_now_ns();
 	if (check_cancelled(e) < 0 || claim(c, k->spec, &o, e) < 0)
 		return -1;
-	lock = o.lock;
+	k->lock = o.lock;
 	pod_init(&k->pod, c, o.id);
 	k->pod.dir = o.dir;
 	if (build(k, e) < 0) {
@@ -284,6 +285,7 @@ int cmd_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	AUTO_POD_SPEC struct pod_spec spec = {0};
 	__attribute__((cleanup(creation_release))) struct creation k = {
 		.pod = {.dir = -1},
+		.lock = -1,
 		.spec = &spec,
 		.child = NS_CHILD_NONE,
 	};

@@ -113,12 +113,12 @@ static int newest_first(const void *a, const void *b)
 static json_t *sorted(json_t *list)
 {
 	size_t n = json_array_size(list);
-	json_t **v = calloc(n ? n : 1, sizeof(*v));
+	json_t **v = calloc(n ? n : 1, sizeof(json_t *));
 	json_t *out = json_array();
 	for (size_t i = 0; v && i < n; i++)
 		v[i] = json_array_get(list, i);
 	if (v)
-		qsort(v, n, sizeof(*v), newest_first);
+		qsort(v, n, sizeof(json_t *), newest_first);
 	for (size_t i = 0; v && i < n; i++)
 		json_array_append(out, v[i]);
 	free(v);

@@ -43,11 +43,13 @@ static void report_created(struct monitor *m)
 	report(m, &b);
 }
 
-static void report_failed(struct monitor *m, const struct err *why)
+static void report_failed(struct monitor *m, const char *stage, const struct err *why)
 {
 	struct err ignored;
 	AUTO_BUF struct buf b = BUF_INIT(8192);
-	buf_addf(&b, &ignored, "{\"event\":\"failed\",\"code\":\"%s\",\"msg\":", err_name(why));
+	buf_addf(&b, &ignored,
+		 "{\"event\":\"failed\",\"stage\":\"%s\",\"code\":\"%s\",\"msg\":", stage,
+		 err_name(why));
 	flatjson_put(&b, why->msg, strlen(why->msg), &ignored);
 	buf_addstr(&b, "}\n", &ignored);
 	report(m, &b);
@@ -105,7 +107,7 @@ static enum mon_state failed(struct monitor *m, const struct err *why)
 		log_warn("processes of a failed creation do not die");
 	unlinkat(m->root_dir, ".exit.json.new", 0);
 	m->status = log_err(why);
-	report_failed(m, why);
+	report_failed(m, "runtime", why);
 	return MON_DONE;
 }
 
@@ -330,7 +332,7 @@ int monitor_run(const struct tool_ctx *ctx, const struct mon_opts *o, const char
 			proctree_end_children(END_CHILDREN_MS);
 		if (m.exit.fd >= 0)
 			unlinkat(m.root_dir, ".exit.json.new", 0);
-		report_failed(&m, e);
+		report_failed(&m, "monitor", e);
 	} else {
 		r = loop_run(m.loop, e);
 	}

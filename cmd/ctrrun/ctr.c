@@ -3,6 +3,7 @@
 
 #include "auto.h"
 #include "fs.h"
+#include "jsonx.h"
 #include "log.h"
 #include "xalloc.h"
 

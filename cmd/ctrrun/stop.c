@@ -92,7 +92,7 @@ static int parse_signal(const char *s, char out[16], struct err *e)
 {
 	long n;
 	if (tool_parse_long(s, &n) == 0 && n >= 1 && n <= SIGRTMAX) {
-		snprintf(out, 16, "%ld", n);
+		snprintf(out, 16, "%d", (int)n);
 		return 0;
 	}
 	const char *name = strncasecmp(s, "SIG", 3) == 0 ? s + 3 : s;
@@ -108,7 +108,7 @@ static int parse_signal(const char *s, char out[16], struct err *e)
 	if ((up || down) && (!name[5] || tool_parse_long(name + 5, &n) == 0)) {
 		n += up ? SIGRTMIN : SIGRTMAX;
 		if (n >= SIGRTMIN && n <= SIGRTMAX) {
-			snprintf(out, 16, "%ld", n);
+			snprintf(out, 16, "%d", (int)n);
 			return 0;
 		}
 	}

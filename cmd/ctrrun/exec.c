@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "exec.h"
+
+#include "auto.h"
+#include "console.h"
+#include "fs.h"
+#include "jsonx.h"
+#include "log.h"
+#include "proctree.h"
+#include "rtwords.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+
+enum { OWN_FAILURE = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, LOG_TAIL = 4096 };
+enum { END_MS = 5000 };
+
+bool exec_tty, exec_stdin;
+
+static void status_line(int fd, json_t *j)
+{
+	struct err ignored;
+	AUTO_JSON json_t *own = j;
+	AUTO_FREE char *text = json_dumps(own, JSON_COMPACT);
+	if (fd < 0 || !text)
+		return;
+	size_t n = strlen(text);
+	text[n] = '\n';
+	fs_write_all(fd, text, n + 1, &ignored);
+}
+
+static int prepare_signals(struct exec *x, struct err *e)
+{
+	sigset_t set;
+	pid_t parent = getppid();
+	const int caught[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGWINCH, SIGCHLD};
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_LEN(caught); i++)
+		sigaddset(&set, caught[i]);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return err_sys(e, "block signals");
+	sigdelset(&set, SIGCHLD); /* pidfds tell; blocked for proctree_end_children only */
+	x->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (x->signals < 0)
+		return err_sys(e, "signalfd");
+	/* A command whose caller is gone has nobody left to talk to. */
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		return err_sys(e, "prctl");
+	if (getppid() != parent)
+		x->signo = SIGTERM;
+	signal(SIGPIPE, SIG_IGN);
+	return 0;
+}
+
+static void take_signals(struct exec *x)
+{
+	struct signalfd_siginfo si;
+	while (read(x->signals, &si, sizeof si) == sizeof si) {
+		if (si.ssi_signo == SIGWINCH)
+			terminal_resize(&x->term);
+		else
+			x->signo = (int)si.ssi_signo;
+	}
+}
+
+static int open_spec(struct exec *x, struct err *e)
+{
+	AUTO_JSON json_t *process = exec_process(&x->k, x->command, x->term.used, e);
+	AUTO_FREE char *text = process ? json_dumps(process, JSON_COMPACT) : NULL;
+	if (!text)
+		return -1;
+	/* In memory: the environment may hold secrets, and nothing is left behind whatever happens
+	 * to us. */
+	x->spec = memfd_create("process.json", MFD_CLOEXEC);
+	x->log = memfd_create("runtime.log", MFD_CLOEXEC);
+	if (x->spec < 0 || x->log < 0)
+		return err_sys(e, "memfd");
+	return fs_write_all(x->spec, text, strlen(text), e);
+}
+
+static int start_runtime(struct exec *x, struct err *e)
+{
+	struct rt_args a;
+	char log[64], spec[64], pid_file[96], console[96];
+	snprintf(log, sizeof log, "/proc/%d/fd/%d", (int)getpid(), x->log);
+	snprintf(spec, sizeof spec, "/proc/%d/fd/%d", (int)getpid(), x->spec);
+	snprintf(x->pid_file, sizeof x->pid_file, "exec.%d.pid", (int)getpid());
+	console_path(x->run_dir, x->pid_file, pid_file, sizeof pid_file);
+	rt_begin(&a, &x->k);
+	rt_add(&a, "--log");
+	rt_add(&a, log);
+	rt_add(&a, "--log-format");
+	rt_add(&a, "json");
+	rt_add(&a, "exec");
+	rt_add(&a, "--detach");
+	rt_add(&a, "--process");
+	rt_add(&a, spec);
+	rt_add(&a, "--pid-file");
+	rt_add(&a, pid_file);
+	if (x->term.used) {
+		console_path(x->run_dir, x->term.name, console, sizeof console);
+		rt_add(&a, "--console-socket");
+		rt_add(&a, console);
+	}
+	rt_add(&a, x->k.id);
+	struct proc_spec s = PROC_SPEC(a.v);
+	s.envp = rt_env();
+	s.new_group = true;
+	s.die_with_parent = true;
+	if (!x->term.used) {
+		s.in = exec_stdin ? STDIN_FILENO : -1;
+		s.out = STDOUT_FILENO;
+		s.err = STDERR_FILENO;
+	}
+	return proc_start(&x->runtime, &s, e);
+}
+
+/* 1 = pidfd is readable, 0 = the time is up, -1 = a signal (x->signo) or an error. */
+static int wait_for(struct exec *x, int pidfd, long long deadline, struct err *e)
+{
+	for (;;) {
+		struct pollfd p[2 + TERMINAL_POLLS] = {{.fd = pidfd, .events = POLLIN},
+						       {.fd = x->signals, .events = POLLIN}};
+		long long left = deadline < 0 ? -1 : deadline - proc_now_ms();
+		terminal_want(&x->term, p + 2);
+		if (deadline >= 0 && left <= 0)
+			return 0;
+		if (x->signo)
+			return err_set(e, ERR_CANCELLED, "ended by signal %d", x->signo);
+		int n = poll(p, ARRAY_LEN(p), left > 1 << 30 ? 1 << 30 : (int)left);
+		if (n < 0 && errno != EINTR)
+			return err_sys(e, "poll");
+		if (n <= 0)
+			continue;
+		if (p[1].revents)
+			take_signals(x);
+		terminal_serve(&x->term, p + 2);
+		if (p[0].revents)
+			return 1;
+	}
+}
+
+/* The command that cannot be run is told from a runtime that cannot run it, as far as prose tells.
+ */
+static int refused(const struct exec *x, const struct proc_result *r, struct err *e)
+{
+	char log[LOG_TAIL], words[900];
+	off_t size = lseek(x->log, 0, SEEK_END);
+	ssize_t n = pread(x->log, log, sizeof log, size > LOG_TAIL ? size - LOG_TAIL : 0);
+	rtwords_pick(log, n > 0 ? (size_t)n : 0, NULL, 0, words, sizeof words);
+	if (!*words)
+		snprintf(words, sizeof words, "%s exec: %s %d", x->k.rec.runtime,
+			 r->exited ? "exit status" : "killed by signal", r->status);
+	if (strstr(words, "not running") || strstr(words, "stopped container") ||
+	    strstr(words, "does not exist"))
+		err_set(e, ERR_BAD_STATE, "%s", words);
+	else
+		err_set(e, ERR_FAILED, "%s", words);
+	bool is_command = strstr(words, "exec") && !strstr(words, "chdir");
+	if (is_command && (strcasestr(words, "not found") || strcasestr(words, "no such file")))
+		return NOT_FOUND;
+	if (is_command &&
+	    (strcasestr(words, "permission denied") || strcasestr(words, "not permitted") ||
+	     strcasestr(words, "exec format") || strcasestr(words, "directory")))
+		return CANNOT_EXECUTE;
+	return OWN_FAILURE;
+}
+
+/* From the runtime's end on the command is our child. */
+static int take_command(struct exec *x, struct err *e)
+{
+	AUTO_BUF struct buf b = BUF_INIT(32);
+	if (fs_read_at(x->run_dir, x->pid_file, &b, e) < 0)
+		return err_wrap(e, "the runtime wrote no pid file");
+	x->pid = b.data ? (pid_t)strtol(b.data, NULL, 10) : 0;
+	if (x->pid <= 1)
+		return err_set(e, ERR_FAILED, "the runtime wrote no process id");
+	x->pidfd = pidfd_open(x->pid, 0);
+	if (x->pidfd < 0)
+		return err_sys(e, "process %d of the command", (int)x->pid);
+	x->session = proctree_session(x->pid);
+	if (x->session == getsid(0))
+		x->session = 0;
+	return x->term.used ? terminal_accept(&x->term, e) : 0;
+}
+
+/* Up to the running command: 0, or the exit status that says why not, with *e. */
+static int begin(struct exec *x, struct err *e)
+{
+	struct proc_result r;
+	long long limit = proc_now_ms() + rt_timeout_ms(&x->k);
+	bool ours = x->deadline >= 0 && x->deadline < limit;
+	if (open_spec(x, e) < 0 || start_runtime(x, e) < 0)
+		return OWN_FAILURE;
+	int n = wait_for(x, x->runtime.pidfd, ours ? x->deadline : limit, e);
+	if (n == 0 && ours)
+		err_set(e, ERR_TIMEOUT, "command timed out");
+	else if (n == 0)
+		err_set(e, ERR_TIMEOUT, "%s exec does not end", x->k.rec.runtime);
+	if (n <= 0) {
+		proc_kill(&x->runtime, SIGKILL);
+		return e->kind == ERR_TIMEOUT ? err_exit_status(e) : OWN_FAILURE;
+	}
+	if (proc_try_reap(&x->runtime, &r, e) < 0)
+		return OWN_FAILURE;
+	if (!r.exited || r.status != 0)
+		return refused(x, &r, e);
+	return take_command(x, e) < 0 ? OWN_FAILURE : 0;
+}
+
+/* Until the command has ended: its status; or -1 with *e, and then nothing of it is left. */
+static int finish(struct exec *x, int *signal_number, struct err *e)
+{
+	siginfo_t si = {0};
+	int n = wait_for(x, x->pidfd, x->deadline, e);
+	if (n == 1) {
+		if (waitid(P_PIDFD, (id_t)x->pidfd, &si, WEXITED) < 0)
+			return err_sys(e, "wait for the command");
+		terminal_finish(&x->term);
+		*signal_number = si.si_code == CLD_EXITED ? 0 : si.si_status;
+		return si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status;
+	}
+	proctree_kill(x->pid, x->session);
+	return n == 0 ? err_set(e, ERR_TIMEOUT, "command timed out") : -1;
+}
+
+static int fail(const struct exec *x, int status, const struct err *e)
+{
+	if (x->signo)
+		status = 128 + x->signo;
+	status_line(x->status_fd, json_pack("{s:s, s:s, s:i, s:s}", "event", "error", "code",
+					    err_name(e), "exit", status, "msg", e->msg));
+	log_err(e);
+	return status;
+}
+
+static int run(struct exec *x, struct err *e)
+{
+	int signal_number = 0;
+	if (prepare_signals(x, e) < 0)
+		return fail(x, OWN_FAILURE, e);
+	if (exec_tty && terminal_open(&x->term, x->run_dir, e) < 0)
+		return fail(x, OWN_FAILURE, e);
+	int status = begin(x, e);
+	if (status == 0) {
+		status = finish(x, &signal_number, e);
+		if (status >= 0) {
+			json_t *j = json_pack("{s:s, s:i}", "event", "exited", "code", status);
+			if (signal_number)
+				json_object_set_new(j, "signal", json_integer(signal_number));
+			status_line(x->status_fd, j);
+			return status;
+		}
+		status = e->kind == ERR_TIMEOUT ? err_exit_status(e) : OWN_FAILURE;
+	}
+	/* Before the answer: nothing that was started goes on behind it. */
+	if (!proctree_end_children(END_MS))
+		log_warn("processes of the command do not die");
+	return fail(x, status, e);
+}
+
+static int open_running(struct exec *x, const struct tool_ctx *c, const char *typed, struct err *e)
+{
+	if (ctr_open(&x->k, c, typed, 0, e) < 0)
+		return -1;
+	if (x->k.state != CTR_RUNNING)
+		return err_set(e, ERR_BAD_STATE, "container %s is %s, not running", x->k.id,
+			       ctr_state_name(x->k.state));
+	x->run_dir = ctr_run_dir(&x->k, e);
+	return x->run_dir < 0 ? -1 : 0;
+}
+
+int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	struct exec x = {
+		.k = CTR_NONE,
+		.run_dir = -1,
+		.command = argv + 1,
+		.status_fd = c->status_fd,
+		.deadline = c->timeout > 0 ? proc_now_ms() + (long long)(c->timeout * 1000) : -1,
+		.signals = -1,
+		.spec = -1,
+		.log = -1,
+		.runtime = PROC_NONE,
+		.pidfd = -1,
+		.term = {.listening = -1, .master = -1},
+	};
+	int status;
+	(void)argc;
+	if (open_running(&x, c, argv[0], e) < 0)
+		status = fail(&x, OWN_FAILURE, e);
+	else
+		status = run(&x, e);
+	terminal_close(&x.term, x.run_dir);
+	if (*x.pid_file)
+		unlinkat(x.run_dir, x.pid_file, 0);
+	int fds[] = {x.run_dir, x.signals, x.spec, x.log, x.runtime.pidfd, x.pidfd};
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+		auto_close(&fds[i]);
+	ctr_release(&x.k);
+	return status;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CTRRUN_EXEC_H
+#define CTRRUN_EXEC_H
+/* One command in a running container: `RUNTIME exec --detach`, of which we are the subreaper, so
+ * that the command becomes our child once the runtime has ended. Its exit is then known exactly,
+ * the runtime's own failures cannot be taken for the command's, and nothing but us waits. The
+ * command has our descriptors themselves: no byte passes through here, except with a terminal. */
+#include "ctr.h"
+
+#include <termios.h>
+
+struct terminal {
+	bool used;
+	int listening; /* for the runtime's connection */
+	int master;
+	char name[32]; /* of the socket */
+	bool raw;      /* our own terminal was changed: `saved` is what it was */
+	struct termios saved;
+	char in[4096], out[4096]; /* under way to the command, and back */
+	size_t in_len, out_len;
+	bool in_ended;
+};
+
+struct exec {
+	struct ctr k;
+	int run_dir;
+	char *const *command;
+	int status_fd;
+	long long deadline; /* ms, -1 = none */
+	int signals;        /* signalfd */
+	int signo;          /* what ended us, 0 = nothing */
+	int spec, log;      /* memfds: process.json, the runtime's log */
+	char pid_file[32];
+	struct proc runtime;
+	pid_t pid, session; /* the command */
+	int pidfd;
+	struct terminal term;
+};
+
+/* process.json of the command, from the bundle's: same user, capabilities, environment, … */
+json_t *exec_process(const struct ctr *k, char *const *command, bool tty, struct err *e);
+
+/* terminal.c */
+int terminal_open(struct terminal *t, int dir, struct err *e);
+int terminal_accept(struct terminal *t, struct err *e);
+void terminal_resize(const struct terminal *t);
+/* Move what can be moved; the two poll entries are filled by _want and read by _serve. */
+struct pollfd;
+enum { TERMINAL_POLLS = 3 };
+void terminal_want(const struct terminal *t, struct pollfd *p);
+void terminal_serve(struct terminal *t, const struct pollfd *p);
+/* The command has ended: what the master still holds goes out. */
+void terminal_finish(struct terminal *t);
+void terminal_close(struct terminal *t, int dir);
+#endif

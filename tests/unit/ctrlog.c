@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pure parts of container monitor and runtime calls: CRI log lines, flat JSON, the runtime's
+ * words. */
+#include "crilog.h"
+#include "flatjson.h"
+#include "rtwords.h"
+#include "tap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define STAMP "2026-08-22T10:00:00.123456789Z"
+
+static char text[1 << 17];
+static size_t text_len;
+static int emits, bad_iov;
+
+static void collect(void *arg, const struct iovec *iov, int count)
+{
+	(void)arg;
+	emits++;
+	for (int i = 0; i < count; i++) {
+		const char *p = iov[i].iov_base, *nl = memchr(p, '\n', iov[i].iov_len);
+		if (iov[i].iov_len == 0 || (nl && nl != p + iov[i].iov_len - 1))
+			bad_iov++;
+		if (text_len + iov[i].iov_len < sizeof text) {
+			memcpy(text + text_len, p, iov[i].iov_len);
+			text_len += iov[i].iov_len;
+		}
+	}
+	if (count && ((const char *)iov[count - 1].iov_base)[iov[count - 1].iov_len - 1] != '\n')
+		bad_iov++;
+	text[text_len] = '\0';
+}
+
+static const struct crilog_sink sink = {collect, NULL};
+
+static void feed(struct crilog *c, const char *s)
+{
+	crilog_feed(c, STAMP, s, strlen(s), &sink);
+}
+
+static bool got(const char *want)
+{
+	bool same = strcmp(text, want) == 0;
+	if (!same)
+		printf("# got: %s\n# not: %s\n", text, want);
+	text_len = 0;
+	text[0] = '\0';
+	return same;
+}
+
+static void test_lines(void)
+{
+	struct crilog c = CRILOG_INIT("stdout", 8);
+	feed(&c, "one\ntwo\n");
+	ok(got(STAMP " stdout F one\n" STAMP " stdout F two\n"), "two lines of one read");
+	feed(&c, "ha");
+	ok(got(""), "half a line waits");
+	feed(&c, "lf\n");
+	ok(got(STAMP " stdout F half\n"), "and is joined");
+	feed(&c, "\n\n");
+	ok(got(STAMP " stdout F \n" STAMP " stdout F \n"), "empty lines are lines");
+	feed(&c, "12345678\n");
+	ok(got(STAMP " stdout F 12345678\n"), "a line of the limit is whole");
+	feed(&c, "12345678");
+	feed(&c, "\n");
+	ok(got(STAMP " stdout F 12345678\n"), "also when its newline comes late");
+	feed(&c, "123456789\n");
+	ok(got(STAMP " stdout P 12345678\n" STAMP " stdout F 9\n"), "one byte more is two pieces");
+	feed(&c, "abc");
+	feed(&c, "defgh12345678xyz\n");
+	ok(got(STAMP " stdout P abcdefgh\n" STAMP " stdout P 12345678\n" STAMP " stdout F xyz\n"),
+	   "pieces across reads");
+	feed(&c, "end");
+	crilog_end(&c, STAMP, &sink);
+	ok(got(STAMP " stdout F end\n"), "the end of the stream ends the line");
+	crilog_end(&c, STAMP, &sink);
+	ok(got(""), "once");
+	crilog_feed(&c, STAMP, "a\0b\xff\n", 5, &sink);
+	ok(text_len == strlen(STAMP " stdout F ") + 5 &&
+		   memcmp(text + text_len - 5, "a\0b\xff\n", 5) == 0,
+	   "any bytes");
+	text_len = 0;
+	crilog_release(&c);
+}
+
+/* However the bytes are cut into reads, the same text comes out. */
+static void test_cuts(void)
+{
+	static char data[3000];
+	static char whole[sizeof text];
+	unsigned rnd = 7;
+	for (size_t i = 0; i < sizeof data; i++) {
+		rnd = rnd * 1103515245 + 12345;
+		data[i] = rnd >> 16 & 15 ? (char)('a' + (rnd >> 20) % 26) : '\n';
+	}
+	bool same = true;
+	for (int round = 0; round < 50; round++) {
+		struct crilog c = CRILOG_INIT("stderr", 16);
+		for (size_t at = 0, n; at < sizeof data; at += n) {
+			rnd = rnd * 1103515245 + 12345;
+			n = round == 0 ? sizeof data : 1 + (rnd >> 16) % 40;
+			if (n > sizeof data - at)
+				n = sizeof data - at;
+			crilog_feed(&c, STAMP, data + at, n, &sink);
+		}
+		crilog_end(&c, STAMP, &sink);
+		crilog_release(&c);
+		if (round == 0)
+			memcpy(whole, text, text_len + 1);
+		else
+			same = same && strcmp(whole, text) == 0;
+		text_len = 0;
+	}
+	ok(same, "50 ways to cut 3000 bytes give one text");
+	ok(bad_iov == 0, "newlines only at the ends of iovecs, none empty");
+	text[0] = '\0';
+}
+
+static void test_batches(void)
+{
+	struct crilog c = CRILOG_INIT("stdout", 64);
+	char *many = malloc(2001);
+	memset(many, '\n', 2000);
+	many[2000] = '\0';
+	emits = 0;
+	feed(&c, many);
+	size_t lines = 0;
+	for (size_t i = 0; i < text_len; i++)
+		lines += text[i] == '\n';
+	ok(emits > 1 && lines == 2000, "2000 lines in %d batches", emits);
+	text_len = 0;
+	free(many);
+	crilog_release(&c);
+}
+
+static void test_stamp(void)
+{
+	char out[CRILOG_STAMP_SIZE];
+	crilog_stamp(out, &(struct timespec){.tv_sec = 1787392800, .tv_nsec = 7});
+	ok(strcmp(out, "2026-08-22T10:00:00.000000007Z") == 0, "fixed nanoseconds, UTC: %s", out);
+}
+
+#define STRING(t, k, size) flatjson_string(t, strlen(t), k, out, size)
+static void test_flatjson(void)
+{
+	char out[64];
+	int64_t n = 0;
+	const char *t =
+		"{\"a\":\"x\\n\\\"\\u00e9\\ud83d\\ude00\",\"n\": -12 ,\"b\":true,\"z\":null}\n";
+	ok(STRING(t, "a", sizeof out) && strcmp(out, "x\n\"\xc3\xa9\xf0\x9f\x98\x80") == 0,
+	   "escapes: %s", out);
+	ok(flatjson_int(t, strlen(t), "n", &n) && n == -12, "an integer");
+	ok(!flatjson_int(t, strlen(t), "a", &n) && !STRING(t, "n", sizeof out),
+	   "types are kept apart");
+	ok(!STRING(t, "c", sizeof out), "a missing key");
+	ok(STRING("{\"a\":\"abcdef\"}", "a", 4) && strcmp(out, "abc") == 0, "cut to the buffer");
+	ok(STRING("{\"a\":\"\\ud800\\u0000\"}", "a", sizeof out) &&
+		   strcmp(out, "\xef\xbf\xbd\xef\xbf\xbd") == 0,
+	   "lone surrogates and NUL are replaced");
+	const char *bad[] = {"",
+			     "{",
+			     "{}",
+			     "[]",
+			     "{\"a\"}",
+			     "{\"a\":",
+			     "{\"a\":\"x",
+			     "{\"a\":\"x\\",
+			     "{\"a\":{\"a\":\"x\"}}",
+			     "{\"a\":\"x\" \"b\":1}",
+			     "{\"a\":\"x\","};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		ok(!STRING(bad[i], "a", sizeof out), "not an object: %s", bad[i]);
+	const char *rec = "{\"version\":1,\"state\":\"created\",\"started_at\":1795541232757845417,"
+			  "\"tty\":false}\n";
+	ok(flatjson_int(rec, strlen(rec), "started_at", &n) && n == 1795541232757845417,
+	   "a record's time");
+	struct err e;
+	struct buf b = BUF_INIT(256);
+	ok(flatjson_put(&b, "a\"\\\n\x01\xff\xc3\xa9", 8, &e) == 0 &&
+		   strcmp(b.data, "\"a\\\"\\\\\\n\\u0001\xef\xbf\xbd\xc3\xa9\"") == 0,
+	   "quoting");
+	buf_release(&b);
+}
+
+static void words(const char *log, const char *err_text, const char *want)
+{
+	char out[256];
+	rtwords_pick(log, log ? strlen(log) : 0, err_text, err_text ? strlen(err_text) : 0, out,
+		     sizeof out);
+	ok(strcmp(out, want) == 0, "words: '%s'", out);
+}
+
+static void test_words(void)
+{
+	words("{\"msg\":\"first\",\"level\":\"error\"}\n{\"level\":\"warning\",\"msg\":\"not "
+	      "me\"}\n",
+	      "x", "first");
+	words("msg\":\"cut "
+	      "off\",\"level\":\"error\"}\n{\"level\":\"error\",\"msg\":\"whole\\tone\"}\n",
+	      NULL, "whole one");
+	words(NULL, "time=\"2026-11-24T17:09:37Z\" level=error msg=\"container does not exist\"\n",
+	      "container does not exist");
+	words("", "time=\"2026\" level=error msg=\"exec: \\\"sh\\\": not found\"\n",
+	      "exec: \"sh\": not found");
+	words(NULL, "2026-11-24T17:09:37.000001Z: open `x`: No such file\n\n",
+	      "open `x`: No such file");
+	words(NULL, "[crun:create]: nope\n", "nope");
+	words(NULL, "plain\nlast\r\n", "last");
+	words(NULL, NULL, "");
+	words("{\"level\":\"warning\",\"msg\":\"w\"}\n", "\n", "");
+}
+
+int main(void)
+{
+	test_lines();
+	test_cuts();
+	test_batches();
+	test_stamp();
+	test_flatjson();
+	test_words();
+	return tap_done();
+}

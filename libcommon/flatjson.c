@@ -11,7 +11,7 @@ struct scan {
 	const char *at, *end;
 };
 
-/* A string or bare word of the text: [start, end) without quotes. */
+/* A value of the text: [start, end), a string's without quotes. */
 struct token {
 	const char *start, *end;
 	bool is_string;
@@ -48,11 +48,36 @@ static bool take_string(struct scan *s, struct token *t)
 	return false;
 }
 
+/* An array or object is passed over; its brackets need only balance. */
+static bool take_nested(struct scan *s, struct token *t)
+{
+	struct token inner;
+	size_t depth = 0;
+	const char *start = s->at;
+	while (s->at < s->end) {
+		char c = *s->at;
+		if (c == '"') {
+			if (!take_string(s, &inner))
+				return false;
+			continue;
+		}
+		s->at++;
+		if (c == '[' || c == '{')
+			depth++;
+		else if ((c == ']' || c == '}') && --depth == 0)
+			break;
+	}
+	*t = (struct token){.start = start, .end = s->at};
+	return depth == 0;
+}
+
 static bool take_value(struct scan *s, struct token *t)
 {
 	skip_space(s);
 	if (s->at < s->end && *s->at == '"')
 		return take_string(s, t);
+	if (s->at < s->end && (*s->at == '[' || *s->at == '{'))
+		return take_nested(s, t);
 	*t = (struct token){.start = s->at};
 	while (s->at < s->end && memchr("-+.0123456789abcdefghijklmnopqrstuvwxyzE", *s->at, 40))
 		s->at++;

@@ -2,9 +2,8 @@
 #ifndef CRISP_FLATJSON_H
 #define CRISP_FLATJSON_H
 /* JSON for a program that must stay small (ctrmon does without jansson): one object whose members
- * are strings, integers, booleans or null, such as our own records, the requests on ctl.sock and
- * the lines of a runtime's log. Nested values make the whole text unreadable, on purpose. No
- * allocation, no state. */
+ * are strings or integers, such as our own records, the requests on ctl.sock and the lines of a
+ * runtime's log. Members of other types are passed over. No allocation, no state. */
 #include "buf.h"
 #include "err.h"
 

@@ -176,6 +176,10 @@ static void test_flatjson(void)
 			  "\"tty\":false}\n";
 	ok(flatjson_int(rec, strlen(rec), "started_at", &n) && n == 1795541232757845417,
 	   "a record's time");
+	const char *nested = "{\"l\":[1,{\"n\":\"]}\"}],\"o\":{},\"n\":3}";
+	ok(flatjson_int(nested, strlen(nested), "n", &n) && n == 3,
+	   "nested values are passed over");
+	ok(!flatjson_int("{\"l\":[[1],\"n\":3}", 18, "n", &n), "unless they do not end");
 	struct err e;
 	struct buf b = BUF_INIT(256);
 	ok(flatjson_put(&b, "a\"\\\n\x01\xff\xc3\xa9", 8, &e) == 0 &&

@@ -291,8 +291,10 @@ void server_free(struct server *s)
 	if (!s)
 		return;
 	s->freeing = true;
-	while (s->conns)
-		close_conn(s->conns);
+	for (struct conn *c = s->conns, *next; c; c = next) {
+		next = c->next;
+		close_conn(c);
+	}
 	stop_listening(s);
 	loop_timer_cancel(s->daemon->loop, &s->grace);
 	loop_timer_cancel(s->daemon->loop, &s->finished);

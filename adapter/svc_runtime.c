@@ -153,7 +153,7 @@ static void add_handlers(Runtime__V1__StatusResponse *r, struct arena *a, const 
 	AUTO_JSON json_t *names = handler_list(cfg);
 	size_t i, n = json_array_size(names);
 	json_t *name;
-	r->runtime_handlers = arena_alloc(a, (n + 1) * sizeof *r->runtime_handlers);
+	r->runtime_handlers = arena_alloc(a, (n + 1) * sizeof(void *));
 	r->runtime_handlers[r->n_runtime_handlers++] = handler_named(a, "");
 	json_array_foreach (names, i, name)
 		r->runtime_handlers[r->n_runtime_handlers++] =
@@ -169,7 +169,7 @@ static void add_info(Runtime__V1__StatusResponse *r, struct arena *a, const stru
 			runtime__v1__status_response__info_entry);
 	entry->key = (char *)"config";
 	entry->value = arena_strdup(a, text ? text : "{}");
-	r->info = arena_alloc(a, sizeof *r->info);
+	r->info = arena_alloc(a, sizeof(void *));
 	r->info[r->n_info++] = entry;
 }
 

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auth.h"
+
+#include "auto.h"
+#include "buf.h"
+#include "fs.h"
+#include "jsonx.h"
+#include "xalloc.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+
+enum { AUTH_MAX = 1 << 20 };
+
+void auth_release(struct auth *a)
+{
+	free(a->user);
+	free(a->password);
+	free(a->identity);
+	free(a->token);
+	*a = (struct auth){.user = NULL};
+}
+
+void auth_store_release(struct auth_store *s)
+{
+	json_decref(s->cri);
+	json_decref(s->file);
+	*s = (struct auth_store){.cri = NULL};
+}
+
+static int read_fd(int fd, struct buf *b, struct err *e)
+{
+	for (;;) {
+		if (buf_reserve(b, 4096, e) < 0)
+			return -1;
+		ssize_t n = read(fd, b->data + b->len, 4096);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "read");
+		buf_grew(b, (size_t)n);
+		if (n == 0)
+			return 0;
+	}
+}
+
+int auth_store_load(struct auth_store *s, int fd, const char *path, struct err *e)
+{
+	*s = (struct auth_store){.cri = NULL};
+	if (fd >= 0) {
+		AUTO_BUF struct buf b = BUF_INIT(AUTH_MAX);
+		if (read_fd(fd, &b, e) < 0)
+			return err_wrap(e, "--auth-fd %d", fd);
+		if (b.len > 0 && !(s->cri = jsonx_parse(b.data, b.len, "credentials", e)))
+			return -1;
+	}
+	if (!*path)
+		return 0;
+	s->file = jsonx_read_at(AT_FDCWD, path, AUTH_MAX, e);
+	if (!s->file && e->kind != ERR_NOT_FOUND)
+		return err_wrap(e, "auth_file");
+	return 0;
+}
+
+static int base64_value(char c)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const char *at = c ? strchr(digits, c) : NULL;
+	return at ? (int)(at - digits) : -1;
+}
+
+/* user:password, or NULL. */
+static char *decode(const char *s)
+{
+	char *out = xmalloc(strlen(s) + 1);
+	size_t n = 0;
+	unsigned bits = 0;
+	int have = 0;
+	for (; *s && *s != '='; s++) {
+		int v = base64_value(*s);
+		if (v < 0) {
+			free(out);
+			return NULL;
+		}
+		bits = (bits << 6 | (unsigned)v) & 0xffffff;
+		have += 6;
+		if (have >= 8) {
+			have -= 8;
+			out[n++] = (char)(bits >> have & 0xff);
+		}
+	}
+	out[n] = '\0';
+	return out;
+}
+
+static const char *either(json_t *j, const char *a, const char *b)
+{
+	const char *s = jsonx_opt_string(j, a, "");
+	return *s ? s : jsonx_opt_string(j, b, "");
+}
+
+static char *copy(const char *s)
+{
+	return *s ? xstrdup(s) : NULL;
+}
+
+static int fill(struct auth *a, json_t *j, const char *host, struct err *e)
+{
+	const char *both = jsonx_opt_string(j, "auth", "");
+	a->user = copy(jsonx_opt_string(j, "username", ""));
+	a->password = copy(jsonx_opt_string(j, "password", ""));
+	a->identity = copy(either(j, "identity_token", "identityToken"));
+	if (!a->identity)
+		a->identity = copy(jsonx_opt_string(j, "identitytoken", ""));
+	a->token = copy(either(j, "registry_token", "registryToken"));
+	if (!a->token)
+		a->token = copy(jsonx_opt_string(j, "registrytoken", ""));
+	if (a->user || !*both)
+		return 0;
+	AUTO_FREE char *plain = decode(both);
+	char *colon = plain ? strchr(plain, ':') : NULL;
+	if (!colon)
+		return err_set(e, ERR_BAD_INPUT,
+			       "credentials for %s: auth is not base64 of "
+			       "user:password",
+			       host);
+	*colon = '\0';
+	a->user = xstrdup(plain);
+	a->password = xstrdup(colon + 1);
+	return 0;
+}
+
+/* A registry's key as docker writes it, with or without scheme and API version: returns its start,
+ * and its length in *len. */
+static const char *bare(const char *key, size_t *len)
+{
+	const char *scheme = strstr(key, "://");
+	if (scheme)
+		key = scheme + 3;
+	*len = strlen(key);
+	while (*len > 0 && key[*len - 1] == '/')
+		--*len;
+	if (*len > 3 &&
+	    (memcmp(key + *len - 3, "/v1", 3) == 0 || memcmp(key + *len - 3, "/v2", 3) == 0))
+		*len -= 3;
+	if ((*len == 15 && memcmp(key, "index.docker.io", 15) == 0) ||
+	    (*len == 20 && memcmp(key, "registry-1.docker.io", 20) == 0)) {
+		*len = 9;
+		return "docker.io";
+	}
+	return key;
+}
+
+static bool is_host(const char *key, const char *host)
+{
+	size_t len, hlen;
+	const char *k = bare(key, &len), *h = bare(host, &hlen);
+	const char *slash = memchr(k, '/', len);
+	if (slash)
+		len = (size_t)(slash - k);
+	return len == hlen && strncasecmp(k, h, len) == 0;
+}
+
+/* How well a key of the file fits host/path: the length of what agrees, 0 = not at all. */
+static size_t fits(const char *key, const char *host, const char *path)
+{
+	size_t len, hlen = strlen(host);
+	const char *k = bare(key, &len);
+	if (len < hlen || strncasecmp(k, host, hlen) != 0)
+		return 0;
+	if (len == hlen)
+		return len;
+	size_t rest = len - hlen - 1;
+	if (k[hlen] != '/' || strncmp(path, k + hlen + 1, rest) != 0)
+		return 0;
+	return path[rest] == '\0' || path[rest] == '/' ? len : 0;
+}
+
+int auth_find(const struct auth_store *s, const char *host, const char *path,
+	      const char *image_host, struct auth *a, struct err *e)
+{
+	const char *key, *server = either(s->cri, "server_address", "serverAddress");
+	json_t *entry, *best = NULL;
+	size_t best_len = 0;
+	*a = (struct auth){.user = NULL};
+	if (s->cri && is_host(*server ? server : image_host, host)) {
+		if (fill(a, s->cri, host, e) < 0)
+			return -1;
+		if (a->user || a->identity || a->token)
+			return 0;
+	}
+	json_object_foreach (json_object_get(s->file, "auths"), key, entry) {
+		size_t len = fits(key, host, path);
+		if (len > best_len) {
+			best = entry;
+			best_len = len;
+		}
+	}
+	return best ? fill(a, best, host, e) : 0;
+}
+
+/* One name=value or name="value"; returns what follows it. */
+static const char *param(const char *p, char name[32], char *value, size_t size)
+{
+	size_t n = strcspn(p, "= ,"), at = 0;
+	snprintf(name, 32, "%.*s", n < 31 ? (int)n : 31, p);
+	p += n;
+	value[0] = '\0';
+	if (*p != '=')
+		return p;
+	bool quoted = *++p == '"';
+	p += quoted;
+	for (; *p && (quoted ? *p != '"' : *p != ',' && *p != ' '); p++) {
+		if (quoted && *p == '\\' && p[1])
+			p++;
+		if (at + 1 < size)
+			value[at++] = *p;
+	}
+	value[at] = '\0';
+	return p + (*p == '"');
+}
+
+void auth_challenge_parse(struct auth_challenge *c, const char *header)
+{
+	char name[32], value[512];
+	*c = (struct auth_challenge){.bearer = false};
+	size_t scheme = strcspn(header, " ");
+	c->bearer = scheme == 6 && strncasecmp(header, "bearer", 6) == 0;
+	c->basic = scheme == 5 && strncasecmp(header, "basic", 5) == 0;
+	for (const char *p = header + scheme; *(p += strspn(p, " ,\t"));) {
+		const char *next = param(p, name, value, sizeof value);
+		if (next == p)
+			break;
+		p = next;
+		if (strcasecmp(name, "realm") == 0)
+			snprintf(c->realm, sizeof c->realm, "%s", value);
+		else if (strcasecmp(name, "service") == 0)
+			snprintf(c->service, sizeof c->service, "%.255s", value);
+		else if (strcasecmp(name, "scope") == 0)
+			snprintf(c->scope, sizeof c->scope, "%s", value);
+	}
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine.h"
+
+#include "auto.h"
+#include "http.h"
+#include "proc.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+enum { WAIT_MAX_MS = 1000 };
+
+int engine_init(struct engine *en, struct err *e)
+{
+	sigset_t set;
+	*en = (struct engine){.signals = -1};
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return err_sys(e, "sigprocmask");
+	en->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (en->signals < 0)
+		return err_sys(e, "signalfd");
+	signal(SIGPIPE, SIG_IGN);
+	if (curl_global_init(CURL_GLOBAL_ALL) != 0 || !(en->multi = curl_multi_init()))
+		return err_set(e, ERR_FAILED, "cannot set up libcurl");
+	return 0;
+}
+
+void engine_release(struct engine *en)
+{
+	if (en->multi) {
+		curl_multi_cleanup(en->multi);
+		curl_global_cleanup();
+	}
+	en->multi = NULL;
+	auto_close(&en->signals);
+}
+
+void engine_watch(struct engine *en, int fd, short events, bool *ready)
+{
+	*ready = false;
+	if (en->count == ENGINE_WATCHES - 1)
+		return;
+	en->fds[en->count] = (struct curl_waitfd){.fd = fd, .events = events};
+	en->ready[en->count++] = ready;
+}
+
+void engine_wake(struct engine *en, long long at_ms)
+{
+	if (en->wake_at == 0 || at_ms < en->wake_at)
+		en->wake_at = at_ms;
+}
+
+/* True if any transfer has ended. */
+static bool mark_finished(struct engine *en)
+{
+	int left;
+	bool any = false;
+	const CURLMsg *m;
+	while ((m = curl_multi_info_read(en->multi, &left))) {
+		struct http *h = NULL;
+		if (m->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&h);
+		http_finished(h, m->data.result);
+		any = true;
+	}
+	return any;
+}
+
+static int cancelled(const struct engine *en, struct err *e)
+{
+	struct signalfd_siginfo si;
+	if (read(en->signals, &si, sizeof si) != sizeof si)
+		return 0;
+	return err_set(e, ERR_CANCELLED, "cancelled by %s", strsignal((int)si.ssi_signo));
+}
+
+int engine_wait(struct engine *en, struct err *e)
+{
+	int running, hits;
+	unsigned n = en->count;
+	bool any_ready;
+	long long now = proc_now_ms(), timeout = WAIT_MAX_MS;
+	CURLMcode mc = curl_multi_perform(en->multi, &running);
+	bool finished = mark_finished(en);
+	if (en->wake_at)
+		timeout = en->wake_at <= now ? 0 : en->wake_at - now;
+	if (timeout > WAIT_MAX_MS)
+		timeout = WAIT_MAX_MS;
+	engine_watch(en, en->signals, POLLIN, &any_ready);
+	if (mc == CURLM_OK)
+		mc = curl_multi_poll(en->multi, en->fds, n + 1, finished ? 0 : (int)timeout, &hits);
+	en->count = 0;
+	en->wake_at = 0;
+	if (mc != CURLM_OK)
+		return err_set(e, ERR_FAILED, "libcurl: %s", curl_multi_strerror(mc));
+	for (unsigned i = 0; i < n; i++)
+		*en->ready[i] = en->fds[i].revents != 0;
+	return en->fds[n].revents ? cancelled(en, e) : 0;
+}

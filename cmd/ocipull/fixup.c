@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fixup.h"
+
+#include "auto.h"
+#include "fs.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#define OPAQUE "trusted.overlay.opaque"
+enum { LIST_MAX = 65536, VALUE_MAX = 65536 };
+
+static bool is_gone(const struct err *e)
+{
+	return e->errnum == ENOENT || e->errnum == ENOTDIR || e->errnum == ELOOP;
+}
+
+static int open_dir(int root, const char *path, struct err *e)
+{
+	return fs_open_beneath(root, *path ? path : ".", O_RDONLY | O_DIRECTORY, 0, e);
+}
+
+int fixup_opaque(int diff, const char *path, struct err *e)
+{
+	AUTO_CLOSE int fd = open_dir(diff, path, e);
+	/* Another entry of the layer may have taken its place. */
+	if (fd < 0)
+		return is_gone(e) ? 0 : -1;
+	return fsetxattr(fd, OPAQUE, "y", 1, 0) < 0 ? err_sys(e, "set " OPAQUE) : 0;
+}
+
+static bool is_opaque(int fd)
+{
+	char v;
+	return fgetxattr(fd, OPAQUE, &v, 1) == 1 && v == 'y';
+}
+
+/* The directory `path` in one layer: a descriptor, or -1. *end: layers further down do not show
+ * through. */
+static int look(int root, const char *path, bool *end)
+{
+	char name[NAME_MAX + 1];
+	struct stat st;
+	AUTO_CLOSE int fd = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (const char *p = path; fd >= 0 && *p;) {
+		size_t len = strcspn(p, "/");
+		if (len > NAME_MAX)
+			return -1;
+		memcpy(name, p, len);
+		name[len] = '\0';
+		p += len + (p[len] == '/');
+		int next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0) {
+			/* A file, a link or a whiteout hides the directory of that name below. */
+			*end = *end || fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+			return -1;
+		}
+		close(fd);
+		fd = next;
+		*end = *end || is_opaque(fd);
+	}
+	return TAKE_FD(fd);
+}
+
+static int copy_xattrs(int from, int to, struct err *e)
+{
+	static char names[LIST_MAX], value[VALUE_MAX];
+	ssize_t n = flistxattr(from, names, sizeof names);
+	for (const char *p = names; n > 0 && p < names + n; p += strlen(p) + 1) {
+		if (strncmp(p, "trusted.", 8) == 0)
+			continue;
+		ssize_t len = fgetxattr(from, p, value, sizeof value);
+		if (len >= 0 && fsetxattr(to, p, value, (size_t)len, 0) < 0 && errno != ENOTSUP)
+			return err_sys(e, "set %s", p);
+	}
+	return 0;
+}
+
+static int copy_meta(int from, int to, struct err *e)
+{
+	struct stat st;
+	if (fstat(from, &st) < 0)
+		return err_sys(e, "stat");
+	const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, st.st_mtim};
+	if (fchown(to, st.st_uid, st.st_gid) < 0 || fchmod(to, st.st_mode & 07777) < 0)
+		return err_sys(e, "set owner and mode");
+	if (copy_xattrs(from, to, e) < 0)
+		return -1;
+	return futimens(to, times) < 0 ? err_sys(e, "set time") : 0;
+}
+
+int fixup_implied(int diff, const char *path, const int *lower, int count, struct err *e)
+{
+	bool end = false;
+	AUTO_CLOSE int to = look(diff, path, &end);
+	if (to < 0)
+		return 0;
+	for (int i = 0; i < count && !end; i++) {
+		AUTO_CLOSE int from = look(lower[i], path, &end);
+		if (from >= 0)
+			return copy_meta(from, to, e) < 0 ? err_wrap(e, "%.300s", path) : 0;
+	}
+	return 0;
+}

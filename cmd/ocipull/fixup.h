@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OCIPULL_FIXUP_H
+#define OCIPULL_FIXUP_H
+/* What the unpacking child cannot do to a layer: overlay's marks need a capability that it has not,
+ * and the layers below are outside of its root. All paths are opened without following links. */
+#include "err.h"
+
+/* Mark diff/path as hiding what is below (trusted.overlay.opaque). */
+int fixup_opaque(int diff, const char *path, struct err *e);
+
+/* diff/path was made only because something is in it: give it the metadata that the directory has
+ * in the layers below (lower: their diff directories, nearest first), if it is there and not hidden
+ * on the way. A symbolic link or a file there is hidden by the directory, as everywhere. */
+int fixup_implied(int diff, const char *path, const int *lower, int count, struct err *e);
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pull.h"
+
+#include "auto.h"
+#include "fs.h"
+#include "jsonx.h"
+#include "record.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static json_t *image_record(const struct pull *p, const char *hex)
+{
+	json_int_t total = (json_int_t)p->config_text.len;
+	AUTO_JSON json_t *layers = json_array();
+	for (size_t i = 0; i < p->manifest.count; i++) {
+		const struct imgstore_layer *l = &p->jobs[i].layer;
+		total += l->size;
+		json_array_append_new(layers,
+				      json_pack("{s:s,s:s+,s:s,s:I}", "id", l->id, "diff_id",
+						"sha256:", p->diff[i], "digest",
+						p->manifest.layers[i].digest, "size", l->size));
+	}
+	return json_pack("{s:i,s:s+,s:s,s:I,s:I,s:O}", "version", 1, "id", "sha256:", hex,
+			 "manifest_digest", p->manifest_digest, "size", total, "created_at",
+			 (json_int_t)record_now_ns(), "layers", layers);
+}
+
+/* Under which names the image will be found. */
+static int image_names_of(struct pull *p, json_t **names, struct err *e)
+{
+	struct ref r = {.host = ""};
+	char name[REF_STR_SIZE];
+	if (p->name) {
+		if (ref_parse(&r, p->name, e) < 0)
+			return err_wrap(e, "--name");
+	} else if (p->src.kind == SOURCE_REGISTRY) {
+		r = p->src.ref;
+	} else {
+		*names = json_incref(p->src.names);
+		return 0;
+	}
+	*names = json_array();
+	/* A digest decides what is pulled; a tag beside it proves nothing. */
+	if (*r.tag && !*r.digest) {
+		ref_name(&r, name);
+		json_array_append_new(*names, json_string(name));
+	}
+	if (p->src.kind == SOURCE_REGISTRY || *r.digest) {
+		ref_with_digest(&r, p->served_digest, name);
+		json_array_append_new(*names, json_string(name));
+	}
+	return 0;
+}
+
+int pull_commit(struct pull *p, const char *config_hex, struct err *e)
+{
+	AUTO_JSON json_t *names = NULL;
+	if (mkdirat(p->tmp.dir, "image", 0700) < 0)
+		return err_sys(e, "mkdir image");
+	AUTO_CLOSE int dir = fs_open_dir(p->tmp.dir, "image", e);
+	if (dir < 0 || image_names_of(p, &names, e) < 0)
+		return -1;
+	AUTO_JSON json_t *record = image_record(p, config_hex);
+	if (fs_replace_file_at(dir, "manifest.json", 0600, p->manifest_text.data,
+			       p->manifest_text.len, FS_DURABLE, e) < 0 ||
+	    fs_replace_file_at(dir, "config.json", 0600, p->config_text.data, p->config_text.len,
+			       FS_DURABLE, e) < 0 ||
+	    jsonx_replace_at(dir, "image.json", 0600, record, FS_DURABLE, e) < 0)
+		return -1;
+	return imgstore_image_commit(&p->ctx->st, &p->tmp, config_hex, names, e);
+}

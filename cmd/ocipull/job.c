@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pull.h"
+
+#include "auto.h"
+#include "fs.h"
+#include "log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { CHUNK = 256 << 10 };
+
+static const struct descriptor *desc(const struct job *j)
+{
+	return &j->p->manifest.layers[j->index];
+}
+
+static const char *digest(const struct job *j)
+{
+	return desc(j)->digest;
+}
+
+void job_init(struct job *j, struct pull *p, size_t index)
+{
+	*j = (struct job){.p = p,
+			  .index = index,
+			  .tmp = IMGSTORE_TMP_NONE,
+			  .helper = HELPER_NONE,
+			  .un = UNPACKER_NONE,
+			  .file = -1};
+}
+
+static bool present(struct job *j)
+{
+	return imgstore_layer_find(&j->p->ctx->st, j->p->diff[j->index], j->p->chain[j->index],
+				   &j->layer);
+}
+
+/* Returns 1 when the state has changed. */
+static int step_new(struct job *j, struct err *e)
+{
+	const struct state *st = &j->p->ctx->st;
+	if (present(j)) {
+		progress_state(&j->p->progress, digest(j), "present", 0, desc(j)->size);
+		j->state = JOB_DONE;
+		return 1;
+	}
+	int ours = imgstore_layer_claim(st, j->p->diff[j->index], &j->tmp, e);
+	if (ours < 0)
+		return -1;
+	if (!ours) {
+		progress_state(&j->p->progress, digest(j), "waiting", 0, desc(j)->size);
+		if (helper_start(&j->helper, helper_wait_lock, j->tmp.lock, e) < 0)
+			return -1;
+		j->state = JOB_LOCKED;
+		return 1;
+	}
+	j->state = JOB_READY;
+	/* Finished by another between our look and our claim. */
+	if (present(j)) {
+		j->state = JOB_DONE;
+		progress_state(&j->p->progress, digest(j), "present", 0, desc(j)->size);
+		return imgstore_tmp_drop(st, &j->tmp, e) < 0 ? -1 : 1;
+	}
+	return 1;
+}
+
+static int step_locked(struct job *j, struct err *e)
+{
+	int done = helper_step(&j->helper, e);
+	if (done <= 0) {
+		helper_watch(&j->helper, &j->p->engine);
+		return done;
+	}
+	/* Whoever had it has finished or died: look again. The directory of that lock is not ours.
+	 */
+	auto_close(&j->tmp.dir);
+	auto_close(&j->tmp.lock);
+	j->tmp = IMGSTORE_TMP_NONE;
+	j->state = JOB_NEW;
+	return 1;
+}
+
+static int on_bytes(void *arg, const char *data, size_t len)
+{
+	struct job *j = arg;
+	if (!unpacker_feed(&j->un, data, len))
+		return HTTP_LATER;
+	digest_update(&j->hash, data, len);
+	j->received += (long long)len;
+	progress_bytes(&j->p->progress, digest(j), (long long)len, j->received, desc(j)->size);
+	/* More than was promised: whatever comes, it cannot be the layer. */
+	return j->received > desc(j)->size ? HTTP_FAIL : HTTP_TAKEN;
+}
+
+static int start_loading(struct job *j, struct err *e)
+{
+	char path[100];
+	long long size;
+	struct source *src = &j->p->src;
+	if (mkdirat(j->tmp.dir, "new", 0700) < 0 || mkdirat(j->tmp.dir, "new/diff", 0755) < 0)
+		return err_sys(e, "mkdir tmp/%s/new", j->tmp.name);
+	AUTO_CLOSE int diff = fs_open_dir(j->tmp.dir, "new/diff", e);
+	/* Whatever our umask is. */
+	if (diff < 0 || fchmod(diff, 0755) < 0)
+		return diff < 0 ? -1 : err_sys(e, "chmod");
+	digest_init(&j->hash);
+	if (unpacker_start(&j->un, "layer", diff, -1, e) < 0)
+		return -1;
+	j->state = JOB_LOADING;
+	progress_state(&j->p->progress, digest(j), "loading", 0, desc(j)->size);
+	if (src->kind == SOURCE_REGISTRY) {
+		snprintf(path, sizeof path, "blobs/%s", digest(j));
+		fetch_start(&j->fetch, &src->reg, path, NULL, on_bytes, j);
+		return 1;
+	}
+	j->file = source_open_layer(src, j->index, desc(j), &size, e);
+	if (j->file >= 0 && size != desc(j)->size)
+		return err_set(e, ERR_BAD_INPUT, "size mismatch: expected %lld bytes, got %lld",
+			       (long long)desc(j)->size, size);
+	return j->file < 0 ? -1 : 1;
+}
+
+/* All bytes have come: are they the right ones? */
+static int check_input(struct job *j, struct err *e)
+{
+	char hex[DIGEST_HEX_LEN + 1];
+	if (j->received != desc(j)->size)
+		return err_set(e, ERR_BAD_INPUT, "size mismatch: expected %lld bytes, got %s%lld",
+			       (long long)desc(j)->size,
+			       j->received > desc(j)->size ? "at least " : "", j->received);
+	digest_hex(&j->hash, hex);
+	/* A docker archive says only what its layers are when uncompressed. */
+	if (j->p->src.kind != SOURCE_DOCKER && strcmp(hex, digest(j) + 7) != 0)
+		return err_set(e, ERR_BAD_INPUT, "digest mismatch: expected %s, got sha256:%s",
+			       digest(j), hex);
+	j->input_done = true;
+	return 0;
+}
+
+static int load_remote(struct job *j, struct err *e)
+{
+	if (j->un.pending.len == 0)
+		http_resume(&j->fetch.http);
+	if (fetch_step(&j->fetch, e) < 0)
+		return -1;
+	if (j->fetch.state == FETCH_DONE || j->received > desc(j)->size)
+		return check_input(j, e);
+	if (j->fetch.state == FETCH_FAILED) {
+		*e = j->fetch.error;
+		return err_wrap(e, "got %lld of %lld bytes", j->received, (long long)desc(j)->size);
+	}
+	return 0;
+}
+
+static int load_file(struct job *j, struct err *e)
+{
+	static char chunk[CHUNK];
+	while (!j->un.pending.len) {
+		ssize_t n = read(j->file, chunk, sizeof chunk);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "read layer");
+		if (n == 0)
+			return check_input(j, e);
+		if (on_bytes(j, chunk, (size_t)n) == HTTP_FAIL)
+			return check_input(j, e);
+	}
+	return 0;
+}
+
+static int note_implied(void *arg, const char *path, struct err *e)
+{
+	struct job *j = arg;
+	(void)path;
+	(void)e;
+	j->implied = true;
+	return 0;
+}
+
+static int finish_loading(struct job *j, int *slots, struct err *e)
+{
+	const char *want = j->p->diff[j->index];
+	if (j->un.failed) {
+		*e = j->un.error;
+		return -1;
+	}
+	if (strcmp(j->un.hex, want) != 0)
+		return err_set(e, ERR_BAD_INPUT,
+			       "digest mismatch of the uncompressed layer: expected sha256:%s, got "
+			       "sha256:%s",
+			       want, j->un.hex);
+	if (unpacker_each(&j->un, 'i', note_implied, j, e) < 0)
+		return -1;
+	++*slots;
+	j->layer.size = j->un.bytes;
+	j->state = JOB_PLACING;
+	return 1;
+}
+
+static int step_loading(struct job *j, int *slots, struct err *e)
+{
+	struct unpacker *u = &j->un;
+	if (unpacker_step(u, e) < 0)
+		return -1;
+	/* A full disk ends it at once. Bad data may be the transfer's fault: its digest, once all
+	 * is there, is the better message. */
+	if (u->ended && u->failed && u->error.kind != ERR_BAD_INPUT) {
+		*e = u->error;
+		return -1;
+	}
+	if (!j->input_done && (j->file >= 0 ? load_file(j, e) : load_remote(j, e)) < 0)
+		return -1;
+	if (j->input_done && u->pending.len == 0)
+		unpacker_finish_input(u);
+	if (j->input_done && u->ended)
+		return finish_loading(j, slots, e);
+	unpacker_watch(u, &j->p->engine);
+	return 0;
+}
+
+static bool lower_done(const struct job *j)
+{
+	for (size_t i = 0; i < j->index; i++)
+		if (j->p->jobs[i].state != JOB_DONE)
+			return false;
+	return true;
+}
+
+static int step_placing(struct job *j, struct err *e)
+{
+	if (j->implied && !lower_done(j)) {
+		/* Others may want this layer for another image while we wait: waiting for layers
+		 * with a claim in hand could make two processes wait for each other. */
+		return job_place(j, e);
+	}
+	if (job_commit(j, e) < 0)
+		return -1;
+	if (helper_start(&j->helper, helper_sync, j->tmp.dir, e) < 0)
+		return -1;
+	j->state = JOB_SYNCING;
+	return 1;
+}
+
+static int step_syncing(struct job *j, struct err *e)
+{
+	const struct state *st = &j->p->ctx->st;
+	int done = helper_step(&j->helper, e);
+	if (done <= 0) {
+		helper_watch(&j->helper, &j->p->engine);
+		return done;
+	}
+	if (imgstore_layer_commit(st, &j->tmp, j->layer.id, e) < 0)
+		return -1;
+	unpacker_kill(&j->un);
+	if (imgstore_tmp_drop(st, &j->tmp, e) < 0)
+		return -1;
+	progress_state(&j->p->progress, digest(j), "done", j->received, desc(j)->size);
+	j->state = JOB_DONE;
+	return 1;
+}
+
+int job_step(struct job *j, int *slots, struct err *e)
+{
+	int rc = 1;
+	while (rc == 1) {
+		switch (j->state) {
+		case JOB_NEW:
+			rc = step_new(j, e);
+			break;
+		case JOB_LOCKED:
+			rc = step_locked(j, e);
+			break;
+		case JOB_READY:
+			rc = *slots > 0 ? start_loading(j, e) : 0;
+			*slots -= rc == 1;
+			break;
+		case JOB_LOADING:
+			rc = step_loading(j, slots, e);
+			break;
+		case JOB_PLACING:
+			rc = step_placing(j, e);
+			break;
+		case JOB_SYNCING:
+			rc = step_syncing(j, e);
+			break;
+		case JOB_DONE:
+			rc = 0;
+			break;
+		}
+	}
+	return rc < 0 && e->kind != ERR_CANCELLED ? err_wrap(e, "layer %s", digest(j)) : rc;
+}
+
+void job_release(struct job *j)
+{
+	struct err e;
+	fetch_release(&j->fetch);
+	unpacker_kill(&j->un);
+	helper_kill(&j->helper);
+	digest_release(&j->hash);
+	auto_close(&j->file);
+	/* While another has the lock, the directory is not ours. */
+	if (j->state == JOB_LOCKED || j->tmp.lock < 0) {
+		auto_close(&j->tmp.dir);
+		auto_close(&j->tmp.lock);
+		j->tmp = IMGSTORE_TMP_NONE;
+	}
+	if (imgstore_tmp_drop(&j->p->ctx->st, &j->tmp, &e) < 0)
+		log_warn("cannot clean up: %s", e.msg);
+}

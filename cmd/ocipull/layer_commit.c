@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pull.h"
+
+#include "auto.h"
+#include "fixup.h"
+#include "fs.h"
+#include "jsonx.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* Move the finished tree into the pull's own directory and give the claim back. */
+int job_place(struct job *j, struct err *e)
+{
+	char name[32], to[40];
+	if (j->tmp.lock < 0)
+		return 0; /* moved already */
+	snprintf(name, sizeof name, "layer%zu", j->index);
+	snprintf(to, sizeof to, "%s/new", name);
+	if (mkdirat(j->p->tmp.dir, name, 0700) < 0 ||
+	    renameat(j->tmp.dir, "new", j->p->tmp.dir, to) < 0)
+		return err_sys(e, "move unpacked layer");
+	int dir = fs_open_dir(j->p->tmp.dir, name, e);
+	if (dir < 0 || imgstore_tmp_drop(&j->p->ctx->st, &j->tmp, e) < 0) {
+		auto_close(&dir);
+		return -1;
+	}
+	j->tmp.dir = dir;
+	return 0;
+}
+
+struct placing {
+	int diff;
+	int lower[IMAGE_LAYERS_MAX]; /* nearest first */
+	int count;
+};
+
+static int on_opaque(void *arg, const char *path, struct err *e)
+{
+	const struct placing *p = arg;
+	return fixup_opaque(p->diff, path, e);
+}
+
+static int on_implied(void *arg, const char *path, struct err *e)
+{
+	const struct placing *p = arg;
+	return fixup_implied(p->diff, path, p->lower, p->count, e);
+}
+
+static int open_lower(struct job *j, struct placing *p, struct err *e)
+{
+	char path[100];
+	for (size_t i = j->index; i-- > 0;) {
+		snprintf(path, sizeof path, "layers/%.64s/diff", j->p->jobs[i].layer.id);
+		p->lower[p->count] = fs_open_dir(j->p->ctx->st.root, path, e);
+		if (p->lower[p->count] < 0)
+			return -1;
+		p->count++;
+	}
+	return 0;
+}
+
+static int fix(struct job *j, struct err *e)
+{
+	struct placing p = {.diff = fs_open_dir(j->tmp.dir, "new/diff", e)};
+	int rc = p.diff < 0 ? -1 : unpacker_each(&j->un, 'o', on_opaque, &p, e);
+	if (rc == 0 && j->implied)
+		rc = open_lower(j, &p, e);
+	if (rc == 0 && j->implied)
+		rc = unpacker_each(&j->un, 'i', on_implied, &p, e);
+	for (int i = 0; i < p.count; i++)
+		close(p.lower[i]);
+	auto_close(&p.diff);
+	return rc;
+}
+
+int job_commit(struct job *j, struct err *e)
+{
+	const char *hex = j->implied ? j->p->chain[j->index] : j->p->diff[j->index];
+	snprintf(j->layer.id, sizeof j->layer.id, "%s", hex);
+	if (fix(j, e) < 0)
+		return -1;
+	AUTO_JSON json_t *record = json_pack("{s:i,s:s+,s:I,s:b}", "version", 1, "diff_id",
+					     "sha256:", j->p->diff[j->index], "size",
+					     (json_int_t)j->layer.size, "implied", (int)j->implied);
+	AUTO_CLOSE int dir = fs_open_dir(j->tmp.dir, "new", e);
+	if (dir < 0)
+		return -1;
+	return jsonx_replace_at(dir, "layer.json", 0600, record, 0, e);
+}

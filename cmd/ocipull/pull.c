@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pull.h"
+
+#include "auto.h"
+#include "fs.h"
+#include "jsonx.h"
+#include "log.h"
+#include "record.h"
+#include "xalloc.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { INDEX_DEPTH_MAX = 4 };
+
+/* From what the reference names down to an image's manifest. */
+static int get_manifest(struct pull *p, struct err *e)
+{
+	char type[128], wanted[DIGEST_STR_LEN + 1] = "";
+	struct descriptor next = {.size = -1};
+	for (int depth = 0; depth < INDEX_DEPTH_MAX; depth++) {
+		buf_clear(&p->manifest_text);
+		if (source_manifest(&p->src, *wanted ? wanted : NULL, &p->manifest_text, type,
+				    p->manifest_digest, e) < 0)
+			return -1;
+		if (!*wanted)
+			snprintf(p->served_digest, sizeof p->served_digest, "%s",
+				 p->manifest_digest);
+		else if (check_digest("manifest", wanted, next.size, &p->manifest_text, e) < 0)
+			return -1;
+		AUTO_JSON json_t *j =
+			jsonx_parse(p->manifest_text.data, p->manifest_text.len, "manifest", e);
+		if (!j)
+			return -1;
+		int index = manifest_is_index(j, *wanted ? next.media_type : type, e);
+		if (index <= 0)
+			return index < 0 ? -1 : manifest_parse(j, &p->manifest, e);
+		if (index_choose(j, &p->platform, &next, e) < 0)
+			return -1;
+		snprintf(wanted, sizeof wanted, "%s", next.digest);
+	}
+	return err_set(e, ERR_BAD_INPUT, "index: nested more than %d deep", INDEX_DEPTH_MAX);
+}
+
+static void chain_ids(struct pull *p)
+{
+	char text[2 * (DIGEST_STR_LEN + 1)];
+	for (size_t i = 0; i < p->manifest.count; i++) {
+		if (i == 0) {
+			memcpy(p->chain[0], p->diff[0], sizeof p->chain[0]);
+			continue;
+		}
+		int n = snprintf(text, sizeof text, "sha256:%s sha256:%s", p->chain[i - 1],
+				 p->diff[i]);
+		digest_of(text, (size_t)n, p->chain[i]);
+	}
+}
+
+static void warn_platform(const struct pull *p, json_t *config)
+{
+	const char *os = jsonx_opt_string(config, "os", p->platform.os);
+	const char *arch = jsonx_opt_string(config, "architecture", p->platform.arch);
+	if ((*os && strcmp(os, p->platform.os) != 0) ||
+	    (*arch && strcmp(arch, p->platform.arch) != 0))
+		log_warn("the image is for %s/%s, not for %s/%s", os, arch, p->platform.os,
+			 p->platform.arch);
+}
+
+static int get_config(struct pull *p, struct err *e)
+{
+	size_t n = p->manifest.count;
+	if (source_config(&p->src, &p->manifest.config, &p->config_text, e) < 0)
+		return -1;
+	AUTO_JSON json_t *config =
+		jsonx_parse(p->config_text.data, p->config_text.len, "config", e);
+	if (!config)
+		return -1;
+	p->diff = xcalloc(n + 1, sizeof *p->diff);
+	p->chain = xcalloc(n + 1, sizeof *p->chain);
+	if (config_diff_ids(config, n, p->diff, e) < 0)
+		return -1;
+	warn_platform(p, config);
+	chain_ids(p);
+	return 0;
+}
+
+static int want_layers(struct pull *p, struct err *e)
+{
+	AUTO_JSON json_t *ids = json_array();
+	for (size_t i = 0; i < p->manifest.count; i++) {
+		json_array_append_new(ids, json_string(p->diff[i]));
+		json_array_append_new(ids, json_string(p->chain[i]));
+	}
+	return imgstore_want_layers(&p->ctx->st, &p->tmp, ids, e);
+}
+
+static int get_layers(struct pull *p, struct err *e)
+{
+	size_t n = p->manifest.count, done = 0;
+	int slots = p->max_parallel;
+	p->jobs = xcalloc(n + 1, sizeof *p->jobs);
+	p->progress.layers = n;
+	for (size_t i = 0; i < n; i++) {
+		job_init(&p->jobs[i], p, i);
+		p->progress.total += p->manifest.layers[i].size;
+	}
+	for (;;) {
+		done = 0;
+		for (size_t i = 0; i < n; i++) {
+			if (job_step(&p->jobs[i], &slots, e) < 0)
+				return -1;
+			done += p->jobs[i].state == JOB_DONE;
+		}
+		if (done == n)
+			return 0;
+		/* What one job gave free, a job before it may have waited for. */
+		for (size_t i = 0; i < n; i++) {
+			enum job_state s = p->jobs[i].state;
+			if ((s == JOB_READY && slots > 0) || s == JOB_NEW)
+				engine_wake(&p->engine, 1);
+		}
+		if (engine_wait(&p->engine, e) < 0)
+			return -1;
+	}
+}
+
+static void release(struct pull *p)
+{
+	struct err e;
+	for (size_t i = 0; p->jobs && i < p->manifest.count; i++)
+		job_release(&p->jobs[i]);
+	if (imgstore_tmp_drop(&p->ctx->st, &p->tmp, &e) < 0)
+		log_warn("cannot clean up: %s", e.msg);
+	source_release(&p->src);
+	engine_release(&p->engine);
+	buf_release(&p->manifest_text);
+	buf_release(&p->config_text);
+	free(p->diff);
+	free(p->chain);
+	free(p->jobs);
+	progress_end(&p->progress);
+}
+
+static int run(struct pull *p, const char *ref, char id[IMAGE_ID_SIZE], struct err *e)
+{
+	const struct state *st = &p->ctx->st;
+	if (imgstore_clean_tmp(st, NULL, e) < 0 || imgstore_tmp_new(st, "pull", &p->tmp, e) < 0)
+		return -1;
+	if (source_open(&p->src, &p->engine, &p->ctx->cfg, p->auth_fd, &p->tmp, ref, e) < 0)
+		return -1;
+	if (get_manifest(p, e) < 0 || get_config(p, e) < 0 || want_layers(p, e) < 0)
+		return -1;
+	if (get_layers(p, e) < 0)
+		return -1;
+	snprintf(id, IMAGE_ID_SIZE, "%.71s", p->manifest.config.digest);
+	return pull_commit(p, id + 7, e);
+}
+
+int pull_image(struct pull *p, const char *ref, char id[IMAGE_ID_SIZE], struct err *e)
+{
+	p->tmp = IMGSTORE_TMP_NONE;
+	p->src.dir = -1;
+	p->manifest_text = BUF_INIT(MANIFEST_MAX);
+	p->config_text = BUF_INIT(IMAGE_CONFIG_MAX);
+	int rc = engine_init(&p->engine, e);
+	if (rc == 0)
+		rc = run(p, ref, id, e);
+	release(p);
+	return rc;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OCIPULL_PULL_H
+#define OCIPULL_PULL_H
+/* One pull: manifest, configuration, all layers at once, commit. */
+#include "child.h"
+#include "engine.h"
+#include "imgstore.h"
+#include "manifest.h"
+#include "progress.h"
+#include "source.h"
+#include "tool.h"
+
+struct pull {
+	const struct tool_ctx *ctx;
+	struct engine engine;
+	struct platform platform;
+	struct source src;
+	struct imgstore_tmp tmp;
+	struct progress progress;
+	int max_parallel;
+	const char *name; /* --name, NULL = the source's */
+	int auth_fd;
+
+	struct buf manifest_text, config_text;
+	struct manifest manifest;
+	char manifest_digest[DIGEST_STR_LEN + 1]; /* of the image's own manifest */
+	char served_digest[DIGEST_STR_LEN + 1];   /* of what the reference names */
+	char (*diff)[DIGEST_HEX_LEN + 1];
+	char (*chain)[DIGEST_HEX_LEN + 1];
+	struct job *jobs;
+};
+
+/* Prints nothing; id is "sha256:<hex>". */
+int pull_image(struct pull *p, const char *ref, char id[IMAGE_ID_SIZE], struct err *e);
+
+/* How one layer gets into the store. */
+enum job_state {
+	JOB_NEW,     /* present? else whose is it? */
+	JOB_LOCKED,  /* another process works on it */
+	JOB_READY,   /* ours; waits for its turn */
+	JOB_LOADING, /* bytes come and are unpacked */
+	JOB_PLACING, /* waits for the layers below, whose directories it continues */
+	JOB_SYNCING,
+	JOB_DONE
+};
+
+struct job {
+	struct pull *p;
+	size_t index;
+	enum job_state state;
+	struct imgstore_tmp tmp;
+	struct helper helper;
+	struct fetch fetch;
+	int file; /* the layer's file in a directory, -1 = from a registry or at its end */
+	struct digest hash;
+	long long received;
+	struct unpacker un;
+	bool input_done;
+	bool implied;                /* the archive left directories unnamed */
+	struct imgstore_layer layer; /* when done */
+};
+
+void job_init(struct job *j, struct pull *p, size_t index);
+/* As far as it goes without waiting; tells the engine what it waits for. *slots: how many more may
+ * load at once. */
+int job_step(struct job *j, int *slots, struct err *e);
+void job_release(struct job *j); /* stops what runs, removes what is unfinished */
+/* layer_commit.c: the unpacked tree becomes a layer of the store. */
+int job_place(struct job *j, struct err *e);
+int job_commit(struct job *j, struct err *e);
+/* image_commit.c */
+int pull_commit(struct pull *p, const char *config_hex, struct err *e);
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source.h"
+
+#include "auto.h"
+#include "child.h"
+#include "fs.h"
+#include "jsonx.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int read_regular(int fd, const char *name, struct buf *b, struct err *e)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, "stat %s", name);
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, ERR_BAD_INPUT, "%s: not a regular file", name);
+	for (;;) {
+		if (buf_reserve(b, 65536, e) < 0)
+			return err_wrap(e, "%s", name);
+		ssize_t n = read(fd, b->data + b->len, 65536);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "read %s", name);
+		buf_grew(b, (size_t)n);
+		if (n == 0)
+			return 0;
+	}
+}
+
+int check_digest(const char *what, const char *want, json_int_t size, const struct buf *b,
+		 struct err *e)
+{
+	char hex[DIGEST_HEX_LEN + 1];
+	if (size >= 0 && (json_int_t)b->len != size)
+		return err_set(e, ERR_BAD_INPUT, "%s: size mismatch: expected %lld bytes, got %zu",
+			       what, (long long)size, b->len);
+	digest_of(b->data ? b->data : "", b->len, hex);
+	if (strcmp(want + 7, hex) != 0)
+		return err_set(e, ERR_BAD_INPUT, "%s: digest mismatch: expected %s, got sha256:%s",
+			       what, want, hex);
+	return 0;
+}
+
+int source_file(const struct source *s, const char *path, struct err *e)
+{
+	const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
+	if (s->ours)
+		return fs_open_in_root(s->dir, path, flags, 0, e);
+	/* The user's own directory may well be made of links. */
+	int fd = openat(s->dir, path, flags | O_CLOEXEC);
+	return fd < 0 ? err_sys(e, "open %s", path) : fd;
+}
+
+static void blob_path(const char *digest, char out[96])
+{
+	snprintf(out, 96, "blobs/sha256/%.64s", digest + 7);
+}
+
+static int read_blob(struct source *s, const char *digest, struct buf *b, struct err *e)
+{
+	char path[96];
+	blob_path(digest, path);
+	AUTO_CLOSE int fd = source_file(s, path, e);
+	return fd < 0 ? -1 : read_regular(fd, path, b, e);
+}
+
+static int registry_manifest(struct source *s, const char *digest, struct buf *b,
+			     char media_type[128], char got[DIGEST_STR_LEN + 1], struct err *e)
+{
+	char path[160], what[REF_STR_SIZE + 16], hex[DIGEST_HEX_LEN + 1];
+	if (!digest && *s->ref.digest)
+		digest = s->ref.digest;
+	snprintf(path, sizeof path, "manifests/%.130s", digest ? digest : s->ref.tag);
+	if (digest)
+		snprintf(what, sizeof what, "manifest of %s/%s@%s", s->ref.host, s->ref.path,
+			 digest);
+	else
+		snprintf(what, sizeof what, "manifest of %s/%s:%s", s->ref.host, s->ref.path,
+			 s->ref.tag);
+	if (fetch_whole(&s->fetch, &s->reg, path, manifest_accept, what, b, e) < 0)
+		return -1;
+	const struct http *h = &s->fetch.http;
+	snprintf(media_type, 128, "%s", h->content_type);
+	if (!digest && strncmp(h->content_digest, "sha256:", 7) == 0 &&
+	    digest_is_hex(h->content_digest + 7))
+		digest = h->content_digest;
+	digest_of(b->data ? b->data : "", b->len, hex);
+	snprintf(got, DIGEST_STR_LEN + 1, "sha256:%s", hex);
+	return digest ? check_digest(what, digest, -1, b, e) : 0;
+}
+
+int source_manifest(struct source *s, const char *digest, struct buf *b, char media_type[128],
+		    char got[DIGEST_STR_LEN + 1], struct err *e)
+{
+	char what[100];
+	if (s->kind == SOURCE_REGISTRY)
+		return registry_manifest(s, digest, b, media_type, got, e);
+	if (s->kind == SOURCE_DOCKER) {
+		char hex[DIGEST_HEX_LEN + 1];
+		digest_of(s->manifest_text.data, s->manifest_text.len, hex);
+		snprintf(got, DIGEST_STR_LEN + 1, "sha256:%s", hex);
+		media_type[0] = '\0';
+		return buf_add(b, s->manifest_text.data, s->manifest_text.len, e);
+	}
+	if (!digest)
+		snprintf(media_type, 128, "%s", s->top.media_type);
+	else
+		media_type[0] = '\0';
+	snprintf(got, DIGEST_STR_LEN + 1, "%s", digest ? digest : s->top.digest);
+	if (read_blob(s, got, b, e) < 0)
+		return -1;
+	snprintf(what, sizeof what, "manifest %s", got);
+	return check_digest(what, got, -1, b, e);
+}
+
+int source_config(struct source *s, const struct descriptor *d, struct buf *b, struct err *e)
+{
+	char path[100], what[100];
+	snprintf(what, sizeof what, "config %s", d->digest);
+	int rc = 0;
+	if (s->kind == SOURCE_DOCKER) {
+		rc = buf_add(b, s->config_text.data, s->config_text.len, e);
+	} else if (s->kind == SOURCE_OCI) {
+		rc = read_blob(s, d->digest, b, e);
+	} else {
+		snprintf(path, sizeof path, "blobs/%s", d->digest);
+		rc = fetch_whole(&s->fetch, &s->reg, path, NULL, what, b, e);
+	}
+	return rc < 0 ? -1 : check_digest(what, d->digest, d->size, b, e);
+}
+
+int source_open_layer(struct source *s, size_t index, const struct descriptor *d, long long *size,
+		      struct err *e)
+{
+	char path[96];
+	struct stat st;
+	blob_path(d->digest, path);
+	const char *name = s->kind == SOURCE_DOCKER
+				   ? json_string_value(json_array_get(s->layer_paths, index))
+				   : path;
+	AUTO_CLOSE int fd = source_file(s, name, e);
+	if (fd < 0)
+		return -1;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return err_set(e, ERR_BAD_INPUT, "%.200s: not a regular file", name);
+	*size = st.st_size;
+	return TAKE_FD(fd);
+}
+
+/* Unpack an archive into tmp/files, which becomes the directory. */
+static int unpack_archive(struct source *s, const char *file, const struct imgstore_tmp *tmp,
+			  struct err *e)
+{
+	struct unpacker u = UNPACKER_NONE;
+	AUTO_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return err_sys(e, "open %s", file);
+	if (mkdirat(tmp->dir, "files", 0700) < 0)
+		return err_sys(e, "mkdir files");
+	s->dir = fs_open_dir(tmp->dir, "files", e);
+	s->ours = true;
+	int rc = s->dir < 0 ? -1 : unpacker_start(&u, "files", s->dir, fd, e);
+	while (rc == 0 && !u.ended) {
+		unpacker_watch(&u, s->engine);
+		rc = engine_wait(s->engine, e);
+		rc = rc < 0 ? rc : unpacker_step(&u, e);
+	}
+	if (rc == 0 && u.failed) {
+		*e = u.error;
+		rc = err_wrap(e, "%s", file);
+	}
+	unpacker_kill(&u);
+	return rc;
+}
+
+/* The last component without what tells the format. */
+static void base_name(const char *path, char *out, size_t size)
+{
+	static const char *const suffixes[] = {".gz", ".zst", ".tgz", ".tar", ".oci"};
+	size_t len = strlen(path);
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	size_t start = len;
+	while (start > 0 && path[start - 1] != '/')
+		start--;
+	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+		size_t n = strlen(suffixes[i]);
+		if (len - start > n && memcmp(path + len - n, suffixes[i], n) == 0)
+			len -= n;
+	}
+	snprintf(out, size, "%.*s", (int)(len - start), path + start);
+}
+
+/* FILE[:REST]: a colon may belong to the name, so the longest name that exists is the file. */
+static int split(const char *typed, char file[PATH_MAX], const char **rest, struct err *e)
+{
+	for (const char *end = typed + strlen(typed);;) {
+		size_t len = (size_t)(end - typed);
+		if (len == 0 || len >= PATH_MAX)
+			break;
+		memcpy(file, typed, len);
+		file[len] = '\0';
+		if (faccessat(AT_FDCWD, file, F_OK, 0) == 0) {
+			*rest = *end ? end + 1 : "";
+			return 0;
+		}
+		do
+			end--;
+		while (end > typed && *end != ':');
+	}
+	return err_set(e, ERR_NOT_FOUND, "no such file or directory: %.300s", typed);
+}
+
+static int open_local(struct source *s, const struct imgstore_tmp *tmp, const char *typed,
+		      bool archive, struct err *e)
+{
+	char file[PATH_MAX];
+	const char *rest = "";
+	if (split(typed, file, &rest, e) < 0)
+		return -1;
+	base_name(file, s->base, sizeof s->base);
+	if (archive) {
+		if (unpack_archive(s, file, tmp, e) < 0)
+			return -1;
+	} else {
+		s->dir = open(file, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (s->dir < 0)
+			return err_sys(e, "open %s", file);
+	}
+	int rc = s->kind == SOURCE_OCI ? layout_open(s, rest, e) : docker_archive_open(s, rest, e);
+	return rc < 0 ? err_wrap(e, "%s", file) : 0;
+}
+
+int source_open(struct source *s, struct engine *en, const struct config *cfg, int auth_fd,
+		const struct imgstore_tmp *tmp, const char *typed, struct err *e)
+{
+	*s = (struct source){.kind = SOURCE_OCI,
+			     .engine = en,
+			     .dir = -1,
+			     .config_text = BUF_INIT(IMAGE_CONFIG_MAX),
+			     .manifest_text = BUF_INIT(MANIFEST_MAX)};
+	s->names = json_array();
+	if (strncmp(typed, "oci:", 4) == 0)
+		return open_local(s, tmp, typed + 4, false, e);
+	if (strncmp(typed, "oci-archive:", 12) == 0)
+		return open_local(s, tmp, typed + 12, true, e);
+	if (strncmp(typed, "docker-archive:", 15) == 0) {
+		s->kind = SOURCE_DOCKER;
+		return open_local(s, tmp, typed + 15, true, e);
+	}
+	s->kind = SOURCE_REGISTRY;
+	if (strncmp(typed, "docker://", 9) == 0)
+		typed += 9;
+	if (ref_parse(&s->ref, typed, e) < 0 ||
+	    auth_store_load(&s->auth, auth_fd, cfg->auth_file, e) < 0)
+		return -1;
+	return registry_open(&s->reg, en, cfg, &s->ref, &s->auth, e);
+}
+
+void source_release(struct source *s)
+{
+	fetch_release(&s->fetch);
+	registry_release(&s->reg);
+	auth_store_release(&s->auth);
+	auto_close(&s->dir);
+	buf_release(&s->config_text);
+	buf_release(&s->manifest_text);
+	json_decref(s->layer_paths);
+	json_decref(s->names);
+}

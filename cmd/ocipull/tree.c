@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tree.h"
+
+#include "auto.h"
+#include "fs.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+enum { LINKS_MAX = 255 };
+
+int tree_open(struct tree *t, struct err *e)
+{
+	t->canon[0] = '\0';
+	t->depth = 0;
+	t->at[0].end = 0;
+	t->at[0].fd = fs_open_dir(AT_FDCWD, ".", e);
+	t->implied = json_object();
+	t->opaque = json_object();
+	return t->at[0].fd < 0 ? -1 : 0;
+}
+
+static void pop_to(struct tree *t, size_t depth)
+{
+	while (t->depth > depth)
+		close(t->at[t->depth--].fd);
+	t->canon[t->at[t->depth].end] = '\0';
+}
+
+void tree_close(struct tree *t)
+{
+	pop_to(t, 0);
+	auto_close(&t->at[0].fd);
+	json_decref(t->implied);
+	json_decref(t->opaque);
+}
+
+static int too_long(const char *name, struct err *e)
+{
+	return err_set(e, ERR_BAD_INPUT, "entry '%.200s…': name too long or too deep", name);
+}
+
+int tree_clean(const char *name, char out[PATH_MAX], struct err *e)
+{
+	size_t n = 0;
+	for (const char *p = name; *p;) {
+		size_t len = strcspn(p, "/");
+		if (len == 2 && memcmp(p, "..", 2) == 0) {
+			while (n > 0 && out[--n] != '/')
+				;
+		} else if (len > 0 && !(len == 1 && *p == '.')) {
+			if (len > NAME_MAX || n + len + 2 > PATH_MAX)
+				return too_long(name, e);
+			if (n > 0)
+				out[n++] = '/';
+			memcpy(out + n, p, len);
+			n += len;
+		}
+		p += len + (p[len] == '/');
+	}
+	out[n] = '\0';
+	return 0;
+}
+
+/* canon and a name in it; false when too long. */
+static bool join(const struct tree *t, const char *leaf, char out[PATH_MAX])
+{
+	size_t n = t->at[t->depth].end, len = strlen(leaf);
+	if (n + len + 2 > PATH_MAX)
+		return false;
+	memcpy(out, t->canon, n);
+	if (n > 0)
+		out[n++] = '/';
+	memcpy(out + n, leaf, len + 1);
+	return true;
+}
+
+static void note(json_t *set, const char *path)
+{
+	json_object_set_new_nocheck(set, path, json_true());
+}
+
+void tree_explicit(struct tree *t, const char *leaf)
+{
+	char path[PATH_MAX];
+	if (json_object_size(t->implied) > 0 && join(t, leaf, path))
+		json_object_del(t->implied, path);
+}
+
+int tree_opaque(struct tree *t, const char *leaf, struct err *e)
+{
+	char path[PATH_MAX];
+	if (!leaf)
+		note(t->opaque, t->canon);
+	else if (join(t, leaf, path))
+		note(t->opaque, path);
+	else
+		return too_long(leaf, e);
+	return 0;
+}
+
+static bool is_whiteout(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
+}
+
+static int enter(struct tree *t, const char *name, int fd, struct err *e)
+{
+	size_t n = t->at[t->depth].end, len = strlen(name);
+	if (n + len + 2 > PATH_MAX || t->depth == TREE_DEPTH_MAX) {
+		close(fd);
+		return too_long(name, e);
+	}
+	if (n > 0)
+		t->canon[n++] = '/';
+	memcpy(t->canon + n, name, len + 1);
+	t->at[++t->depth].fd = fd;
+	t->at[t->depth].end = n + len;
+	return 0;
+}
+
+static int make_parent(struct tree *t, const char *name, struct err *e)
+{
+	char path[PATH_MAX];
+	if (!join(t, name, path))
+		return too_long(name, e);
+	if (mkdirat(t->at[t->depth].fd, name, 0755) < 0)
+		return err_sys(e, "mkdir %.300s", path);
+	note(t->implied, path);
+	return 0;
+}
+
+/* The link's text goes before what is still to do. */
+static int follow(struct tree *t, const char *name, char todo[PATH_MAX], const char *rest,
+		  struct err *e)
+{
+	char text[PATH_MAX];
+	ssize_t n = readlinkat(t->at[t->depth].fd, name, text, sizeof text);
+	size_t len = strlen(rest);
+	if (n < 0)
+		return err_sys(e, "readlink %.300s", name);
+	if ((size_t)n + 1 + len + 1 > PATH_MAX)
+		return too_long(name, e);
+	if (text[0] == '/')
+		pop_to(t, 0);
+	memmove(todo + n + 1, rest, len + 1);
+	memcpy(todo, text, (size_t)n);
+	todo[n] = '/';
+	return 0;
+}
+
+/* name in the current directory is no directory: follow it (1), replace it (0), or give up. */
+static int unblock(struct tree *t, const char *name, char todo[PATH_MAX], const char *rest,
+		   struct err *e)
+{
+	struct stat st;
+	int fd = t->at[t->depth].fd;
+	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(e, "stat %.300s", name);
+	if (S_ISLNK(st.st_mode))
+		return follow(t, name, todo, rest, e) < 0 ? -1 : 1;
+	if (!is_whiteout(&st))
+		return err_set(e, ERR_BAD_INPUT, "'%.300s' in '%.300s' is not a directory", name,
+			       t->canon);
+	/* The layer removes what was there and puts a directory of its own in its place. */
+	if (unlinkat(fd, name, 0) < 0 || mkdirat(fd, name, 0755) < 0)
+		return err_sys(e, "replace %.300s", name);
+	return tree_opaque(t, name, e);
+}
+
+/* One component down. todo holds all that is to do, rest what comes after this component. Returns 1
+ * if todo was written anew (a link). */
+static int step(struct tree *t, const char *name, char todo[PATH_MAX], const char *rest,
+		struct err *e)
+{
+	for (int tries = 0;; tries++) {
+		int fd = openat(t->at[t->depth].fd, name,
+				O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd >= 0)
+			return enter(t, name, fd, e);
+		if (tries > 1 || (errno != ENOENT && errno != ENOTDIR && errno != ELOOP))
+			return err_sys(e, "open %.300s", name);
+		int rc =
+			errno == ENOENT ? make_parent(t, name, e) : unblock(t, name, todo, rest, e);
+		if (rc)
+			return rc;
+	}
+}
+
+/* How much of `dir` is where we are already. */
+static const char *keep_common(struct tree *t, const char *dir)
+{
+	size_t depth = 0;
+	while (depth < t->depth) {
+		size_t end = t->at[depth + 1].end;
+		if (strncmp(t->canon, dir, end) != 0 || (dir[end] != '/' && dir[end] != '\0'))
+			break;
+		depth++;
+	}
+	pop_to(t, depth);
+	size_t done = t->at[depth].end;
+	return dir + done + (done > 0 && dir[done] == '/');
+}
+
+static int change_dir(struct tree *t, const char *dir, struct err *e)
+{
+	char todo[PATH_MAX], name[NAME_MAX + 1];
+	const char *p = todo, *left = keep_common(t, dir);
+	int links = 0;
+	memcpy(todo, left, strlen(left) + 1);
+	while (*p) {
+		size_t len = strcspn(p, "/");
+		const char *rest = p + len + (p[len] == '/');
+		if (len > NAME_MAX)
+			return too_long(p, e);
+		memcpy(name, p, len);
+		name[len] = '\0';
+		p = rest;
+		if (len == 0 || strcmp(name, ".") == 0)
+			continue;
+		if (strcmp(name, "..") == 0) {
+			pop_to(t, t->depth > 0 ? t->depth - 1 : 0);
+			continue;
+		}
+		int rc = step(t, name, todo, rest, e);
+		if (rc < 0)
+			return -1;
+		if (rc == 1 && ++links > LINKS_MAX)
+			return err_set(e, ERR_BAD_INPUT, "'%.300s': too many symbolic links", dir);
+		if (rc == 1)
+			p = todo;
+	}
+	return 0;
+}
+
+int tree_parent(struct tree *t, const char *path, const char **leaf, struct err *e)
+{
+	char dir[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) : 0;
+	memcpy(dir, path, len);
+	dir[len] = '\0';
+	*leaf = slash ? slash + 1 : path;
+	if (change_dir(t, dir, e) < 0)
+		return -1;
+	return t->at[t->depth].fd;
+}
+
+int tree_make_room(struct tree *t, int dirfd, const char *leaf, bool for_dir, struct err *e)
+{
+	struct stat st;
+	if (fstatat(dirfd, leaf, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : err_sys(e, "stat %.300s", leaf);
+	if (S_ISDIR(st.st_mode))
+		return for_dir ? 1 : fs_remove_tree(dirfd, leaf, e);
+	if (unlinkat(dirfd, leaf, 0) < 0)
+		return err_sys(e, "remove %.300s", leaf);
+	return for_dir && is_whiteout(&st) ? tree_opaque(t, leaf, e) : 0;
+}
+
+int tree_whiteout(struct tree *t, int dirfd, const char *leaf, struct err *e)
+{
+	struct stat st;
+	if (mknodat(dirfd, leaf, S_IFCHR, makedev(0, 0)) == 0)
+		return 0;
+	if (errno != EEXIST || fstatat(dirfd, leaf, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return err_sys(e, "whiteout %.300s", leaf);
+	/* A whiteout hides only what is below its layer; an entry of the layer itself does that on
+	 * its own, unless it is a directory, which would be merged. */
+	return S_ISDIR(st.st_mode) ? tree_opaque(t, leaf, e) : 0;
+}

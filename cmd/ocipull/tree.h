@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OCIPULL_TREE_H
+#define OCIPULL_TREE_H
+/* Where an archive's entries go: names resolved inside the (chrooted) target directory, symbolic
+ * links among the parents followed as a process with that root would, missing parents made.
+ * The way down to the last directory is kept open, as entries mostly come directory by
+ * directory. */
+#include "err.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <stdbool.h>
+
+enum { TREE_DEPTH_MAX = 1024 };
+
+struct tree {
+	char canon[PATH_MAX]; /* the directory where we are, without symlinks; "" = the root */
+	size_t depth;
+	struct {
+		int fd;
+		size_t end;       /* length of canon up to here */
+	} at[TREE_DEPTH_MAX + 1]; /* at[0] is the root */
+	json_t *implied;          /* sets of paths (bytes, not text) */
+	json_t *opaque;
+};
+
+int tree_open(struct tree *t, struct err *e);
+void tree_close(struct tree *t);
+
+/* An entry's name as a path from the root without ".", "..", or doubled slashes; ".." at the top
+ * stays at the top. */
+int tree_clean(const char *name, char out[PATH_MAX], struct err *e);
+/* Go to the directory that holds `path` (cleaned, not ""), making what is missing; returns its
+ * descriptor (borrowed until the next call) and the last component. */
+int tree_parent(struct tree *t, const char *path, const char **leaf, struct err *e);
+
+/* Something stands at dirfd/leaf (where tree_parent went) that must make room for another entry.
+ * Returns 1 if it is a directory and stays because the new one is too, 0 when the place is free. */
+int tree_make_room(struct tree *t, int dirfd, const char *leaf, bool for_dir, struct err *e);
+
+/* The archive names this directory itself: it is not implied any more. */
+void tree_explicit(struct tree *t, const char *leaf);
+/* The directory where we are (leaf NULL) or leaf in it hides what is below. */
+int tree_opaque(struct tree *t, const char *leaf, struct err *e);
+/* Hide what is below at leaf: a whiteout, or opaqueness of a directory of the same layer. */
+int tree_whiteout(struct tree *t, int dirfd, const char *leaf, struct err *e);
+#endif

@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "untar.h"
+
+#include "auto.h"
+#include "xalloc.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+/* A directory's time is set last: what is put into it changes it. */
+struct dir_time {
+	char *path;
+	struct timespec mtime;
+};
+
+struct entry {
+	const char *path, *leaf; /* path: cleaned */
+	int dir;
+	mode_t perm;
+	uid_t uid;
+	gid_t gid;
+	struct timespec times[2];
+	struct archive_entry *ae;
+};
+
+static int sys_entry(const struct entry *en, const char *verb, struct err *e)
+{
+	return err_sys(e, "%s %.300s", verb, en->path);
+}
+
+/* What layers may set: capabilities and ACLs of files, and what users keep. Overlay's own
+ * attributes would let a layer show files that are not in it. */
+static bool xattr_allowed(const char *name)
+{
+	if (strncmp(name, "user.overlay.", 13) == 0)
+		return false;
+	return strncmp(name, "user.", 5) == 0 || strcmp(name, "security.capability") == 0 ||
+	       strcmp(name, "system.posix_acl_access") == 0 ||
+	       strcmp(name, "system.posix_acl_default") == 0;
+}
+
+static int set_xattrs(const struct entry *en, int fd, struct err *e)
+{
+	const char *name;
+	const void *value;
+	size_t size;
+	archive_entry_xattr_reset(en->ae);
+	while (archive_entry_xattr_next(en->ae, &name, &value, &size) == ARCHIVE_OK) {
+		if (!name || !xattr_allowed(name))
+			continue;
+		if (fsetxattr(fd, name, value, size, 0) < 0 && errno != ENOTSUP)
+			return err_sys(e, "set %.100s of %.300s", name, en->path);
+	}
+	return 0;
+}
+
+/* Owner, then mode (a change of owner clears set-id bits), then attributes (it clears capabilities
+ * too). fresh: just made by us with the plain permission bits. */
+static int set_meta(const struct untar *u, const struct entry *en, int fd, bool fresh,
+		    struct err *e)
+{
+	if (u->layer && (!fresh || en->uid || en->gid) && fchown(fd, en->uid, en->gid) < 0)
+		return sys_entry(en, "chown", e);
+	if ((!fresh || en->perm & 07000) && fchmod(fd, en->perm) < 0)
+		return sys_entry(en, "chmod", e);
+	if (u->layer && archive_entry_xattr_count(en->ae) > 0)
+		return set_xattrs(en, fd, e);
+	return 0;
+}
+
+/* The same for what cannot be opened: links, devices, pipes. */
+static int set_node_meta(const struct untar *u, const struct entry *en, struct err *e)
+{
+	if (u->layer && (en->uid || en->gid) &&
+	    fchownat(en->dir, en->leaf, en->uid, en->gid, AT_SYMLINK_NOFOLLOW) < 0)
+		return sys_entry(en, "chown", e);
+	if (archive_entry_filetype(en->ae) != AE_IFLNK && en->perm & 07000 &&
+	    fchmodat(en->dir, en->leaf, en->perm, 0) < 0)
+		return sys_entry(en, "chmod", e);
+	if (utimensat(en->dir, en->leaf, en->times, AT_SYMLINK_NOFOLLOW) < 0)
+		return sys_entry(en, "set time of", e);
+	return 0;
+}
+
+static int archive_failed(const struct untar *u, struct archive *a, struct err *e)
+{
+	if (u->read_error->kind != ERR_OK) {
+		*e = *u->read_error;
+		return -1;
+	}
+	const char *why = archive_error_string(a);
+	return err_set(e, ERR_BAD_INPUT, "damaged tar archive: %s", why ? why : "unknown error");
+}
+
+static int copy_data(const struct untar *u, struct archive *a, const struct entry *en, int fd,
+		     struct err *e)
+{
+	const void *data;
+	size_t len;
+	la_int64_t at, end = 0;
+	int rc;
+	while ((rc = archive_read_data_block(a, &data, &len, &at)) == ARCHIVE_OK) {
+		for (size_t done = 0; done < len;) {
+			ssize_t n =
+				pwrite(fd, (const char *)data + done, len - done, at + (off_t)done);
+			if (n < 0 && errno == EINTR)
+				continue;
+			if (n < 0)
+				return sys_entry(en, "write", e);
+			done += (size_t)n;
+		}
+		end = at + (la_int64_t)len;
+	}
+	if (rc != ARCHIVE_EOF)
+		return archive_failed(u, a, e);
+	/* A hole at the end. */
+	if (end < archive_entry_size(en->ae) && ftruncate(fd, archive_entry_size(en->ae)) < 0)
+		return sys_entry(en, "write", e);
+	return 0;
+}
+
+static int put_file(struct untar *u, struct archive *a, const struct entry *en, struct err *e)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	AUTO_CLOSE int fd = openat(en->dir, en->leaf, flags | O_CLOEXEC, en->perm & 0777);
+	if (fd < 0 && errno == EEXIST) {
+		if (tree_make_room(&u->tree, en->dir, en->leaf, false, e) < 0)
+			return -1;
+		fd = openat(en->dir, en->leaf, flags | O_CLOEXEC, en->perm & 0777);
+	}
+	if (fd < 0)
+		return sys_entry(en, "create", e);
+	if (copy_data(u, a, en, fd, e) < 0 || set_meta(u, en, fd, true, e) < 0)
+		return -1;
+	return futimens(fd, en->times) < 0 ? sys_entry(en, "set time of", e) : 0;
+}
+
+static void remember_time(struct untar *u, const char *path, const struct timespec *mtime)
+{
+	/* Room is doubled whenever the count is a power of two. */
+	if ((u->dir_count & (u->dir_count - 1)) == 0)
+		u->dirs = xrealloc(u->dirs, (u->dir_count * 2 + 1) * sizeof *u->dirs);
+	u->dirs[u->dir_count++] = (struct dir_time){.path = xstrdup(path), .mtime = *mtime};
+}
+
+static int put_dir(struct untar *u, const struct entry *en, struct err *e)
+{
+	bool fresh = *en->leaf && mkdirat(en->dir, en->leaf, en->perm & 0777) == 0;
+	if (!fresh && *en->leaf) {
+		if (errno != EEXIST)
+			return sys_entry(en, "mkdir", e);
+		int stays = tree_make_room(&u->tree, en->dir, en->leaf, true, e);
+		if (stays < 0)
+			return -1;
+		fresh = !stays;
+		if (fresh && mkdirat(en->dir, en->leaf, en->perm & 0777) < 0)
+			return sys_entry(en, "mkdir", e);
+	}
+	tree_explicit(&u->tree, en->leaf);
+	remember_time(u, en->path, &en->times[1]);
+	if (fresh && !en->uid && !en->gid && !(en->perm & 07000) &&
+	    archive_entry_xattr_count(en->ae) == 0)
+		return 0;
+	AUTO_CLOSE int fd = openat(en->dir, *en->leaf ? en->leaf : ".",
+				   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? sys_entry(en, "open", e) : set_meta(u, en, fd, fresh, e);
+}
+
+static int make_node(const struct entry *en)
+{
+	mode_t type = archive_entry_filetype(en->ae);
+	const char *target = archive_entry_symlink(en->ae);
+	if (type == AE_IFLNK)
+		return symlinkat(target ? target : "", en->dir, en->leaf);
+	dev_t dev = makedev(archive_entry_rdevmajor(en->ae), archive_entry_rdevminor(en->ae));
+	return mknodat(en->dir, en->leaf, type | (en->perm & 0777), dev);
+}
+
+static int put_node(struct untar *u, const struct entry *en, struct err *e)
+{
+	int rc = make_node(en);
+	if (rc < 0 && errno == EEXIST) {
+		if (tree_make_room(&u->tree, en->dir, en->leaf, false, e) < 0)
+			return -1;
+		rc = make_node(en);
+	}
+	return rc < 0 ? sys_entry(en, "create", e) : set_node_meta(u, en, e);
+}
+
+static int put_link(struct untar *u, struct entry *en, const char *target, struct err *e)
+{
+	char path[PATH_MAX];
+	const char *name;
+	struct stat a, b;
+	if (tree_clean(target, path, e) < 0)
+		return -1;
+	int dir = *path ? tree_parent(&u->tree, path, &name, e) : -1;
+	if (dir < 0)
+		return *path ? -1
+			     : err_set(e, ERR_BAD_INPUT, "%.300s: hard link to the root", en->path);
+	/* Kept by ourselves, as the next walk may close it. */
+	AUTO_CLOSE int from = fcntl(dir, F_DUPFD_CLOEXEC, 0);
+	en->dir = from < 0 ? -1 : tree_parent(&u->tree, en->path, &en->leaf, e);
+	if (en->dir < 0)
+		return from < 0 ? sys_entry(en, "link", e) : -1;
+	int rc = linkat(from, name, en->dir, en->leaf, 0);
+	if (rc < 0 && errno == EEXIST) {
+		if (fstatat(from, name, &a, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    fstatat(en->dir, en->leaf, &b, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    a.st_ino == b.st_ino)
+			return 0;
+		if (tree_make_room(&u->tree, en->dir, en->leaf, false, e) < 0)
+			return -1;
+		rc = linkat(from, name, en->dir, en->leaf, 0);
+	}
+	if (rc < 0 && (errno == ENOENT || errno == EPERM))
+		return err_set(e, ERR_BAD_INPUT, "%.300s: hard link to '%.300s', which %s",
+			       en->path, target,
+			       errno == ENOENT ? "is not in the layer" : "cannot be linked to");
+	return rc < 0 ? sys_entry(en, "link", e) : 0;
+}
+
+/* Returns 1 if the entry was one of the names that stand for removals. */
+static int put_whiteout(struct untar *u, const struct entry *en, struct err *e)
+{
+	if (strncmp(en->leaf, ".wh.", 4) != 0)
+		return 0;
+	const char *name = en->leaf + 4;
+	if (strcmp(name, ".wh..opq") == 0)
+		return tree_opaque(&u->tree, NULL, e) < 0 ? -1 : 1;
+	/* AUFS's own bookkeeping (.wh..wh.aufs, .wh..wh.plnk). */
+	if (strncmp(name, ".wh.", 4) == 0)
+		return 1;
+	if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return err_set(e, ERR_BAD_INPUT, "%.300s: bad whiteout", en->path);
+	return tree_whiteout(&u->tree, en->dir, name, e) < 0 ? -1 : 1;
+}
+
+static int put_typed(struct untar *u, struct archive *a, const struct entry *en, struct err *e)
+{
+	mode_t type = archive_entry_filetype(en->ae);
+	bool special = type == AE_IFCHR || type == AE_IFBLK || type == AE_IFIFO;
+	if (type == AE_IFDIR)
+		return put_dir(u, en, e);
+	if (!*en->leaf)
+		return err_set(e, ERR_BAD_INPUT, "the root is not a directory");
+	if (type == AE_IFREG)
+		return put_file(u, a, en, e);
+	if (type == AE_IFLNK || (special && u->layer))
+		return put_node(u, en, e);
+	return special ? 0
+		       : err_set(e, ERR_BAD_INPUT, "%.300s: unknown kind of entry (%o)", en->path,
+				 (unsigned)type);
+}
+
+static int fill_entry(struct entry *en, struct err *e)
+{
+	la_int64_t uid = archive_entry_uid(en->ae), gid = archive_entry_gid(en->ae);
+	if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX)
+		return err_set(e, ERR_BAD_INPUT, "%.300s: bad owner %lld:%lld", en->path,
+			       (long long)uid, (long long)gid);
+	en->uid = (uid_t)uid;
+	en->gid = (gid_t)gid;
+	en->perm = archive_entry_perm(en->ae) & 07777;
+	en->times[0].tv_nsec = UTIME_OMIT;
+	en->times[1].tv_sec = archive_entry_mtime(en->ae);
+	en->times[1].tv_nsec = archive_entry_mtime_nsec(en->ae);
+	return 0;
+}
+
+static int put_entry(struct untar *u, struct archive *a, struct archive_entry *ae, struct err *e)
+{
+	char path[PATH_MAX];
+	const char *name = archive_entry_pathname(ae), *target = archive_entry_hardlink(ae);
+	struct entry en = {.path = path, .leaf = "", .ae = ae};
+	if (!name)
+		return err_set(e, ERR_BAD_INPUT, "an entry's name cannot be read");
+	if (tree_clean(name, path, e) < 0 || fill_entry(&en, e) < 0)
+		return -1;
+	if (*path)
+		en.dir = tree_parent(&u->tree, path, &en.leaf, e);
+	else
+		en.dir = u->tree.at[0].fd;
+	if (en.dir < 0)
+		return -1;
+	int whiteout = u->layer ? put_whiteout(u, &en, e) : 0;
+	if (whiteout)
+		return whiteout < 0 ? -1 : 0;
+	if (target && *path)
+		return put_link(u, &en, target, e);
+	return put_typed(u, a, &en, e);
+}
+
+static int set_dir_times(struct untar *u, struct err *e)
+{
+	for (size_t i = 0; i < u->dir_count; i++) {
+		const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, u->dirs[i].mtime};
+		const char *path = *u->dirs[i].path ? u->dirs[i].path : ".";
+		/* It may have been replaced since by something else. */
+		if (utimensat(u->tree.at[0].fd, path, times, AT_SYMLINK_NOFOLLOW) < 0 &&
+		    errno != ENOENT && errno != ENOTDIR)
+			return err_sys(e, "set time of %.300s", path);
+	}
+	return 0;
+}
+
+static la_ssize_t next_block(struct archive *a, void *arg, const void **data)
+{
+	struct untar *u = arg;
+	ssize_t n = inflate_next(u->in, data, u->read_error);
+	if (n < 0) {
+		archive_set_error(a, EIO, "%s", u->read_error->msg);
+		return ARCHIVE_FATAL;
+	}
+	digest_update(&u->hash, *data, (size_t)n);
+	u->bytes += (unsigned long long)n;
+	return n;
+}
+
+static int read_all(struct untar *u, struct archive *a, struct err *e)
+{
+	struct archive_entry *ae;
+	const void *rest;
+	la_ssize_t n;
+	archive_read_support_format_tar(a);
+	archive_read_support_format_empty(a);
+	if (archive_read_open(a, u, NULL, next_block, NULL) != ARCHIVE_OK)
+		return archive_failed(u, a, e);
+	for (;;) {
+		int rc = archive_read_next_header(a, &ae);
+		if (rc == ARCHIVE_EOF)
+			break;
+		if (rc == ARCHIVE_RETRY)
+			continue;
+		/* A warning: a name that is not UTF-8, which we want as it is. */
+		if (rc < ARCHIVE_WARN)
+			return archive_failed(u, a, e);
+		if (put_entry(u, a, ae, e) < 0)
+			return -1;
+	}
+	/* The hash is over everything, also what follows the archive's end mark. */
+	while ((n = next_block(a, u, &rest)) > 0)
+		;
+	return n < 0 ? archive_failed(u, a, e) : set_dir_times(u, e);
+}
+
+int untar(struct untar *u, struct err *e)
+{
+	struct archive *a = archive_read_new();
+	if (!a)
+		return err_set(e, ERR_EXHAUSTED, "no memory for libarchive");
+	int rc = read_all(u, a, e);
+	archive_read_free(a);
+	return rc;
+}
+
+void untar_release(struct untar *u)
+{
+	for (size_t i = 0; i < u->dir_count; i++)
+		free(u->dirs[i].path);
+	free(u->dirs);
+	inflate_free(u->in);
+	digest_release(&u->hash);
+	tree_close(&u->tree);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CRISP_IMGSTORE_H
+#define CRISP_IMGSTORE_H
+/* Changing the image store (image.h has the layout and the reading side).
+ *
+ * Unfinished work is a directory in tmp/ with a `lock` file that its maker holds; one whose lock is
+ * free is garbage:
+ *
+ *	tmp/pull-<n>/        a pull: wants.json (the layers it counts on), image/
+ *	tmp/layer-<diff>/    a layer being unpacked: new/{diff,layer.json}; its lock keeps two
+ *	                     processes from fetching the same one
+ *	tmp/trash-<n>/       being removed
+ *
+ * tmp/.lock guards making and judging these directories; it comes after images/.lock.
+ *
+ * layer.json: {"version":1,"diff_id":"sha256:…","size":N,"implied":bool}; size counts the bytes of
+ * the uncompressed tar. `implied` says that the tar did not name all directories it touches, whose
+ * metadata then came from the layers below: such a layer stands under its chain ID, or, having
+ * nothing below it, under its diff ID, but then serves only as a bottom layer. */
+#include "digest.h"
+#include "err.h"
+#include "image.h"
+#include "state.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct imgstore_tmp {
+	char name[96]; /* below tmp/ */
+	int dir, lock;
+};
+#define IMGSTORE_TMP_NONE ((struct imgstore_tmp){.dir = -1, .lock = -1})
+
+/* A new directory tmp/<kind>-<random>, its lock held. */
+int imgstore_tmp_new(const struct state *s, const char *kind, struct imgstore_tmp *t,
+		     struct err *e);
+/* tmp/layer-<diff>: 1 when it is ours now (empty or with a dead maker's leftovers removed), 0 when
+ * another works on it: t->lock is then an open descriptor of its lock file, to wait on
+ * (F_OFD_SETLKW), close and try again. */
+int imgstore_layer_claim(const struct state *s, const char *diff_hex, struct imgstore_tmp *t,
+			 struct err *e);
+/* Remove the directory and let its lock go. Harmless on IMGSTORE_TMP_NONE. */
+int imgstore_tmp_drop(const struct state *s, struct imgstore_tmp *t, struct err *e);
+/* How a collection tells what it does, and whether it does it. */
+struct imgstore_report {
+	bool dry_run;
+	/* what: "layer <hex>", "tmp/<name>", "image <hex>"; NULL = silent */
+	void (*say)(void *arg, const char *what, const char *why, bool removed);
+	void *arg;
+};
+/* Remove from tmp/ all that a dead process left. r NULL: silent. */
+int imgstore_clean_tmp(const struct state *s, const struct imgstore_report *r, struct err *e);
+
+struct imgstore_layer {
+	char id[DIGEST_HEX_LEN + 1]; /* its directory's name */
+	json_int_t size;
+};
+/* Is the layer there, for a place in an image whose chain ID (hex) is given? */
+bool imgstore_layer_find(const struct state *s, const char *diff_hex, const char *chain_hex,
+			 struct imgstore_layer *out);
+/* Give a finished tree (t->dir/new, synced) its place in layers/. One that is there already stays
+ * and ours is left for imgstore_tmp_drop. */
+int imgstore_layer_commit(const struct state *s, const struct imgstore_tmp *t, const char *hex,
+			  struct err *e);
+/* Record in the pull's directory which layers it counts on, so that no removal takes them. After
+ * this, what imgstore_layer_find finds stays. */
+int imgstore_want_layers(const struct state *s, const struct imgstore_tmp *t, const json_t *ids,
+			 struct err *e);
+
+/* Make t->dir/image (manifest.json, config.json, image.json, all synced) the image <hex>, then
+ * point the names (array of strings) at it. All of its layers must be in layers/. */
+int imgstore_image_commit(const struct state *s, const struct imgstore_tmp *t, const char *hex,
+			  const json_t *names, struct err *e);
+
+/* Remove the image and all of its names. Its layers go with imgstore_gc, once no image and no
+ * container needs them. Success when it is not there. */
+int imgstore_image_remove(const struct state *s, const char *id, struct err *e);
+
+/* Remove the layers that nothing needs and what dead processes left in tmp/, and tell of each thing
+ * why it goes or stays. r NULL: silent. */
+int imgstore_gc(const struct state *s, const struct imgstore_report *r, struct err *e);
+#endif

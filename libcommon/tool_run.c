@@ -183,8 +183,8 @@ static void fill_std_fds(void)
 	for (int fd = 0; fd <= 2; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
 			/* 1 is opened for reading only, so that writing results to a closed stdout
-			 * fails. */
-			(void)!open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+			 * fails. They stay open for the programs that we start. */
+			(void)!open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY); /* lint: fd */
 }
 
 int tool_prepare_common(struct tool_ctx *c, const struct tool_common *k, struct err *e)

@@ -44,7 +44,7 @@ int imgstore_tmp_drop(const struct state *s, struct imgstore_tmp *t, struct err 
 /* How a collection tells what it does, and whether it does it. */
 struct imgstore_report {
 	bool dry_run;
-	/* what: "layer <hex>", "tmp/<name>", "image <hex>"; NULL = silent */
+	/* what: "layer <hex>", "tmp/<name>", "image <id>", "name <file>"; NULL = silent */
 	void (*say)(void *arg, const char *what, const char *why, bool removed);
 	void *arg;
 };

@@ -159,12 +159,36 @@ static int look_at_layers(struct gc *g, struct err *e)
 	return 0;
 }
 
+/* What a process that died between making a name and giving it its place has left, and names of
+ * images that are gone. Nobody makes names while we hold the lock. */
+static int look_at_names(struct gc *g, struct err *e)
+{
+	const struct dirent *de;
+	int fd = fs_open_dir(g->s->root, "names", e);
+	AUTO_CLOSEDIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d)
+		return -1;
+	while ((de = readdir(d))) {
+		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
+			continue;
+		bool unfinished = de->d_name[0] == '.';
+		if (!unfinished && faccessat(dirfd(d), de->d_name, F_OK, 0) == 0)
+			continue;
+		say(g, "name", de->d_name,
+		    unfinished ? "left by a process that is gone" : "its image is gone", true);
+		if (!(g->r && g->r->dry_run) && unlinkat(dirfd(d), de->d_name, 0) < 0 &&
+		    errno != ENOENT)
+			return err_sys(e, "remove name %s", de->d_name);
+	}
+	return 0;
+}
+
 static int collect(struct gc *g, struct err *e)
 {
 	AUTO_CLOSE int lock = image_store_lock(g->s, LOCK_MS, e);
 	if (lock < 0 || object_each(g->s, OBJ_CONTAINER, note_user, g, e) < 0)
 		return -1;
-	if (look_at_images(g, e) < 0 || look_at_pulls(g, e) < 0)
+	if (look_at_names(g, e) < 0 || look_at_images(g, e) < 0 || look_at_pulls(g, e) < 0)
 		return -1;
 	return look_at_layers(g, e);
 }

@@ -4,6 +4,7 @@
 #include "event.h"
 #include "fs.h"
 #include "handler.h"
+#include "init.h"
 #include "jsonx.h"
 #include "log.h"
 #include "ns.h"
@@ -34,6 +35,7 @@ struct creation {
 	char *list_file;
 	struct pod_record rec;
 	struct ns_child child;
+	char *init; /* podinit, for a shared PID namespace; else NULL */
 };
 
 static void creation_release(struct creation *k)
@@ -42,6 +44,7 @@ static void creation_release(struct creation *k)
 	pod_record_release(&k->rec);
 	json_decref(k->list);
 	free(k->list_file);
+	free(k->init);
 	pod_release(&k->pod);
 	auto_close(&k->lock);
 }
@@ -76,8 +79,11 @@ static int write_intent(struct creation *k, struct err *e)
 	record_set(&r->netns, s->host_net ? "" : k->pod.netns);
 	record_set(&r->network_mode, s->host_net ? "NODE" : "POD");
 	record_set(&r->cgroup_parent, s->cgroup_parent);
-	if (s->shared_pid) {
-		record_set(&r->reason, "shared PID namespace is not available yet");
+	if (s->shared_pid)
+		k->init = init_program(&k->pod.c->cfg);
+	if (s->shared_pid && !k->init) {
+		record_set(&r->reason,
+			   "shared PID namespace is not available: podinit is not installed");
 		log_warn("pod %s: %s: each container gets its own", k->pod.id, r->reason);
 	}
 	r->additional_ips = json_array();
@@ -125,32 +131,42 @@ static int make_files(const struct creation *k, struct err *e)
 	return k->spec->host_ipc ? 0 : make_shm(shm, e);
 }
 
+static int pin_namespaces(struct creation *k, const struct ns_plan *plan, struct err *e)
+{
+	AUTO_FREE char *ipc = xasprintf("%s/ns/ipc", k->pod.run);
+	AUTO_FREE char *uts = xasprintf("%s/ns/uts", k->pod.run);
+	AUTO_FREE char *pid = xasprintf("%s/ns/pid", k->pod.run);
+	const struct ns_child *c = &k->child;
+	if (k->init && (init_adopt(&k->pod, c->init, c->init_sock, e) < 0 ||
+			ns_pin(c, "pid_for_children", pid, e) < 0))
+		return -1;
+	if (plan->net && ns_pin(c, "net", k->pod.netns, e) < 0)
+		return -1;
+	if (plan->ipc && ns_pin(c, "ipc", ipc, e) < 0)
+		return -1;
+	return plan->uts ? ns_pin(c, "uts", uts, e) : 0;
+}
+
 static int make_namespaces(struct creation *k, struct err *e)
 {
 	const struct pod_spec *s = k->spec;
 	AUTO_FREE char *ns = xasprintf("%s/ns", k->pod.run);
-	AUTO_FREE char *ipc = xasprintf("%s/ipc", ns);
-	AUTO_FREE char *uts = xasprintf("%s/uts", ns);
+	const char *init_argv[] = {k->init, k->pod.id, NULL};
 	struct ns_plan plan = {
 		.net = !s->host_net,
 		.ipc = !s->host_ipc,
 		.uts = !s->host_net,
 		.hostname = s->hostname,
 		.sysctls = s->sysctls,
+		.init_argv = k->init ? init_argv : NULL,
 	};
 	if (mkdir(ns, 0700) < 0)
 		return err_sys(e, "mkdir %s", ns);
-	if (!plan.net && !plan.ipc)
+	if (!plan.net && !plan.ipc && !plan.init_argv)
 		return 0;
 	if (plan.net && ns_prepare_dir(NETNS_DIR, e) < 0)
 		return -1;
-	if (ns_start(&k->child, &plan, e) < 0)
-		return -1;
-	if (plan.net && ns_pin(&k->child, "net", k->pod.netns, e) < 0)
-		return -1;
-	if (plan.ipc && ns_pin(&k->child, "ipc", ipc, e) < 0)
-		return -1;
-	return plan.uts ? ns_pin(&k->child, "uts", uts, e) : 0;
+	return ns_start(&k->child, &plan, e) < 0 ? -1 : pin_namespaces(k, &plan, e);
 }
 
 static json_t *plan_network(const struct creation *k)
@@ -254,6 +270,8 @@ static int show_plan(const struct creation *k, struct err *e)
 	}
 	if (!s->host_ipc)
 		json_array_append_new(ns, json_string("ipc"));
+	if (s->shared_pid)
+		json_array_append_new(ns, json_string("pid"));
 	AUTO_JSON json_t *out =
 		json_pack("{s:s, s:O, s:O, s:s?, s:o}", "hostname", s->hostname, "namespaces", ns,
 			  "sysctls", s->sysctls, "resolv_conf", s->resolv, "config", config);

@@ -3,6 +3,7 @@
 
 #include "auto.h"
 #include "fs.h"
+#include "proc.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -85,60 +86,94 @@ static int enter(const struct ns_plan *p, json_t *later, struct err *e)
 	return write_sysctls(p->sysctls, later, e);
 }
 
-static void say(int sock, int result, struct err *e)
+/* What the helper reports: how it went, and the process that it started. */
+struct message {
+	struct err e;
+	pid_t init;
+};
+
+static void say(int sock, int result, struct message *m)
 {
 	if (result == 0)
-		e->kind = ERR_OK;
-	(void)send(sock, e, sizeof *e, MSG_NOSIGNAL);
+		m->e.kind = ERR_OK;
+	(void)send(sock, m, sizeof *m, MSG_NOSIGNAL);
 }
 
-static _Noreturn void child_main(const struct ns_plan *p, int sock, pid_t parent)
+static int start_init(const struct ns_plan *p, int in, pid_t *pid, struct err *e)
 {
-	struct err e = {.kind = ERR_OK};
+	struct proc_spec spec = PROC_SPEC(p->init_argv);
+	struct proc init;
+	if (!p->init_argv)
+		return 0;
+	spec.in = in;
+	spec.new_session = true;
+	if (unshare(CLONE_NEWPID) < 0)
+		return err_sys(e, "make PID namespace");
+	if (proc_start(&init, &spec, e) < 0)
+		return -1;
+	*pid = init.pid;
+	return 0;
+}
+
+static _Noreturn void child_main(const struct ns_plan *p, int sock, int init_sock, pid_t parent)
+{
+	struct message m = {.init = -1};
 	char go;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
 	json_t *later = json_object();
-	int r = enter(p, later, &e);
-	say(sock, r, &e);
+	int r = enter(p, later, &m.e) < 0 ? -1 : start_init(p, init_sock, &m.init, &m.e);
+	if (init_sock >= 0)
+		close(init_sock);
+	say(sock, r, &m);
 	/* The parent pins now; end of file means that it gave up. */
 	if (r == 0 && recv(sock, &go, 1, 0) == 1)
-		say(sock, write_sysctls(later, NULL, &e), &e);
+		say(sock, write_sysctls(later, NULL, &m.e), &m);
 	_exit(0);
 }
 
-static int hear(const struct ns_child *c, struct err *e)
+static int hear(struct ns_child *c, struct err *e)
 {
-	struct err said;
+	struct message m;
 	ssize_t n;
 	do
-		n = recv(c->sock, &said, sizeof said, 0);
+		n = recv(c->sock, &m, sizeof m, 0);
 	while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)sizeof said)
+	if (n != (ssize_t)sizeof m)
 		return err_set(e, ERR_FAILED, "make namespaces: the helper process ended early");
-	if (said.kind == ERR_OK)
+	c->init = m.init;
+	if (m.e.kind == ERR_OK)
 		return 0;
-	*e = said;
+	*e = m.e;
 	return -1;
 }
 
 int ns_start(struct ns_child *c, const struct ns_plan *plan, struct err *e)
 {
-	int pair[2];
+	int pair[2] = {-1, -1}, init[2] = {-1, -1};
 	pid_t parent = getpid();
 	*c = NS_CHILD_NONE;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(e, "socketpair");
+	c->sock = pair[0];
+	AUTO_CLOSE int theirs = pair[1];
+	if (plan->init_argv && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, init) < 0)
+		return err_sys(e, "socketpair");
+	c->init_sock = init[0];
+	AUTO_CLOSE int init_theirs = init[1];
 	c->pid = fork();
 	if (c->pid == 0) {
-		close(pair[0]);
-		child_main(plan, pair[1], parent);
+		/* Only the parent may hold its ends: their end of file is its death. */
+		close(c->sock);
+		if (c->init_sock >= 0)
+			close(c->init_sock);
+		child_main(plan, theirs, init_theirs, parent);
 	}
-	close(pair[1]);
-	c->sock = pair[0];
 	if (c->pid < 0)
 		return err_sys(e, "fork");
+	auto_close(&theirs);
+	theirs = -1;
 	return hear(c, e);
 }
 
@@ -152,7 +187,8 @@ int ns_finish(struct ns_child *c, struct err *e)
 void ns_end(struct ns_child *c)
 {
 	auto_close(&c->sock);
-	c->sock = -1;
+	auto_close(&c->init_sock);
+	c->sock = c->init_sock = -1;
 	if (c->pid > 0) {
 		kill(c->pid, SIGKILL);
 		while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)

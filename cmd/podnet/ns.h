@@ -21,16 +21,21 @@ struct ns_plan {
 	bool net, ipc, uts;
 	const char *hostname; /* with uts */
 	json_t *sysctls;      /* {"net/ipv4/ip_forward": "1"}: paths below /proc/sys */
+	/* The first process of a new PID namespace; NULL = no such namespace. It gets the other end
+	 * of init_sock as its standard input. */
+	const char *const *init_argv;
 };
 
 struct ns_child {
 	pid_t pid;
 	int sock;
+	pid_t init; /* started by init_argv; not our child */
+	int init_sock;
 };
-#define NS_CHILD_NONE ((struct ns_child){.pid = -1, .sock = -1})
+#define NS_CHILD_NONE ((struct ns_child){.pid = -1, .sock = -1, .init = -1, .init_sock = -1})
 
 int ns_start(struct ns_child *c, const struct ns_plan *plan, struct err *e);
-/* Bind the child's namespace of `type` (net, ipc, uts) to the new file `path`. */
+/* Bind the child's namespace of `type` (net, ipc, uts, pid_for_children) to the new file `path`. */
 int ns_pin(const struct ns_child *c, const char *type, const char *path, struct err *e);
 int ns_finish(struct ns_child *c, struct err *e);
 void ns_end(struct ns_child *c);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
+#include "init.h"
 #include "jsonx.h"
 #include "ns.h"
 #include "podnet.h"
@@ -13,7 +14,7 @@ enum { CONFIG_MAX = 4 << 20 };
 
 /* What the record says, corrected by what is there: a "ready" pod whose namespace or boot is gone
  * is not. *why gets the reason. */
-static const char *effective(const struct pod_record *r, const char **why)
+static const char *effective(const struct pod *p, const struct pod_record *r, const char **why)
 {
 	*why = r->reason;
 	if (strcmp(r->state, "ready") != 0)
@@ -22,6 +23,8 @@ static const char *effective(const struct pod_record *r, const char **why)
 		*why = "the host was rebooted";
 	else if (*r->netns && !ns_is_pinned(r->netns))
 		*why = "its network namespace is gone";
+	else if (init_alive(p) == 0)
+		*why = "its first process is gone";
 	else
 		return r->state;
 	return "notready";
@@ -37,7 +40,7 @@ static json_t *describe(const struct pod *p, const struct pod_record *r, json_t 
 {
 	struct err ignored;
 	const char *why;
-	const char *state = effective(r, &why);
+	const char *state = effective(p, r, &why);
 	bool live = strcmp(state, "ready") == 0;
 	AUTO_JSON json_t *none = json_array();
 	AUTO_JSON json_t *net = jsonx_read_at(p->dir, NETWORK_FILE, CONFIG_MAX, &ignored);

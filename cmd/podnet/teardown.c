@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
+#include "init.h"
 #include "journal.h"
 #include "jsonx.h"
 #include "log.h"
@@ -44,7 +45,9 @@ int pod_lock_ms(const struct tool_ctx *c)
 
 int pod_teardown(const struct pod *p, struct err *e)
 {
-	static const char *const pins[] = {"ns/ipc", "ns/uts"};
+	static const char *const pins[] = {"ns/ipc", "ns/uts", "ns/pid"};
+	if (init_kill(p, e) < 0)
+		return -1;
 	if (p->dir >= 0 && network_detach(p, e) < 0)
 		return -1;
 	if (ns_unpin(p->netns, e) < 0)
@@ -66,11 +69,13 @@ static void show_mount(const char *what, const char *path)
 
 void pod_show_holdings(const struct pod *p)
 {
-	static const char *const mounts[] = {"ns/ipc", "ns/uts", "shm"};
+	static const char *const mounts[] = {"ns/ipc", "ns/uts", "ns/pid", "shm"};
 	struct err ignored;
 	AUTO_JSON json_t *net = jsonx_read_at(p->dir, NETWORK_FILE, 4 << 20, &ignored);
 	if (net && strcmp(jsonx_opt_string(net, "stage", ""), "detached") != 0)
 		printf("detach network %s\n", jsonx_opt_string(net, "name", ""));
+	if (init_alive(p) > 0)
+		printf("end podinit and every process of the pod\n");
 	show_mount("unpin", p->netns);
 	for (size_t i = 0; i < ARRAY_LEN(mounts); i++) {
 		AUTO_FREE char *path = xasprintf("%s/%s", p->run, mounts[i]);

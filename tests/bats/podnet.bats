@@ -30,12 +30,16 @@ new_id() { head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \n'; }
 # Nothing of the pod with that id is anywhere, and no address is taken.
 nothing_left() { # ID
   [ ! -e "/run/netns/crisp-$1" ] || { echo "netns of $1 is left"; return 1; }
+  ! pgrep -f "podinit $1" || { echo "podinit of $1 is left"; return 1; }
   ! grep -F "$1" /proc/self/mountinfo || { echo "mounts of $1 are left"; return 1; }
   [ ! -e "$ROOT/pods/$1" ] && [ ! -e "$RUNROOT/pods/$1" ] || { echo "directories of $1 are left"; return 1; }
   [ -z "$(find "$ROOT/reserved" -lname "$1")" ] || { echo "claim of $1 is left"; return 1; }
   ! grep -rlF "$1" "$CRISP_TMP/ipam" || { echo "address of $1 is left"; return 1; }
   ! iptables-save -t nat 2>/dev/null | grep -F "$1" || { echo "rules of $1 are left"; return 1; }
 }
+
+# is_dead PID: a zombie that nobody has reaped yet is dead, too
+is_dead() { ! grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$1/status" 2>/dev/null; }
 
 # other_net NAME: $CRISP_CONFIG for a network directory of its own, $NETD, with short clocks
 other_net() {
@@ -275,12 +279,55 @@ OK_RESULT='{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"/x"}],"
   [ "$(podnet ls --json)" = "[]" ]
 }
 
-@test "a shared PID namespace is accepted, with a warning and a note" {
-  run -0 --separate-stderr make pid '.linux.security_context.namespace_options.pid = "POD"'
-  [[ $stderr == *"shared PID namespace is not available yet"* ]]
-  [[ $(podnet status pid | jq -r .reason) == *"not available yet"* ]]
+# init_of ID: pid of the pod's podinit
+init_of() { jq .pid "$RUNROOT/pods/$1/init.json"; }
+
+@test "a shared PID namespace has a first process that reaps, holds nothing and dies with the pod" {
+  id=$(make pid '.linux.security_context.namespace_options.pid = "POD"')
+  init=$(init_of "$id")
+  [ "$(tr '\0' ' ' <"/proc/$init/cmdline")" = "$BUILD/bin/podinit $id " ]
+  [ "$(awk '/^(Uid|CapEff|CapPrm|NoNewPrivs):/ { print $2 }' "/proc/$init/status" | paste -sd' ')" = "65534 0000000000000000 0000000000000000 1" ]
+  [ -z "$(ls -A "/proc/$init/root/")" ] && [ -z "$(ls "/proc/$init/fd")" ]
+  [ "$(wc -l <"/proc/$init/mountinfo")" = 1 ]
+  # Processes of the pod are numbered from 2 and cannot end it; orphans are reaped.
+  [ "$(nsenter --pid="$RUNROOT/pods/$id/ns/pid" sh -c 'kill -TERM 1; kill -KILL 1; echo $$')" -lt 10 ]
+  nsenter --pid="$RUNROOT/pods/$id/ns/pid" sh -c '(sleep 0.1 &) ; exit 0'
+  wait_for 5 eval '[ -z "$(cat "/proc/$init/task/$init/children")" ]'
+  [ "$(podnet status pid | jq -r '.state + .reason')" = ready ]
+  nsenter --pid="$RUNROOT/pods/$id/ns/pid" sleep 98765 3>&- &
+  inside=$!
+  run -0 podnet rm --dry-run pid
+  [[ $output == *"end podinit and every process of the pod"*"unmount $RUNROOT/pods/$id/ns/pid"* ]]
+  podnet stop pid
+  wait $inside || true
+  is_dead "$init"
+  podnet rm pid
+  nothing_left "$id"
+}
+
+@test "a shared PID namespace whose first process is gone makes the pod not ready; a lone host pod can have one" {
+  id=$(make lone '.linux.security_context.namespace_options = { network: "NODE", pid: "POD", ipc: "NODE" }')
+  kill -9 "$(init_of "$id")"
+  wait_for 5 eval '[ "$(podnet status lone | jq -r .reason)" = "its first process is gone" ]'
+  [ "$(podnet status lone | jq -r .state)" = notready ]
+  podnet rm lone
+  nothing_left "$id"
+}
+
+@test "without podinit a shared PID namespace is accepted with a warning and a note" {
+  mkdir -p "$CRISP_TMP/alone"
+  cp "$BUILD/bin/podnet" "$CRISP_TMP/alone"
+  pod_json pid | jq '.linux.security_context.namespace_options.pid = "POD"' >"$CRISP_TMP/pid.json"
+  run -0 --separate-stderr "$CRISP_TMP/alone/podnet" create "$CRISP_TMP/pid.json"
+  [[ $stderr == *"shared PID namespace is not available"* ]]
+  [[ $(podnet status pid | jq -r .reason) == *"not available"* ]]
   run -0 --separate-stderr make nopid 'del(.linux)'
-  [ -z "$stderr" ]
+  [ -z "$stderr" ] && [ ! -e "$RUNROOT/pods/$output/ns/pid" ]
+}
+
+@test "podinit by hand is refused" {
+  run_err 5 podinit x
+  [[ $stderr == *"podnet create starts this program"* ]]
 }
 
 @test "the attachment is written down, chained, and detached in reverse by what was written" {
@@ -377,8 +424,7 @@ plugin_fails() {
   start=$SECONDS
   plugin_fails 124 "plugin 'slow' ADD: $CRISP_TMP/plugins/slow: no exit within 1000 ms"
   [ $((SECONDS - start)) -lt 8 ]
-  # A zombie that nobody has reaped yet is dead, too.
-  wait_for 2 eval '! grep -q "^State:[[:space:]]*[^Z[:space:]]" "/proc/$(cat "$CRISP_TMP/child")/status"'
+  wait_for 2 is_dead "$(cat "$CRISP_TMP/child")"
 }
 
 @test "a plugin that fails or is missing at stop becomes a debt, and gc pays it" {
@@ -460,7 +506,7 @@ plugin_fails() {
 
 @test "kill -9 at any point of a creation: the retry succeeds and nothing leaks" {
   port=$(free_port)
-  pod_json victim | jq ".port_mappings = [{ container_port: 80, host_port: $port }]" >"$CRISP_TMP/victim.json"
+  pod_json victim | jq ".port_mappings = [{ container_port: 80, host_port: $port }] | .linux.security_context.namespace_options.pid = \"POD\"" >"$CRISP_TMP/victim.json"
   killed=0
   for delay in 0.001 0.002 0.003 0.004 0.005 0.007 0.01 0.015 0.02 0.03 0.04 0.05 0.06 0.08 0.1 0.12; do
     first=$(new_id)
@@ -493,7 +539,7 @@ plugin_fails() {
   for call in mkdirat symlinkat renameat mount unshare clone socketpair openat; do
     for n in 1 2 3 5 8; do
       id=$(new_id)
-      pod_json "sys-$call-$n" >"$CRISP_TMP/sys.json"
+      pod_json "sys-$call-$n" | jq '.linux.security_context.namespace_options.pid = "POD"' >"$CRISP_TMP/sys.json"
       strace -qq -o /dev/null -e "trace=$call" -e "inject=$call:signal=KILL:when=$n" podnet create --id "$id" "$CRISP_TMP/sys.json" >/dev/null 2>&1 3>&- || true
       again=$(new_id)
       podnet create --id "$again" "$CRISP_TMP/sys.json" 2>"$CRISP_TMP/err" >/dev/null || grep -q "exists already: $id" "$CRISP_TMP/err"
@@ -525,7 +571,7 @@ plugin_fails() {
 @test "kill -9 in the middle of stop and of rm: the repetition finishes" {
   for verb in stop rm; do
     for delay in 0.002 0.005 0.01 0.02 0.04; do
-      id=$(make dying)
+      id=$(make dying '.linux.security_context.namespace_options.pid = "POD"')
       podnet $verb dying 3>&- &
       pid=$!
       sleep $delay

@@ -309,6 +309,20 @@ static int set_dir_times(struct untar *u, struct err *e)
 	return 0;
 }
 
+/* Some writers (umoci insert for one) end their archive right after the last file's bytes. The rest
+ * of that block is made up, as other readers do; the hash and the size are of what really came. */
+static la_ssize_t pad(struct untar *u, const void **data)
+{
+	enum { TAR_BLOCK = 512 };
+	static const char zeros[TAR_BLOCK];
+	size_t part = u->bytes % TAR_BLOCK;
+	if (u->padded || part == 0)
+		return 0;
+	u->padded = true;
+	*data = zeros;
+	return (la_ssize_t)(TAR_BLOCK - part);
+}
+
 static la_ssize_t next_block(struct archive *a, void *arg, const void **data)
 {
 	struct untar *u = arg;
@@ -317,6 +331,8 @@ static la_ssize_t next_block(struct archive *a, void *arg, const void **data)
 		archive_set_error(a, EIO, "%s", u->read_error->msg);
 		return ARCHIVE_FATAL;
 	}
+	if (n == 0)
+		return pad(u, data);
 	digest_update(&u->hash, *data, (size_t)n);
 	u->bytes += (unsigned long long)n;
 	return n;

@@ -17,6 +17,7 @@ struct untar {
 	struct inflate *in;
 	struct digest hash; /* of the uncompressed stream, to its very end */
 	unsigned long long bytes;
+	bool padded;            /* the last block's missing rest was supplied */
 	struct err *read_error; /* what the stream itself failed with, kind ERR_OK = nothing */
 	struct dir_time *dirs;
 	size_t dir_count;

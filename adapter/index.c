@@ -259,11 +259,14 @@ struct index *index_new(struct crispd *d, struct err *e)
 {
 	struct index *ix = xcalloc(1, sizeof *ix);
 	ix->d = d;
+	long long from = proc_now_ms();
 	ix->images = images_new(d);
 	if (read_all(ix, e) < 0) {
 		index_free(ix);
 		return NULL;
 	}
+	log_info("%zu pods and %zu containers read in %lld ms", ix->pods.n, ix->ctrs.n,
+		 proc_now_ms() - from);
 	return ix;
 }
 

@@ -114,11 +114,11 @@ static int read_status(const struct exec *ex, int *code, struct err *e)
 		const char *nl = memchr(b->data + at, '\n', b->len - at);
 		size_t n = nl ? (size_t)(nl - b->data) - at : b->len - at;
 		AUTO_JSON json_t *j = json_loadb(b->data + at, n, 0, NULL);
-		const json_t *exit_code = json_object_get(j, "exit_code");
-		const char *kind = jsonx_opt_string(j, "code", NULL);
+		const json_t *told = json_object_get(j, "code");
+		const char *kind = json_string_value(told);
 		at += n + 1;
-		if (json_is_integer(exit_code)) {
-			*code = (int)json_integer_value(exit_code);
+		if (json_is_integer(told)) {
+			*code = (int)json_integer_value(told);
 			found = 1;
 		} else if (kind) {
 			err_set(e, err_kind_of_name(kind), "%s",

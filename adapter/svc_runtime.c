@@ -189,6 +189,10 @@ void svc_status(struct call *c, const ProtobufCMessage *request)
 		condition(&a, "NetworkReady", "NetworkPluginNotReady",
 			  network_ok ? NULL : &network),
 	};
+	/* What ocibundle honours whatever the runtime; what a runtime must know itself is not
+	 * claimed yet. */
+	features.supplemental_groups_policy = true;
+	features.mount_options = true;
 	status.conditions = conditions;
 	status.n_conditions = ARRAY_LEN(conditions);
 	r.status = &status;

@@ -112,6 +112,15 @@ teardown() {
   [[ $output == "false RuntimeNotReady default runtime: unknown runtime handler 'nosuch'"* ]]
 }
 
+@test "Status names features, and handlers with the default under the empty name" {
+  echo '{ "path": "/bin/true" }' >"$CRISP_TMP/etc/handlers.d/odd.json"
+  [ "$(py cri_status.py "$SOCK" features)" = "supplemental_groups_policy mount_options" ]
+  run py cri_status.py "$SOCK" handlers
+  rm "$CRISP_TMP/etc/handlers.d/odd.json"
+  echo "$output"
+  [[ $output == "''"* && $output == *"'odd'"* ]]
+}
+
 @test "the socket: mode 0660, gone after the end" {
   own_daemon
   [ "$(stat -c %a "$OWN/run/crisp.sock")" = 660 ]

@@ -65,6 +65,13 @@ wait_exited() { wait_for "${2:-10}" test -e "$ROOT/containers/${1:-$CTR}/exit.js
 monitor_pid() { jq -r .monitor "$ROOT/containers/${1:-$CTR}/state.json"; }
 ctr_pid() { jq -r .pid "$ROOT/containers/${1:-$CTR}/state.json"; }
 
+# none_runs PATTERN: no process that lives has such a command line (`! pgrep` would not fail a test)
+none_runs() {
+  if pgrep -af "$1"; then return 1; fi
+}
+# is_dead PID: gone, or waiting for somebody to reap it
+is_dead() { [ ! -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
+
 # left_of ID: names what is still there of a removed container
 left_of() {
   find /sys/fs/cgroup -type d -name "$1" 2>/dev/null | grep -v /unified/

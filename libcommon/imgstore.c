@@ -136,6 +136,16 @@ struct user_search {
 	bool used;
 };
 
+static bool mounts_image(const struct ctr_record *r, const char *image)
+{
+	size_t i;
+	json_t *id;
+	json_array_foreach (r->mount_images, i, id)
+		if (json_is_string(id) && strcmp(json_string_value(id), image) == 0)
+			return true;
+	return false;
+}
+
 static int look_at_container(void *arg, const char *id, struct err *e)
 {
 	struct user_search *q = arg;
@@ -145,7 +155,7 @@ static int look_at_container(void *arg, const char *id, struct err *e)
 	if (ctr_record_read(q->s, id, &r, &why) < 0)
 		/* A record that cannot be read may name any image; none yet names none. */
 		q->used = q->used || why.kind != ERR_NOT_FOUND;
-	else if (strcmp(r.image_id, q->image) == 0)
+	else if (strcmp(r.image_id, q->image) == 0 || mounts_image(&r, q->image))
 		q->used = true;
 	return q->used;
 }

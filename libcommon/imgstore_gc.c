@@ -35,10 +35,16 @@ static int note_user(void *arg, const char *id, struct err *e)
 	struct gc *g = arg;
 	struct err why;
 	AUTO_CTR_RECORD struct ctr_record r = {.id = NULL};
+	size_t i;
+	json_t *image;
 	(void)e;
-	if (ctr_record_read(g->s, id, &r, &why) == 0)
+	if (ctr_record_read(g->s, id, &r, &why) == 0) {
 		json_object_set_new(g->users, r.image_id, json_string(id));
-	else if (why.kind != ERR_NOT_FOUND)
+		json_array_foreach (r.mount_images, i, image)
+			if (json_is_string(image))
+				json_object_set_new(g->users, json_string_value(image),
+						    json_string(id));
+	} else if (why.kind != ERR_NOT_FOUND)
 		snprintf(g->all, sizeof g->all,
 			 "the record of container %s cannot be read, it may use any image", id);
 	return 0;

@@ -291,8 +291,8 @@ bool host_has_apparmor(void)
 
 static int check_profiles(const struct bundle *b, struct err *e)
 {
-	enum profile_kind kind;
-	const char *ref;
+	enum profile_kind kind = PROFILE_NONE;
+	const char *ref = "";
 	const Runtime__V1__SELinuxOption *se = b->sec->selinux_options;
 	if (seccomp_wanted(b, &kind, &ref, e) < 0)
 		return -1;

@@ -49,7 +49,7 @@ int main(int argc, char **argv)
 		 "the container's id (64 hex digits) instead of a new one"},
 		{"origin", 0, OPT_STRING, &create_options.origin, "cri|hand",
 		 "who asks; crispd lists only its own to the kubelet (hand)"},
-		{NULL},
+		{0},
 	};
 	static const struct verb verbs[] = {
 		{"create", "POD CTR.json|-",
@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 		 run_show},
 		{"rm", "CTR", "unmount and remove a container that does not run", NULL, 1, 1,
 		 run_rm},
-		{NULL},
+		{0},
 	};
 	static const struct tool tool = {
 		.name = "ocibundle",

@@ -306,8 +306,8 @@ static int check_apparmor_loaded(const char *name, struct err *e)
 
 static int add_apparmor(const struct bundle *b, json_t *process, struct err *e)
 {
-	enum profile_kind kind;
-	const char *name;
+	enum profile_kind kind = PROFILE_NONE;
+	const char *name = "";
 	if (apparmor_wanted(b, &kind, &name, e) < 0)
 		return -1;
 	if (kind != PROFILE_LOCALHOST || b->sec->privileged)

@@ -25,6 +25,7 @@ enum { PROFILE_MAX = 4 << 20 };
 #define NATIVE_SHORT "arm64"
 #define SIBLING "SCMP_ARCH_ARM"
 #else
+/* cppcheck-suppress preprocessorErrorDirective */
 #error "no default seccomp profile for this architecture"
 #endif
 

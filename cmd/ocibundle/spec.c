@@ -22,6 +22,14 @@ static const char *const read_only[] = {
 	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
 };
 
+/* The generated initialiser names the deprecated strings too. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+static const Runtime__V1__LinuxContainerSecurityContext no_sec =
+	RUNTIME__V1__LINUX_CONTAINER_SECURITY_CONTEXT__INIT;
+#pragma GCC diagnostic pop
+static const Runtime__V1__NamespaceOption no_ns = RUNTIME__V1__NAMESPACE_OPTION__INIT;
+
 static void free_paths(struct bundle *b)
 {
 	free(b->dir);
@@ -55,9 +63,6 @@ static char *cgroup_path(const struct bundle *b)
 
 void bundle_derive(struct bundle *b)
 {
-	static const Runtime__V1__LinuxContainerSecurityContext no_sec =
-		RUNTIME__V1__LINUX_CONTAINER_SECURITY_CONTEXT__INIT;
-	static const Runtime__V1__NamespaceOption no_ns = RUNTIME__V1__NAMESPACE_OPTION__INIT;
 	const Runtime__V1__LinuxContainerConfig *l = b->ctr->linux;
 	const Runtime__V1__LinuxPodSandboxConfig *p = b->pod->linux;
 	b->sec = l && l->security_context ? l->security_context : &no_sec;
@@ -102,8 +107,8 @@ int stop_signal_of(const struct bundle *b, int *number, struct err *e)
 
 static int add_seccomp(const struct bundle *b, json_t *out, struct err *e)
 {
-	enum profile_kind kind;
-	const char *path;
+	enum profile_kind kind = PROFILE_NONE;
+	const char *path = "";
 	json_t *profile = NULL;
 	if (seccomp_wanted(b, &kind, &path, e) < 0)
 		return -1;

@@ -53,6 +53,8 @@ static int look(int root, const char *path, bool *end)
 		memcpy(name, p, len);
 		name[len] = '\0';
 		p += len + (p[len] == '/');
+		/* What an opaque directory hides is what is in it, not itself. */
+		*end = *end || is_opaque(fd);
 		int next = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (next < 0) {
 			/* A file, a link or a whiteout hides the directory of that name below. */
@@ -61,7 +63,6 @@ static int look(int root, const char *path, bool *end)
 		}
 		close(fd);
 		fd = next;
-		*end = *end || is_opaque(fd);
 	}
 	return TAKE_FD(fd);
 }

@@ -269,5 +269,8 @@ int tree_whiteout(struct tree *t, int dirfd, const char *leaf, struct err *e)
 		return err_sys(e, "whiteout %.300s", leaf);
 	/* A whiteout hides only what is below its layer; an entry of the layer itself does that on
 	 * its own, unless it is a directory, which would be merged. */
-	return S_ISDIR(st.st_mode) ? tree_opaque(t, leaf, e) : 0;
+	if (!S_ISDIR(st.st_mode))
+		return 0;
+	tree_explicit(t, leaf);
+	return tree_opaque(t, leaf, e);
 }

@@ -224,6 +224,17 @@ static int claim(struct tool_ctx *c, const struct pod_spec *s, struct object_new
 	return err_set(e, ERR_UNAVAILABLE, "the pod's name changes hands again and again");
 }
 
+/* Undoing would take away a namespace that another root pinned under the same id. */
+static int check_netns_is_free(const struct creation *k, struct err *e)
+{
+	struct err ignored;
+	if (k->spec->host_net || access(k->pod.netns, F_OK) < 0)
+		return 0;
+	object_discard(&k->pod.c->st, OBJ_POD, k->pod.id, &ignored);
+	return err_set(e, ERR_EXISTS, "%s exists already: another --root has this id",
+		       k->pod.netns);
+}
+
 static void undo(struct creation *k)
 {
 	struct err e;
@@ -241,6 +252,8 @@ static int create(struct tool_ctx *c, struct creation *k, struct err *e)
 	k->lock = o.lock;
 	pod_init(&k->pod, c, o.id);
 	k->pod.dir = o.dir;
+	if (check_netns_is_free(k, e) < 0)
+		return -1;
 	if (build(k, e) < 0) {
 		undo(k);
 		return -1;

@@ -37,7 +37,8 @@ static void judge_pod(struct gc *g, const struct pod *p)
 	struct err e;
 	AUTO_POD_RECORD struct pod_record r = {0};
 	int read = pod_record_read_at(p->dir, &r, &e);
-	if (read < 0 && e.kind == ERR_BAD_STATE) {
+	if ((read < 0 && e.kind == ERR_BAD_STATE) ||
+	    (!r.complete && pod_has_no_containers(p, &e) < 0)) {
 		report(g, "keep", "pod", p->id, e.msg);
 		return;
 	}

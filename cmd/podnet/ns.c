@@ -204,7 +204,7 @@ int ns_pin(const struct ns_child *c, const char *type, const char *path, struct 
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444);
 	if (fd < 0)
 		return err_sys(e, "create %s", path);
-	return mount(source, path, NULL, MS_BIND, NULL) < 0
+	return mount(source, path, "none", MS_BIND, NULL) < 0
 		       ? err_sys(e, "bind %s to %s", source, path)
 		       : 0;
 }

@@ -39,16 +39,6 @@ int cmd_stop(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	return r;
 }
 
-static int names_pod(void *arg, const char *id, struct err *e)
-{
-	const struct pod *p = arg;
-	struct err damage;
-	AUTO_CTR_RECORD struct ctr_record r = {0};
-	if (ctr_record_read(&p->c->st, id, &r, &damage) < 0 || strcmp(r.pod_id, p->id) != 0)
-		return 0;
-	return err_set(e, ERR_BAD_STATE, "pod %s: container %s is still there", p->id, id);
-}
-
 int cmd_rm(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	char id[ID_SIZE];
@@ -60,7 +50,7 @@ int cmd_rm(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	AUTO_CLOSE int lock = object_lock(&c->st, OBJ_POD, id, pod_lock_ms(c), e);
 	if (lock < 0)
 		return gone(lock, e) ? 0 : -1;
-	if (pod_open(&p, c, id, e) < 0 || object_each(&c->st, OBJ_CONTAINER, names_pod, &p, e) < 0)
+	if (pod_open(&p, c, id, e) < 0 || pod_has_no_containers(&p, e) < 0)
 		return -1;
 	if (c->dry_run) {
 		pod_show_holdings(&p);

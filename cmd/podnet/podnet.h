@@ -52,6 +52,8 @@ void pod_show_holdings(const struct pod *p);
 int pod_stop(const struct pod *p, struct err *e);
 /* Teardown, then directories and claim. The pod's lock is held. */
 int pod_remove(const struct pod *p, struct err *e);
+/* ERR_BAD_STATE naming a container of the pod. */
+int pod_has_no_containers(const struct pod *p, struct err *e);
 /* pod_remove of what a dead creator left; 0 also when it is gone or somebody else was faster. */
 int pod_clean_abandoned(struct tool_ctx *c, const char *id, struct err *e);
 

@@ -112,6 +112,22 @@ int pod_remove(const struct pod *p, struct err *e)
 	return 0;
 }
 
+static int names_pod(void *arg, const char *id, struct err *e)
+{
+	const struct pod *p = arg;
+	struct err damage;
+	AUTO_CTR_RECORD struct ctr_record r = {0};
+	if (ctr_record_read(&p->c->st, id, &r, &damage) < 0 || strcmp(r.pod_id, p->id) != 0)
+		return 0;
+	return err_set(e, ERR_BAD_STATE, "pod %s: container %s is still there", p->id, id);
+}
+
+int pod_has_no_containers(const struct pod *p, struct err *e)
+{
+	struct pod copy = *p; /* object_each takes no const argument */
+	return object_each(&p->c->st, OBJ_CONTAINER, names_pod, &copy, e);
+}
+
 int pod_clean_abandoned(struct tool_ctx *c, const char *id, struct err *e)
 {
 	AUTO_POD_RECORD struct pod_record r = {0};
@@ -126,6 +142,9 @@ int pod_clean_abandoned(struct tool_ctx *c, const char *id, struct err *e)
 	 */
 	if (pod_record_read_at(p.dir, &r, &ignored) == 0 && r.complete)
 		return 0;
+	/* A finished pod whose record was damaged looks abandoned, too. */
+	if (pod_has_no_containers(&p, e) < 0)
+		return -1;
 	log_info("pod %s: removing what an interrupted creation left", id);
 	return pod_remove(&p, e);
 }

@@ -233,6 +233,28 @@ OK_RESULT='{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"/x"}],"
   run_err 0 podnet rm nobody
 }
 
+@test "an id whose namespace another root has pinned is refused and that namespace stays" {
+  id=$(make mine)
+  run_err 4 podnet --root "$CRISP_TMP/root2" --runroot "$CRISP_TMP/run2" create --id "$id" - <<<"$(pod_json other)"
+  [[ $stderr == *"/run/netns/crisp-$id exists already"* ]]
+  [ -z "$(find "$CRISP_TMP/root2/pods" "$CRISP_TMP/root2/reserved" -mindepth 1 ! -name '.*lock')" ]
+  busybox ping -c1 -W2 "$(podnet status mine | jq -r .ip)"
+}
+
+@test "addresses of both families" {
+  [ -e /proc/sys/net/ipv6 ] || skip "needs IPv6"
+  other_net dual
+  jq --arg b "${BRIDGE}d" '.name = "dual" | .plugins[0].bridge = $b | .plugins[0].ipam.ranges = [[{ subnet: "'"$SUBNET"'.0/24" }], [{ subnet: "fd00:c:1::/64" }]]' \
+    "$CRISP_TMP/etc/net.d/10-test.conflist" >"$NETD/1.conflist"
+  id=$(make dual)
+  run -0 podnet status dual
+  [[ $(jq -r .ip <<<"$output") == "$SUBNET".* ]]
+  [[ $(jq -r '.additional_ips[]' <<<"$output") == fd00:c:1::* ]]
+  podnet rm dual
+  nothing_left "$id"
+  ip link del "${BRIDGE}d"
+}
+
 @test "rm is refused while a container names the pod" {
   id=$(make full)
   ctr=$(new_id)
@@ -241,8 +263,15 @@ OK_RESULT='{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"/x"}],"
   run_err 5 podnet rm full
   [[ $stderr == *"container $ctr is still there"* ]]
   [ "$(podnet status full | jq -r .state)" = ready ]
+  # Neither does a damaged record make it look abandoned.
+  rm "$ROOT/pods/$id/state.json"
+  run_err 5 podnet rm "$id"
+  run_err 5 make full
+  run -0 podnet gc
+  [[ $output == "keep pod $id: "*"container $ctr is still there" ]]
+  [ -e "/run/netns/crisp-$id" ]
   rm -r "$ROOT/containers/$ctr"
-  podnet rm full
+  podnet rm "$id"
 }
 
 @test "bad input is exit 6 and names the place" {
@@ -446,6 +475,17 @@ plugin_fails() {
   run -0 podnet gc
   [[ $output == "paid debt $id: "* ]] && [ ! -e "$ROOT/debts/$id.json" ]
   [ "$(cat "$CRISP_TMP/calls")" = "DEL payer ns=[]" ]
+}
+
+@test "a plugin that hangs at stop is killed and becomes a debt" {
+  fake_net stuck sticky
+  fake sticky <<<'[ "$CNI_COMMAND" = ADD ] && { echo '"'$OK_RESULT'"'; exit 0; }; sleep 987654'
+  id=$(make stuck)
+  start=$SECONDS
+  podnet rm stuck
+  [ $((SECONDS - start)) -lt 8 ] && [ ! -e "$ROOT/pods/$id" ] && [ ! -e "/run/netns/crisp-$id" ]
+  [[ $(jq -r .error "$ROOT/debts/$id.json") == *"no exit within 1000 ms"* ]]
+  rm -r "$ROOT/debts"
 }
 
 @test "after a reboot the pod is not ready, and stop detaches without a namespace" {

@@ -227,7 +227,7 @@ json_t *config_dump(const struct config *c)
 {
 	json_t *out = json_object();
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		const char *at = (const char *)c + keys[i].offset;
+		const void *at = (const char *)c + keys[i].offset;
 		if (keys[i].type == KEY_STRING)
 			json_object_set_new(out, keys[i].name, json_string(*(char *const *)at));
 		else if (keys[i].type == KEY_INT)

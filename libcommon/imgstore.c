@@ -106,15 +106,37 @@ static int check_layers(const struct state *s, const struct imgstore_tmp *t, str
 	return 0;
 }
 
+static int drop_names(const struct state *s, const char *id, struct err *e)
+{
+	char path[6 + NAME_MAX + 1] = "names/";
+	const char *name;
+	json_t *target;
+	AUTO_JSON json_t *names = image_names(s, e);
+	if (!names)
+		return -1;
+	json_object_foreach (names, name, target) {
+		if (strcmp(json_string_value(target), id) != 0)
+			continue;
+		if (image_name_escape(name, path + 6, sizeof path - 6) == 0 &&
+		    unlinkat(s->root, path, 0) < 0 && errno != ENOENT)
+			return err_sys(e, "remove %s", path);
+	}
+	return sync_dir(s, "names", e);
+}
+
 int imgstore_image_commit(const struct state *s, const struct imgstore_tmp *t, const char *hex,
 			  const json_t *names, struct err *e)
 {
-	char path[80];
+	char path[80], id[IMAGE_ID_SIZE];
 	size_t i;
 	json_t *name;
 	snprintf(path, sizeof path, "images/%.64s", hex);
 	AUTO_CLOSE int lock = image_store_lock(s, LOCK_MS, e);
 	if (lock < 0 || check_layers(s, t, e) < 0)
+		return -1;
+	/* Names that a removal cut short has left must not come to life again. */
+	snprintf(id, sizeof id, "sha256:%.64s", hex);
+	if (faccessat(s->root, path, F_OK, 0) < 0 && drop_names(s, id, e) < 0)
 		return -1;
 	/* A repeated pull may come with another manifest for the same image: the newer one stands,
 	 * the older is left in our directory, which goes. */
@@ -160,24 +182,6 @@ static int look_at_container(void *arg, const char *id, struct err *e)
 	return q->used;
 }
 
-static int drop_names(const struct state *s, const char *id, struct err *e)
-{
-	char path[6 + NAME_MAX + 1] = "names/";
-	const char *name;
-	json_t *target;
-	AUTO_JSON json_t *names = image_names(s, e);
-	if (!names)
-		return -1;
-	json_object_foreach (names, name, target) {
-		if (strcmp(json_string_value(target), id) != 0)
-			continue;
-		if (image_name_escape(name, path + 6, sizeof path - 6) == 0 &&
-		    unlinkat(s->root, path, 0) < 0 && errno != ENOENT)
-			return err_sys(e, "remove %s", path);
-	}
-	return sync_dir(s, "names", e);
-}
-
 static int move_away(const struct state *s, const char *id, struct imgstore_tmp *t, struct err *e)
 {
 	char path[80], hidden[80];
@@ -202,13 +206,15 @@ int imgstore_image_remove(const struct state *s, const char *id, struct err *e)
 		return -1;
 	int lock = image_store_lock(s, LOCK_MS, e);
 	int rc = lock < 0 ? -1 : 0;
-	if (rc == 0)
-		rc = drop_names(s, id, e);
+	/* The image first, so that it is there with all names or not at all; the names of one that
+	 * is gone mean nothing. On disk before any layer of it goes: after a power cut no image is
+	 * there by halves. */
 	if (rc == 0)
 		rc = move_away(s, id, &t, e);
-	/* On disk before any layer of it goes: after a power cut no image is there by halves. */
 	if (rc == 0)
 		rc = sync_dir(s, "images", e);
+	if (rc == 0)
+		rc = drop_names(s, id, e);
 	auto_close(&lock);
 	if (imgstore_tmp_drop(s, &t, rc == 0 ? e : &ignored) < 0)
 		return -1;

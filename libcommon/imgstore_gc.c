@@ -95,8 +95,8 @@ static int look_at_hidden(struct gc *g, const char *entry, struct err *e)
 		return move_to_trash(g, "images", entry, e);
 	}
 	snprintf(reason, sizeof reason, "container %.64s uses it (of a removed image)",
-		 user ? user : "(unknown)");
-	keep_layers_of(g, entry, reason);
+		 user ? user : "");
+	keep_layers_of(g, entry, user ? reason : g->all);
 	return 0;
 }
 

@@ -31,7 +31,7 @@ int store_rm(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	char id[IMAGE_ID_SIZE];
 	struct err why;
-	int rc = 0, removed = 0;
+	int rc = 0;
 	for (int i = 0; i < argc; i++) {
 		int go = may_go(c, argv[i], id, &why);
 		if (go > 0 && c->dry_run) {
@@ -44,11 +44,11 @@ int store_rm(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		if (go < 0 && rc == 0)
 			*e = why;
 		rc = go < 0 ? -1 : rc;
-		removed += go > 0;
 		if (go > 0)
 			event_publish(&c->st, "changed", "image", id, "", false);
 	}
-	if (removed > 0 && imgstore_gc(&c->st, NULL, rc == 0 ? e : &why) < 0)
+	/* Also when there was nothing: an earlier removal may have been cut short. */
+	if (!c->dry_run && imgstore_gc(&c->st, NULL, rc == 0 ? e : &why) < 0)
 		return -1;
 	return rc;
 }

@@ -171,24 +171,23 @@ static int parse_report(const struct buf *b, struct report *r, struct err *e)
 /* Runs the monitor up to its report. It has ended unless the container was created. */
 static int run_monitor(struct ctr *k, struct report *r, struct err *e)
 {
-	struct proc p;
+	struct proc p = PROC_NONE;
 	struct proc_result ignored;
 	AUTO_CLOSE int status = -1;
 	AUTO_BUF struct buf b = BUF_INIT(REPORT_MAX);
 	if (start_monitor(k, &p, &status, e) < 0)
 		return -1;
-	AUTO_CLOSE int pidfd = p.pidfd;
 	if (read_report(status, &b, rt_timeout_ms(k) + MONITOR_MARGIN_MS, e) == 0 &&
 	    parse_report(&b, r, e) == 0 && r->created) {
 		k->rec.monitor = p.pid;
 		k->rec.monitor_start = (int64_t)proc_start_time(p.pid);
 		k->rec.pid = r->pid;
 		k->rec.pid_start = r->pid_start;
+		close(p.pidfd);
 		return 0;
 	}
 	bool reported = b.data && memchr(b.data, '\n', b.len) && *r->why.msg;
 	struct err late;
-	pidfd = -1;
 	(void)proc_wait(&p, reported ? MONITOR_MARGIN_MS : 0, &ignored, &late);
 	return reported ? 0 : -1;
 }

@@ -26,7 +26,7 @@ json_t *exec_process(const struct ctr *k, char *const *command, bool tty, struct
 		dir < 0 ? NULL : jsonx_read_at(dir, "bundle/config.json", CONFIG_MAX, e);
 	if (!config)
 		return NULL;
-	json_t *process = jsonx_get(config, "config.json", JSON_OBJECT, e, "process", NULL);
+	json_t *process = jsonx_get(config, "config.json", JSON_OBJECT, e, "process", (char *)NULL);
 	if (!process)
 		return NULL;
 	json_t *args = json_array();

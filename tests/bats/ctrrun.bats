@@ -78,7 +78,7 @@ fast_exits() {
     ctrrun create "$CTR"
     ctrrun start "$CTR"
     wait_exited
-    [ "$(jq -r '"\(.exit_code) \(.reason) \(.started_at > 0)"' "$ROOT/containers/$CTR/exit.json")" = "0 Completed true" ] || {
+    grep -qE '"exit_code":0,"signal":0,"oom":false,"started_at":1[0-9]{18},.*"reason":"Completed"' "$ROOT/containers/$CTR/exit.json" || {
       echo "round $i: $(cat "$ROOT/containers/$CTR/exit.json")"
       return 1
     }

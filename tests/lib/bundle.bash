@@ -60,7 +60,14 @@ run_ctr() {
 
 effective() { ctrrun state "${1:-$CTR}" | jq -r 'if .exit then "\(.status) \(.exit.exit_code) \(.exit.reason)" else .status end'; }
 
-wait_exited() { wait_for "${2:-10}" test -e "$ROOT/containers/${1:-$CTR}/exit.json"; }
+# wait_exited [ID [SECONDS]]
+wait_exited() {
+  local end=$((SECONDS + ${2:-10}))
+  until [ -e "$ROOT/containers/${1:-$CTR}/exit.json" ]; do
+    [ $SECONDS -lt $end ] || return 1
+    sleep 0.005
+  done
+}
 
 monitor_pid() { jq -r .monitor "$ROOT/containers/${1:-$CTR}/state.json"; }
 ctr_pid() { jq -r .pid "$ROOT/containers/${1:-$CTR}/state.json"; }

@@ -44,6 +44,9 @@ void bundle_release(struct bundle *b);
 /* Fill in what follows from ctr, pod, pod_rec and id. */
 void bundle_derive(struct bundle *b);
 
+/* The name that podnet gave the pod, which is what uname says inside; a new string. */
+char *pod_hostname(const struct bundle *b);
+
 /* check.c: everything that can be refused by looking at the request (and the host), before anything
  * is made. */
 int check_request(const struct bundle *b, struct err *e);

@@ -3,6 +3,7 @@
 
 #include "auto.h"
 #include "cap.h"
+#include "handler.h"
 #include "utf8.h"
 
 #include <fcntl.h>
@@ -38,6 +39,10 @@ static int check_names(const struct bundle *b, struct err *e)
 		return err_set(e, ERR_BAD_INPUT, "metadata.name: '%.80s' is not a name", name);
 	if (!b->ctr->image || !*b->ctr->image->image)
 		return err_set(e, ERR_BAD_INPUT, "image.image: missing");
+	AUTO_HANDLER struct handler h = {0};
+	if (*b->ctr->image->runtime_handler &&
+	    handler_find(&h, b->cfg, b->ctr->image->runtime_handler, e) < 0)
+		return err_wrap(e, "image.runtime_handler");
 	if (b->ctr->log_path[0] == '/' || !path_is_plain(b->ctr->log_path))
 		return err_set(e, ERR_BAD_INPUT,
 			       "log_path: '%.200s' must be relative, without \"..\"",

@@ -39,7 +39,7 @@ static int run_show(struct tool_ctx *c, int argc, char **argv, struct err *e)
 static int run_rm(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	(void)argc;
-	return remove_container(&c->st, argv[0], e);
+	return remove_container(&c->st, argv[0], c->dry_run, e);
 }
 
 int main(int argc, char **argv)

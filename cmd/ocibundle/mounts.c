@@ -107,6 +107,21 @@ static void add_shm(const struct bundle *b, json_t *out)
 			  words("bind rprivate rw nosuid noexec nodev"));
 }
 
+static int add_pod_hosts(const struct bundle *b, struct buf *text, struct err *e)
+{
+	AUTO_FREE char *name = pod_hostname(b);
+	const struct pod_record *p = &b->pod_rec;
+	size_t i;
+	json_t *ip;
+	if (*name && *p->ip && buf_addf(text, e, "%s\t%s\n", p->ip, name) < 0)
+		return -1;
+	json_array_foreach (p->additional_ips, i, ip)
+		if (*name && json_is_string(ip) &&
+		    buf_addf(text, e, "%s\t%s\n", json_string_value(ip), name) < 0)
+			return -1;
+	return 0;
+}
+
 /* Kubelets mount an /etc/hosts; everybody else gets a plain one, on the host's network a copy of
  * the host's. */
 static int write_hosts(const struct bundle *b, const char *path, struct err *e)
@@ -120,10 +135,7 @@ static int write_hosts(const struct bundle *b, const char *path, struct err *e)
 		return 0;
 	if (!host || fs_read_at(AT_FDCWD, "/etc/hosts", &text, &ignored) < 0) {
 		buf_clear(&text);
-		if (buf_addstr(&text, plain, e) < 0)
-			return -1;
-		if (*b->pod_rec.ip && *b->pod->hostname &&
-		    buf_addf(&text, e, "%s\t%s\n", b->pod_rec.ip, b->pod->hostname) < 0)
+		if (buf_addstr(&text, plain, e) < 0 || add_pod_hosts(b, &text, e) < 0)
 			return -1;
 	}
 	if (fs_replace_file_at(AT_FDCWD, path, 0644, text.data ? text.data : "", text.len, 0, e) <

@@ -14,8 +14,9 @@ struct create_options {
 int create_container(struct tool_ctx *c, const struct create_options *o, const char *pod,
 		     const char *file, struct err *e);
 
-/* Unmount and remove everything of a container that does not run. Nothing there is success. */
-int remove_container(const struct state *s, const char *typed, struct err *e);
+/* Unmount and remove everything of a container that does not run; with dry_run print what that
+ * would be. Nothing there is success. */
+int remove_container(const struct state *s, const char *typed, bool dry_run, struct err *e);
 /* The part of it that needs no lock and no record: for a creation that failed or was abandoned. */
 int remove_remains(const struct state *s, const char *id, struct err *e);
 

@@ -10,7 +10,6 @@
 #include "xalloc.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
@@ -71,25 +70,15 @@ static void add_image_env(json_t *env, const json_t *list)
 	}
 }
 
-/* The name that podnet gave the pod, which is what uname says inside. */
-static void add_hostname(json_t *env, const struct bundle *b)
-{
-	struct err ignored;
-	AUTO_BUF struct buf name = BUF_INIT(HOST_NAME_MAX + 2);
-	AUTO_FREE char *path = xasprintf("%s/hostname", b->pod_run);
-	if (fs_read_at(AT_FDCWD, path, &name, &ignored) == 0 && name.len)
-		name.data[strcspn(name.data, "\n")] = '\0';
-	add_env(env, "HOSTNAME", name.len ? name.data : b->pod->hostname);
-}
-
 static json_t *env_json(const struct bundle *b, const char *home)
 {
 	AUTO_JSON json_t *env = json_object();
+	AUTO_FREE char *host = pod_hostname(b);
 	add_env(env, "PATH", default_path);
 	if (b->ctr->tty)
 		add_env(env, "TERM", "xterm");
 	add_image_env(env, json_object_get(json_object_get(b->img.config, "config"), "Env"));
-	add_hostname(env, b);
+	add_env(env, "HOSTNAME", host);
 	for (size_t i = 0; i < b->ctr->n_envs; i++) {
 		const Runtime__V1__KeyValue *kv = b->ctr->envs[i];
 		json_object_set_new(env, kv->key,

@@ -76,23 +76,28 @@ static int refuse_running(const struct state *s, const char *id, const struct ct
 	return 0;
 }
 
-static int remove_locked(const struct state *s, const char *id, const char *typed, struct err *e)
+static void read_record(const struct state *s, const char *id, struct ctr_record *r)
+{
+	struct err damaged;
+	if (ctr_record_read(s, id, r, &damaged) == 0)
+		return;
+	ctr_record_release(r);
+	*r = (struct ctr_record){0};
+}
+
+static int remove_locked(const struct state *s, const char *id, struct err *e)
 {
 	long long began = proc_now_ms();
-	struct err damaged;
 	AUTO_CTR_RECORD struct ctr_record r = {0};
 	AUTO_CLOSE int lock = object_lock(s, OBJ_CONTAINER, id, LOCK_MS, e);
 	if (lock < 0)
 		/* Gone, or going: but its run directory may be left. */
 		return e->kind == ERR_NOT_FOUND && id_is_valid(id) ? remove_remains(s, id, e) : -1;
-	if (ctr_record_read(s, id, &r, &damaged) < 0) {
-		ctr_record_release(&r);
-		r = (struct ctr_record){0};
-	}
+	read_record(s, id, &r);
 	if (refuse_running(s, id, &r, e) < 0)
 		return -1;
 	int status = remove_remains(s, id, e);
-	const char *argv[] = {"ocibundle", "rm", typed, NULL};
+	const char *argv[] = {"ocibundle", "rm", id, NULL};
 	if (r.pod_id && id_is_valid(r.pod_id)) {
 		note_step(s, r.pod_id, argv, NULL, began, status < 0 ? e : NULL);
 		if (status == 0)
@@ -101,10 +106,22 @@ static int remove_locked(const struct state *s, const char *id, const char *type
 	return status;
 }
 
-int remove_container(const struct state *s, const char *typed, struct err *e)
+static int print_dry(const struct state *s, const char *id, struct err *e)
+{
+	const char *kind = object_dir_name(OBJ_CONTAINER);
+	AUTO_CTR_RECORD struct ctr_record r = {0};
+	read_record(s, id, &r);
+	if (refuse_running(s, id, &r, e) < 0)
+		return -1;
+	printf("unmount what is below %s/%s/%s\nremove %s/%s/%s\nremove %s/%s/%s\n", s->run_path,
+	       kind, id, s->run_path, kind, id, s->root_path, kind, id);
+	return 0;
+}
+
+int remove_container(const struct state *s, const char *typed, bool dry_run, struct err *e)
 {
 	char id[ID_SIZE];
 	if (object_resolve(s, OBJ_CONTAINER, typed, id, e) < 0)
 		return e->kind == ERR_NOT_FOUND ? 0 : -1;
-	return remove_locked(s, id, id, e);
+	return dry_run ? print_dry(s, id, e) : remove_locked(s, id, e);
 }

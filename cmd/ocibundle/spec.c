@@ -2,12 +2,15 @@
 #include "bundle.h"
 
 #include "auto.h"
+#include "buf.h"
+#include "fs.h"
 #include "jsonx.h"
 #include "log.h"
 #include "seccomp.h"
 #include "stopsig.h"
 #include "xalloc.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
 
@@ -77,6 +80,17 @@ void bundle_derive(struct bundle *b)
 		xasprintf("%s/%s/%s", b->st->run_path, object_dir_name(OBJ_POD), b->pod_rec.id);
 	b->cgroup2 = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
 	b->cgroup_path = cgroup_path(b);
+}
+
+char *pod_hostname(const struct bundle *b)
+{
+	struct err ignored;
+	AUTO_BUF struct buf name = BUF_INIT(4096);
+	AUTO_FREE char *path = xasprintf("%s/hostname", b->pod_run);
+	if (fs_read_at(AT_FDCWD, path, &name, &ignored) < 0 || !name.len)
+		return xstrdup(b->pod->hostname);
+	name.data[strcspn(name.data, "\n")] = '\0';
+	return buf_take(&name);
 }
 
 int stop_signal_of(const struct bundle *b, int *number, struct err *e)

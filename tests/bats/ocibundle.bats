@@ -37,10 +37,12 @@ setup() {
 teardown() {
   local id
   for id in "$ROOT"/containers/*/; do [ ! -d "$id" ] || ocibundle rm "$(basename "$id")"; done
-  [ "$(ls "$ROOT/containers" "$RUNROOT/containers" | grep -c '^[0-9a-f]\{64\}$')" = 0 ]
+  no_containers
   ! grep -F " $RUNROOT/containers/" /proc/self/mountinfo
   [ "$(find "$ROOT/reserved" -type l | wc -l)" = "$(find "$ROOT/pods" -mindepth 1 -maxdepth 1 -type d | wc -l)" ]
 }
+
+no_containers() { [ -z "$(find "$ROOT/containers" "$RUNROOT/containers" -mindepth 1 -maxdepth 1)" ]; }
 
 # store_image NAME CONFIG [DIR...]: an image with a layer for each DIR (none: the base's), bottom first; prints its id
 store_image() {
@@ -79,7 +81,7 @@ refuse() {
   run_err "$1" ocibundle create "${ON:-$POD}" "$CRISP_TMP/refused.json" || return 1
   [[ $stderr == *"$2"* ]] || { echo "expected: $2"; return 1; }
   [ "$(wc -l <<<"$stderr")" = 1 ]
-  [ -z "$(ls "$ROOT/containers" "$RUNROOT/containers" | grep '^[0-9a-f]\{64\}$')" ]
+  no_containers
 }
 # in_ctr RUNTIME SHELL [JQ]: run that in a container; its output. ON is the pod.
 in_ctr() {
@@ -105,6 +107,7 @@ sec() { echo ".linux.security_context = { $1 }"; }
     "$ROOT/containers/$id/state.json"
   [ "$(jq -r .metadata.name "$ROOT/containers/$id/container.json")" = c ]
   [ "$(stat -c %a "$ROOT/containers/$id/state.json" "$RUNROOT/containers/$id/bundle/config.json" | sort -u)" = 600 ]
+  [ "$(ocibundle rm --dry-run "$id" | grep -c "$id")" = 3 ] && [ -e "$RUNROOT/containers/$id/bundle/rootfs/bin" ]
   run ocibundle rm "$id"
   [ "$status" = 0 ] && [ -z "$output" ]
   [ ! -e "$ROOT/containers/$id" ] && [ ! -e "$RUNROOT/containers/$id" ]
@@ -260,6 +263,7 @@ PY
   refuse 6 "metadata.name" '.metadata.name = "a/b"'
   refuse 6 "metadata.name" '.metadata.name = "a\nb"'
   refuse 6 "image.image: missing" 'del(.image)'
+  refuse 6 "unknown runtime handler" '.image.runtime_handler = "nosuch"'
   refuse 6 "log_path" '.log_path = "../../etc/cron.d/x"'
   refuse 6 "log_path" '.log_path = "/abs"'
   refuse 6 "working_dir" '.working_dir = "rel"'
@@ -504,6 +508,32 @@ LIST
   done
 }
 
+@test "run: an image that ocipull fetched, with the user and entrypoint that umoci gave it" {
+  requires runc umoci
+  make_image real
+  umoci config --image "$CRISP_TMP/oci:real" --config.user user:extra --config.entrypoint /bin/echo --config.entrypoint pulled \
+    --config.cmd it --config.workingdir /var/www --config.volume /var/www
+  ocipull "oci:$CRISP_TMP/oci:real" >"$CRISP_TMP/real.id"
+  local id
+  id=$(jq -nc --arg i "$(cat "$CRISP_TMP/real.id")" '{ metadata: { name: "real" }, image: { image: $i, user_specified_image: "real:latest" } }' |
+    ocibundle create "$POD" -)
+  [ "$(runc --root "$CRISP_TMP/rt" run -b "$RUNROOT/containers/$id/bundle" "$id")" = "pulled it" ]
+  jq -e --arg i "$(cat "$CRISP_TMP/real.id")" '.image == "real:latest" and .image_id == $i' "$ROOT/containers/$id/state.json"
+  ocibundle show "$id" | jq -e '.process | .user.uid == 1000 and .user.gid == 2000 and .cwd == "/var/www"'
+}
+
+@test "run: a pod that shares its processes" {
+  requires crun runc
+  local rt pod ns
+  pod=$(pod_json obshare | jq ".linux.cgroup_parent = \"$CGROUP\" | .linux.security_context.namespace_options.pid = \"POD\"" | podnet create -)
+  ns=$(stat -Lc %i "$RUNROOT/pods/$pod/ns/pid")
+  for rt in crun runc; do
+    [ "$(ON=$pod in_ctr "$rt" 'readlink /proc/self/ns/pid')" = "pid:[$ns]" ]
+    [ "$(ON=$pod in_ctr "$rt" 'readlink /proc/self/ns/pid' "$(sec 'namespace_options: { pid: "CONTAINER" }')")" != "pid:[$ns]" ]
+  done
+  podnet rm "$pod"
+}
+
 @test "run: read-only root, masked and read-only paths, dropped capabilities, no_new_privs" {
   requires crun runc
   local rt out
@@ -640,7 +670,7 @@ LIST
   # The mounted image's layers outlive its removal while the container is there.
   ocistore rm art
   [ "$(cat "$RUNROOT/containers/$id/images/0/dir/b")" = two ]
-  [ "$(ls "$ROOT/layers" | grep -c "$(printf '%s' "$CRISP_TMP/im/2" | sha256sum | cut -c1-64)")" = 1 ]
+  [ -d "$ROOT/layers/$(printf '%s' "$CRISP_TMP/im/2" | sha256sum | cut -c1-64)" ]
 }
 
 @test "run: devices, one by one and by directory" {

@@ -12,6 +12,7 @@ setup_file() {
   wait_for 20 cricall Version
 }
 teardown_file() {
+  [ -n "${SERVER_DIR:-}" ] || return 0
   kill "$(cat "$SERVER_DIR/pid")"
   rm -rf "$SERVER_DIR"
 }

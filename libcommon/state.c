@@ -12,7 +12,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-enum { RECORD_MAX = 4 << 20, PREFIX_MIN = 4 };
+enum { CONFIG_MAX = 4 << 20, PREFIX_MIN = 4 };
 
 static const struct {
 	const char *dir, *noun, *config;
@@ -120,7 +120,7 @@ static int name_matches(const struct search *q, const char *id)
 	struct err ignored;
 	AUTO_CLOSE int dir = object_open(q->s, q->kind, id, &ignored);
 	AUTO_JSON json_t *j =
-		dir < 0 ? NULL : jsonx_read_at(dir, kinds[q->kind].config, RECORD_MAX, &ignored);
+		dir < 0 ? NULL : jsonx_read_at(dir, kinds[q->kind].config, CONFIG_MAX, &ignored);
 	const char *name = jsonx_opt_string(json_object_get(j, "metadata"), "name", "");
 	return strcmp(name, q->typed) == 0;
 }
@@ -204,76 +204,6 @@ int object_lock(const struct state *s, enum object_kind kind, const char *id, in
 	if (fstat(lock, &st) < 0 || st.st_nlink == 0)
 		return err_set(e, ERR_NOT_FOUND, "no such %s: %s", kinds[kind].noun, id);
 	return TAKE_FD(lock);
-}
-
-/* Is the object that a claim points at finished, being made, or left by a dead creator? Called with
- * the claims' lock held, so that nobody is between symlink and directory. */
-static enum object_claim judge(const struct state *s, enum object_kind kind, const char *id)
-{
-	struct err ignored;
-	AUTO_CLOSE int dir = object_open(s, kind, id, &ignored);
-	if (dir < 0)
-		return CLAIM_NEW;
-	AUTO_JSON json_t *j = jsonx_read_at(dir, "state.json", RECORD_MAX, &ignored);
-	if (jsonx_opt_bool(j, "complete", false))
-		return CLAIM_EXISTS;
-	return fs_is_locked_at(dir, "lock", &ignored) == 1 ? CLAIM_BUSY : CLAIM_ABANDONED;
-}
-
-static int make_object(const struct state *s, enum object_kind kind, const char *claim,
-		       struct object_new *out, struct err *e)
-{
-	char path[96];
-	object_path(kind, out->id, path);
-	/* The claim comes first: a crash after this line leaves a link to nothing, which counts as
-	 * free. */
-	if (symlinkat(out->id, s->root, claim) < 0)
-		return err_sys(e, "claim %s", claim);
-	if (mkdirat(s->root, path, 0700) < 0) {
-		err_sys(e, "%s %s", kinds[kind].noun, out->id);
-		unlinkat(s->root, claim, 0);
-		return -1;
-	}
-	AUTO_CLOSE int dir = object_open(s, kind, out->id, e);
-	if (dir < 0)
-		return -1;
-	out->lock = fs_lock_at(dir, "lock", 0, e);
-	if (out->lock < 0)
-		return -1;
-	/* Its name, so that removal finds the claim whatever else is damaged. */
-	if (symlinkat(claim, dir, "claim") < 0)
-		return err_sys(e, "record claim");
-	out->dir = TAKE_FD(dir);
-	out->claim = CLAIM_NEW;
-	return 0;
-}
-
-int object_create(const struct state *s, enum object_kind kind, const char *name, size_t name_len,
-		  const char *want_id, struct object_new *out, struct err *e)
-{
-	char hex[DIGEST_HEX_LEN + 1], claim[80], found[ID_SIZE] = "";
-	*out = (struct object_new){.dir = -1, .lock = -1};
-	if (want_id && !id_is_valid(want_id))
-		return err_set(e, ERR_BAD_INPUT, "'%.80s' is not an id (64 hex digits)", want_id);
-	digest_of(name, name_len, hex);
-	snprintf(claim, sizeof claim, "reserved/%s", hex);
-	AUTO_CLOSE int guard = fs_lock_at(s->root, "reserved/.lock", 10000, e);
-	if (guard < 0)
-		return -1;
-	ssize_t n = readlinkat(s->root, claim, found, ID_LEN);
-	if (n == ID_LEN && id_is_valid(found)) {
-		out->claim = judge(s, kind, found);
-		memcpy(out->id, found, ID_SIZE);
-		if (out->claim != CLAIM_NEW)
-			return 0;
-	}
-	if (n >= 0 && unlinkat(s->root, claim, 0) < 0 && errno != ENOENT)
-		return err_sys(e, "drop stale claim %s", claim);
-	if (want_id)
-		memcpy(out->id, want_id, ID_SIZE);
-	else
-		id_new(out->id);
-	return make_object(s, kind, claim, out, e);
 }
 
 /* The claim is dropped only if it still points at this object. */

@@ -170,7 +170,7 @@ ctr_json() {
   shift 2
   jq -nc --arg name "$name" --arg image "$image" '{ metadata: { name: $name, attempt: 0 }, image: { image: $image },
     command: $ARGS.positional, log_path: ($name + ".log"),
-    linux: { security_context: { namespace_options: { network: "POD", pid: "CONTAINER", ipc: "POD" } } } }' --args "$@"
+    linux: { security_context: { namespace_options: { network: "POD", pid: "CONTAINER", ipc: "POD" } } } }' --args -- "$@"
 }
 
 run_err() {

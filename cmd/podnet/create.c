@@ -5,9 +5,11 @@
 #include "fs.h"
 #include "handler.h"
 #include "init.h"
+#include "journal.h"
 #include "jsonx.h"
 #include "log.h"
 #include "ns.h"
+#include "parent.h"
 #include "pbjson.h"
 #include "podnet.h"
 #include "spec.h"
@@ -88,7 +90,8 @@ static int write_intent(struct creation *k, struct err *e)
 	}
 	r->additional_ips = json_array();
 	r->created_at = record_now_ns();
-	if (pod_record_write(&k->pod.c->st, r, e) < 0)
+	if (parent_intend(&k->pod.c->st, s->cgroup_parent, k->pod.id, e) < 0 ||
+	    pod_record_write(&k->pod.c->st, r, e) < 0)
 		return -1;
 	AUTO_CLOSE int run = object_open_run(&k->pod.c->st, OBJ_POD, k->pod.id, true, e);
 	return run < 0 ? -1 : 0;
@@ -262,8 +265,7 @@ static int create(struct tool_ctx *c, struct creation *k, struct err *e)
 	const char *argv[] = {
 		"create",           "--id", k->pod.id, "--handler", create_opts.handler, "--origin",
 		create_opts.origin, "-",    NULL};
-	struct step s = {.argv = argv, .stdin_file = file, .began_ns = began};
-	step_journal(&k->pod, &s, 0, e);
+	journal_by_hand(&c->st, k->pod.id, argv, file, began, NULL);
 	event_publish(&c->st, "created", "pod", k->pod.id, k->pod.id, false);
 	printf("%s\n", k->pod.id);
 	return 0;

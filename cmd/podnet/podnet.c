@@ -3,6 +3,7 @@
 
 #include "auto.h"
 #include "event.h"
+#include "journal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,8 +33,7 @@ int cmd_stop(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	}
 	r = pod_stop(&p, e);
 	const char *words[] = {"stop", id, NULL};
-	struct step s = {.argv = words, .began_ns = began};
-	step_journal(&p, &s, r, e);
+	journal_by_hand(&c->st, id, words, NULL, began, r < 0 ? e : NULL);
 	if (r == 0)
 		event_publish(&c->st, "changed", "pod", id, id, false);
 	return r;

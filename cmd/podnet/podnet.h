@@ -57,14 +57,6 @@ int pod_has_no_containers(const struct pod *p, struct err *e);
 /* pod_remove of what a dead creator left; 0 also when it is gone or somebody else was faster. */
 int pod_clean_abandoned(struct tool_ctx *c, const char *id, struct err *e);
 
-/* Journal line (when nobody above us writes one) and event of a finished verb. */
-struct step {
-	const char *const *argv; /* without the program: {"stop", id, NULL} */
-	const char *stdin_file;
-	int64_t began_ns;
-};
-void step_journal(const struct pod *p, const struct step *s, int result, const struct err *e);
-
 int cmd_create(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_status(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_stop(struct tool_ctx *c, int argc, char **argv, struct err *e);

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { NAME_LEN_MAX = 255, VALUE_LEN_MAX = 4095 };
+enum { SYSCTL_NAME_MAX = 255, VALUE_LEN_MAX = 4095 };
 
 enum scope { SCOPE_NONE, SCOPE_NET, SCOPE_IPC };
 
@@ -37,7 +37,7 @@ static char *path_of(const char *name)
 static bool path_is_sane(const char *path)
 {
 	size_t n = strlen(path);
-	if (n == 0 || n > NAME_LEN_MAX || path[0] == '/' || path[n - 1] == '/')
+	if (n == 0 || n > SYSCTL_NAME_MAX || path[0] == '/' || path[n - 1] == '/')
 		return false;
 	for (const char *s = path; *s; s++)
 		if ((unsigned char)*s <= ' ' || *s == 0x7f)

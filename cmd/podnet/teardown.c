@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
 #include "init.h"
-#include "journal.h"
 #include "jsonx.h"
 #include "log.h"
 #include "ns.h"
+#include "parent.h"
 #include "podnet.h"
 #include "proc.h"
 #include "xalloc.h"
@@ -107,7 +107,14 @@ int pod_stop(const struct pod *p, struct err *e)
 
 int pod_remove(const struct pod *p, struct err *e)
 {
-	if (pod_teardown(p, e) < 0 || object_discard(&p->c->st, OBJ_POD, p->id, e) < 0)
+	struct err damage;
+	AUTO_POD_RECORD struct pod_record r = {0};
+	bool known = pod_record_read_at(p->dir, &r, &damage) == 0;
+	if (pod_teardown(p, e) < 0)
+		return err_wrap(e, "pod %s", p->id);
+	if (known)
+		parent_prune(&p->c->st, r.cgroup_parent, p->id);
+	if (object_discard(&p->c->st, OBJ_POD, p->id, e) < 0)
 		return err_wrap(e, "pod %s", p->id);
 	return 0;
 }
@@ -147,32 +154,4 @@ int pod_clean_abandoned(struct tool_ctx *c, const char *id, struct err *e)
 		return -1;
 	log_info("pod %s: removing what an interrupted creation left", id);
 	return pod_remove(&p, e);
-}
-
-/* crispd writes the journal for what it starts. */
-void step_journal(const struct pod *p, const struct step *s, int result, const struct err *e)
-{
-	enum { WORDS = 12 };
-	const char *argv[WORDS] = {log_prog()};
-	const char *self = "/proc/self/exe";
-	char exe[4096];
-	if (getenv("CRISP_REQ"))
-		return;
-	ssize_t n = readlink(self, exe, sizeof exe - 1);
-	if (n > 0) {
-		exe[n] = '\0';
-		argv[0] = exe;
-	}
-	for (size_t i = 0; s->argv[i] && i + 2 < WORDS; i++)
-		argv[i + 1] = s->argv[i];
-	struct journal_step step = {
-		.rpc = "hand",
-		.argv = argv,
-		.stdin_file = s->stdin_file,
-		.when_ns = s->began_ns,
-		.exit_status = result < 0 ? err_exit_status(e) : 0,
-		.ms = (record_now_ns() - s->began_ns) / 1000000,
-		.error = result < 0 ? e->msg : NULL,
-	};
-	journal_append(&p->c->st, p->id, &step);
 }

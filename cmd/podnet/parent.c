@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "parent.h"
+
+#include "auto.h"
+#include "cgroup.h"
+#include "fs.h"
+#include "image.h"
+#include "xalloc.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The systemd driver names a slice, and systemd looks after it. */
+static char *parent_path(const char *parent, const char *id)
+{
+	if (!*parent)
+		return xasprintf("/crisp/%s", id);
+	if (parent[0] != '/' || strstr(parent, "..") || strlen(parent) >= NAME_MAX / 2)
+		return NULL;
+	size_t len = strlen(parent);
+	while (len > 1 && parent[len - 1] == '/')
+		len--;
+	return len > 1 ? xstrndup(parent, len) : NULL;
+}
+
+/* image.h's escape keeps a path in one file name. */
+static bool mark_name(const char *path, char out[NAME_MAX + 16])
+{
+	char name[NAME_MAX];
+	if (image_name_escape(path, name, sizeof name) < 0)
+		return false;
+	snprintf(out, NAME_MAX + 16, "cgroups/%s", name);
+	return true;
+}
+
+/* The shortest prefix of path, cut at a '/', for which wanted() holds; NULL = none. */
+static char *first_prefix(const char *path, bool (*wanted)(const struct state *, const char *),
+			  const struct state *s)
+{
+	for (const char *end = path; *end;) {
+		end = strchrnul(end + 1, '/');
+		char *prefix = xstrndup(path, (size_t)(end - path));
+		if (wanted(s, prefix))
+			return prefix;
+		free(prefix);
+	}
+	return NULL;
+}
+
+static bool is_missing(const struct state *s, const char *path)
+{
+	(void)s;
+	return !cgroup_exists(path);
+}
+
+static bool is_marked(const struct state *s, const char *path)
+{
+	char mark[NAME_MAX + 16];
+	return mark_name(path, mark) && faccessat(s->root, mark, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int parent_intend(const struct state *s, const char *parent, const char *id, struct err *e)
+{
+	char mark[NAME_MAX + 16];
+	AUTO_FREE char *path = parent_path(parent, id);
+	AUTO_FREE char *top = path ? first_prefix(path, is_missing, s) : NULL;
+	if (!top || !mark_name(top, mark))
+		return 0;
+	if (mkdirat(s->root, "cgroups", 0700) < 0 && errno != EEXIST)
+		return err_sys(e, "mkdir cgroups");
+	AUTO_CLOSE int fd =
+		openat(s->root, mark, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 ? err_sys(e, "note cgroup %s", top) : 0;
+}
+
+void parent_prune(const struct state *s, const char *parent, const char *id)
+{
+	char mark[NAME_MAX + 16];
+	AUTO_FREE char *path = parent_path(parent, id);
+	AUTO_FREE char *top = path ? first_prefix(path, is_marked, s) : NULL;
+	if (!top)
+		return;
+	size_t top_len = strlen(top);
+	for (size_t len = strlen(path); len >= top_len; len = (size_t)(strrchr(path, '/') - path)) {
+		path[len] = '\0';
+		if (!cgroup_rmdir(path))
+			return;
+		if (is_marked(s, path) && mark_name(path, mark))
+			unlinkat(s->root, mark, 0);
+		if (len == top_len)
+			return;
+	}
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PODNET_PARENT_H
+#define PODNET_PARENT_H
+/* The cgroup that a pod's containers are put below (cgroupfs driver). A kubelet makes it and
+ * removes it. By hand nobody does: the runtime makes it with the first container, and what was made
+ * on our behalf is ours to remove. <root>/cgroups/<escaped path> says so: it is written before the
+ * pod exists, names the topmost group that was not there, and goes with that group. */
+#include "state.h"
+
+/* `parent` as the pod's config has it; "" is our own /crisp/<id>. */
+int parent_intend(const struct state *s, const char *parent, const char *id, struct err *e);
+/* Remove the pod's parent group and, upwards to the topmost one that was made for us, those that
+ * are empty. Best effort: a group that is in use stays, for the next pod's removal. */
+void parent_prune(const struct state *s, const char *parent, const char *id);
+#endif

@@ -77,14 +77,14 @@ static struct image_entry *find_id(const struct images *ims, const char *id)
 	return NULL;
 }
 
-/* The layer's own record counts its inodes. */
+/* The layer's own record counts its inodes, if it does; nothing is walked here. */
 static uint64_t layer_inodes(const struct state *s, const char *id)
 {
 	char path[96];
 	struct err ignored;
 	snprintf(path, sizeof path, "layers/%.64s/layer.json", id);
 	AUTO_JSON json_t *j = jsonx_read_at(s->root, path, LAYER_META_MAX, &ignored);
-	json_int_t n = jsonx_opt_int(j, "inodes", jsonx_opt_int(j, "entries", 0));
+	json_int_t n = jsonx_opt_int(j, "inodes", 0);
 	return n > 0 ? (uint64_t)n : 1;
 }
 

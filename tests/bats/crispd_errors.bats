@@ -1,0 +1,257 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What crispd says when something is wrong: with a request, with a tool, with a registry. Tools that fail in ways in
+# which the real ones never do are small scripts in a directory of their own (tools_dir).
+load ../lib/helpers
+load ../lib/crispd
+
+setup_file() {
+  crisp_file_setup
+  crisp_registry
+  jq '.default_runtime = "runc"' "$CRISP_CONFIG" >"$CRISP_CONFIG.new" && mv "$CRISP_CONFIG.new" "$CRISP_CONFIG"
+  make_image bb
+  IMAGE=$(ocipull "oci:$CRISP_TMP/oci:bb")
+  export IMAGE
+  crispd_start
+}
+teardown_file() { crisp_file_teardown; }
+setup() {
+  requires root runc
+  FAKE=
+}
+
+# A daemon of its own, whose tools are what the test puts into $FAKE over the real ones.
+fake_daemon() {
+  FAKE=$(mktemp -d "$CRISP_TMP/fake.XXXXXX")
+  mkdir "$FAKE/tools"
+  ln -s "$BUILD"/bin/* "$FAKE/tools/"
+  jq --arg d "$FAKE" '.tools_dir = $d + "/tools" | .root = $d + "/root" | .runroot = $d + "/run"' "$CRISP_CONFIG" >"$FAKE/crisp.json"
+  fake_start
+}
+fake_start() {
+  env -u CRISP_CONFIG "$BUILD/bin/crispd" --config "$FAKE/crisp.json" --log-level debug >>"$FAKE/log" 2>&1 3>&- &
+  FAKE_PID=$!
+  SOCK=$FAKE/run/crisp.sock wait_for 10 crispd_ready
+}
+# tool NAME <<script: sh
+tool() {
+  rm -f "$FAKE/tools/$1"
+  { echo '#!/bin/sh'; cat; } >"$FAKE/tools/$1"
+  chmod +x "$FAKE/tools/$1"
+}
+fcri() { timeout 100 cricall --socket "$FAKE/run/crisp.sock" "$@"; }
+fcase() { run_case "$FAKE/run/crisp.sock" "$@"; }
+run_case() {
+  run py crispd_case.py "$@"
+  echo "$output"
+  [ "$status" = 0 ]
+}
+teardown() {
+  local id
+  [ -n "$FAKE" ] || return 0
+  kill "$FAKE_PID" 2>/dev/null && timeout 20 tail --pid="$FAKE_PID" -f /dev/null
+  for id in $(ls "$FAKE/root/pods" 2>/dev/null); do "$BUILD/bin/podnet" --config "$FAKE/crisp.json" rm "$id"; done
+}
+
+cri() { timeout 100 cricall --socket "$SOCK" "$@"; }
+NONE=0000000000000000000000000000000000000000000000000000000000000000
+
+@test "unknown ids: stop and remove succeed, the rest is NOT_FOUND" {
+  local rpc
+  for rpc in StopPodSandbox RemovePodSandbox; do cri $rpc "{\"pod_sandbox_id\":\"$NONE\"}"; done
+  for rpc in StopContainer RemoveContainer; do cri $rpc "{\"container_id\":\"$NONE\"}"; done
+  cri RemoveImage '{"image":{"image":"no.such.host/none:1"}}'
+  for rpc in StopPodSandbox RemovePodSandbox; do cri $rpc '{"pod_sandbox_id":"../../etc"}'; done
+  run_err 3 cri PodSandboxStatus "{\"pod_sandbox_id\":\"$NONE\"}"
+  for rpc in ContainerStatus StartContainer ContainerStats ReopenContainerLog; do
+    run_err 3 cri $rpc "{\"container_id\":\"$NONE\"}"
+    [[ $stderr == *"$NONE"* ]]
+  done
+  run_err 3 cri ExecSync "{\"container_id\":\"$NONE\",\"cmd\":[\"true\"]}"
+  run_err 3 cri CreateContainer "{\"pod_sandbox_id\":\"$NONE\",\"config\":$(ctr_json c "$IMAGE" true)}"
+  run_err 3 cri ContainerStatus '{"container_id":""}'
+}
+
+@test "requests that make no sense are INVALID_ARGUMENT" {
+  run_err 6 cri RunPodSandbox '{}'
+  run_err 6 cri RunPodSandbox '{"config":{"metadata":{"namespace":"n"}}}'
+  run_err 6 cri RunPodSandbox "{\"config\":$(pod_json bad),\"runtime_handler\":\"nosuch\"}"
+  [[ $stderr == *nosuch* ]]
+  run_err 6 cri PullImage '{}'
+  run_err 6 cri PullImage '{"image":{"image":"UPPER/Case"}}'
+  run_err 6 cri ImageStatus '{}'
+  run_err 6 cri RemoveImage '{}'
+  [ -z "$(ls "$ROOT/pods")" ]
+}
+
+@test "wrong states are FAILED_PRECONDITION" {
+  pod=$(cri RunPodSandbox "{\"config\":$(pod_json states)}" | jq -r .pod_sandbox_id)
+  ctr=$(cri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json c "$IMAGE" sleep 1000)}" | jq -r .container_id)
+  run_err 6 cri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":{\"image\":{\"image\":\"$IMAGE\"}}}"
+  run_err 3 cri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json d no.such.host/none:1 sleep 1000)}"
+  run_err 5 cri ExecSync "{\"container_id\":\"$ctr\",\"cmd\":[\"true\"]}"
+  run_err 5 cri ReopenContainerLog "{\"container_id\":\"$ctr\"}"
+  cri StartContainer "{\"container_id\":\"$ctr\"}"
+  run_err 5 cri StartContainer "{\"container_id\":\"$ctr\"}"
+  cri StopContainer "{\"container_id\":\"$ctr\"}"
+  run_err 5 cri StartContainer "{\"container_id\":\"$ctr\"}"
+  run_err 5 cri ExecSync "{\"container_id\":\"$ctr\",\"cmd\":[\"true\"]}"
+  cri StopPodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
+  run_err 5 cri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json e "$IMAGE" sleep 1000)}"
+  cri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
+  # The failed creation left nothing.
+  [ -z "$(ls "$ROOT/containers")" ]
+}
+
+# fake_error KIND EXIT TEXT: podnet fails that way, and TEXT is in what the client sees
+fake_error() {
+  tool podnet <<EOF
+echo '{"time":"t","level":"warning","prog":"podnet","msg":"on the way"}' >&2
+echo '{"time":"t","level":"error","prog":"podnet","code":"$1","msg":"it was $1"}' >&2
+exit $2
+EOF
+  run --separate-stderr fcri RunPodSandbox "{\"config\":$(pod_json x)}"
+  echo "$1: $status $stderr"
+  [ "$status" != 0 ] && [[ $stderr == *"$3"* ]]
+}
+@test "a tool's exit status and message become the call's" {
+  fake_daemon
+  fake_error FAILED 1 "INTERNAL: it was FAILED"
+  fake_error NOT_FOUND 3 "NOT_FOUND: it was NOT_FOUND"
+  fake_error EXISTS 4 "ALREADY_EXISTS: it was EXISTS"
+  fake_error BAD_STATE 5 "FAILED_PRECONDITION: it was BAD_STATE"
+  fake_error BAD_INPUT 6 "INVALID_ARGUMENT: it was BAD_INPUT"
+  fake_error DENIED 7 "PERMISSION_DENIED: it was DENIED"
+  fake_error UNAVAILABLE 8 "UNAVAILABLE: it was UNAVAILABLE"
+  fake_error EXHAUSTED 9 "RESOURCE_EXHAUSTED: it was EXHAUSTED"
+  fake_error UNSUPPORTED 10 "UNIMPLEMENTED: it was UNSUPPORTED"
+  fake_error RRO 14 "UNKNOWN: RROUnsupported: it was RRO"
+  fake_error IMAGE_VOLUME 15 "UNKNOWN: ImageVolumeMountFailed: it was IMAGE_VOLUME"
+  fake_error TIMEOUT 124 "DEADLINE_EXCEEDED: it was TIMEOUT"
+  grep -q 'podnet: on the way' "$FAKE/log"
+  grep -q 'RunPodSandbox pod .*podnet exit=124 .*it was TIMEOUT' "$FAKE/log"
+}
+
+@test "a tool that dies, says nothing, says garbage or is not there" {
+  fake_daemon
+  tool podnet <<<'kill -9 $$'
+  run_err 1 fcri RunPodSandbox "{\"config\":$(pod_json x)}"
+  [[ $stderr == *"podnet was killed by signal 9"* ]]
+  tool podnet <<<'exit 5'
+  run_err 5 fcri RunPodSandbox "{\"config\":$(pod_json x)}"
+  [[ $stderr == *"podnet failed with exit status 5"* ]]
+  tool podnet <<<'head -c 300000 /dev/urandom >&2; head -c 3000000 /dev/zero; exit 1'
+  run_err 1 fcri RunPodSandbox "{\"config\":$(pod_json x)}"
+  rm "$FAKE/tools/podnet"
+  run --separate-stderr fcri RunPodSandbox "{\"config\":$(pod_json x)}"
+  [ "$status" != 0 ] && [[ $stderr == *"exec $FAKE/tools/podnet"* ]]
+  kill -0 "$FAKE_PID"
+  [ "$(fcri ListPodSandbox | jq -c .items)" = null ]
+}
+
+@test "a creation outlives the client's deadline, and the retry gets it" {
+  fake_daemon
+  tool podnet <<EOF
+case \$* in *create*) echo x >>$FAKE/creations; sleep 1.5 ;; esac
+exec $BUILD/bin/podnet "\$@"
+EOF
+  fcase outlives_deadline
+  [ "$(wc -l <"$FAKE/creations")" = 1 ]
+}
+
+@test "SIGTERM while a tool works: it finishes, and what it made is there" {
+  fake_daemon
+  tool podnet <<EOF
+case \$* in *create*) : >$FAKE/begun; sleep 7; echo still here >&2 || exit 1 ;; esac
+exec $BUILD/bin/podnet "\$@"
+EOF
+  fcri RunPodSandbox "{\"config\":$(pod_json term)}" >/dev/null 2>&1 3>&- &
+  wait_for 5 test -e "$FAKE/begun"
+  kill "$FAKE_PID"
+  timeout 20 tail --pid="$FAKE_PID" -f /dev/null
+  fake_start
+  is_there() { fcri ListPodSandbox | jq -e '.items | length == 1'; }
+  # The tool tells the bus of the new daemon nothing: it was started by the old one.
+  wait_for 10 eval 'jq -e ".complete" "$FAKE"/root/pods/*/state.json'
+  id=$(ls "$FAKE/root/pods")
+  [ "$(fcri RunPodSandbox "{\"config\":$(pod_json term)}" | jq -r .pod_sandbox_id)" = "$id" ]
+  is_there
+}
+
+@test "a failed CreateContainer takes its bundle back" {
+  fake_daemon
+  "$BUILD/bin/ocipull" --config "$FAKE/crisp.json" "oci:$CRISP_TMP/oci:bb"
+  tool ctrrun <<'EOF'
+case $* in *create*) echo '{"code":"UNAVAILABLE","msg":"no monitor"}' >&2; exit 8 ;; esac
+exit 0
+EOF
+  pod=$(fcri RunPodSandbox "{\"config\":$(pod_json undo)}" | jq -r .pod_sandbox_id)
+  run_err 8 fcri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json c "$IMAGE" true)}"
+  [[ $stderr == *"no monitor"* ]]
+  [ -z "$(ls "$FAKE/root/containers")" ]
+  [ "$(fcri ListContainers | jq -c .containers)" = null ]
+  fcri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
+}
+
+@test "a container whose creation stopped half way is taken further by the retry" {
+  fake_daemon
+  "$BUILD/bin/ocipull" --config "$FAKE/crisp.json" "oci:$CRISP_TMP/oci:bb"
+  pod=$(fcri RunPodSandbox "{\"config\":$(pod_json half)}" | jq -r .pod_sandbox_id)
+  tool ctrrun <<<"kill -9 $FAKE_PID"
+  run fcri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json c "$IMAGE" sleep 1000)}"
+  [ "$status" != 0 ]
+  half=$(ls "$FAKE/root/containers")
+  ln -sf "$BUILD/bin/ctrrun" "$FAKE/tools/ctrrun"
+  fake_start
+  [ "$(fcri ListContainers | jq -c .containers)" = null ]
+  [ "$(fcri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json c "$IMAGE" sleep 1000)}" | jq -r .container_id)" = "$half" ]
+  fcri StartContainer "{\"container_id\":\"$half\"}"
+  fcri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
+}
+
+@test "images: one id however named, equal pulls are one, all names go at once" {
+  skopeo copy -q --dest-tls-verify=false "oci:$CRISP_TMP/oci:bb" "docker://$REGISTRY/other:1"
+  run_case "$SOCK" pull_together "$REGISTRY/bb:latest"
+  [ "$(grep -c 'PullImage pull .*/bb:latest .*: ocipull exit=0' "$CRISPD_LOG")" = 1 ]
+  cri PullImage "{\"image\":{\"image\":\"$REGISTRY/other:1\"}}"
+  run_case "$SOCK" image_forms "$REGISTRY/bb" "$REGISTRY/bb:latest" "$REGISTRY/other:1"
+  cri ImageFsInfo | jq -e --arg m "$ROOT/layers" '.image_filesystems[0] | .fs_id.mountpoint == $m and .timestamp != null
+    and (.used_bytes.value | tonumber) > 1000000 and (.inodes_used.value | tonumber) > 0'
+  run_case "$SOCK" remove_together "$REGISTRY/bb:latest" "$REGISTRY/other:1"
+  [ "$(cri ListImages | jq -c '[.images[]?.repo_tags[]?]')" = '[]' ]
+  ocipull "oci:$CRISP_TMP/oci:bb" # for the other tests; and seen at once
+  cri ImageStatus "{\"image\":{\"image\":\"$IMAGE\"}}" | jq -e --arg i "$IMAGE" '.image.id == $i'
+}
+
+@test "a pull with a deadline of a millisecond is DEADLINE_EXCEEDED" {
+  run_case "$SOCK" pull_deadline "$REGISTRY/bb:latest"
+}
+
+@test "the last client of a pull gives up: the transfer ends" {
+  fake_daemon
+  tool ocipull <<EOF
+echo \$\$ >$FAKE/pid.new && mv $FAKE/pid.new $FAKE/pid
+exec sleep 100
+EOF
+  fcase pull_cancel some.host/image:1 "$FAKE/pid"
+}
+
+@test "a registry that does not answer: code Unknown, the kubelet's word first" {
+  run --separate-stderr cri PullImage '{"image":{"image":"127.0.0.1:1/none:1"}}'
+  echo "$stderr"
+  [ "$status" != 0 ] && [[ $stderr == *"UNKNOWN: RegistryUnavailable: "* ]]
+}
+
+@test "credentials reach the tool by descriptor and nothing else" {
+  fake_daemon
+  tool ocipull <<EOF
+cat /proc/\$\$/cmdline /proc/\$\$/environ >$FAKE/seen
+while [ "\$1" != --auth-fd ]; do shift; done
+cat /dev/fd/\$2 >$FAKE/auth
+echo $IMAGE
+EOF
+  fcri PullImage '{"image":{"image":"some.host/image:1"},"auth":{"username":"u","password":"hunter2"}}' | jq -e --arg i "$IMAGE" '.image_ref == $i'
+  jq -e '. == {username:"u",password:"hunter2"}' "$FAKE/auth"
+  rm "$FAKE/auth"
+  ! grep -rl hunter2 "$FAKE"
+}

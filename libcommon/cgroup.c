@@ -6,9 +6,11 @@
 #include "xalloc.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 enum { PROCS_MAX = 1 << 20, DEPTH_MAX = 32 };
@@ -101,6 +103,15 @@ static bool is_ours(const char *path, const char *id)
 	return path[0] == '/' && strstr(path, id) && !strstr(path, "/../");
 }
 
+/* Hosts cover a hierarchy with a tmpfs, and then the runtime writes plain files there. */
+static bool is_cgroup_mount(int dirfd, const char *name)
+{
+	struct statfs fs;
+	AUTO_CLOSE int fd = openat(dirfd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd >= 0 && fstatfs(fd, &fs) == 0 &&
+	       (fs.f_type == CGROUP_SUPER_MAGIC || fs.f_type == CGROUP2_SUPER_MAGIC);
+}
+
 /* Calls fn for each hierarchy's directory of the group; the last failure is the answer. */
 static int each_hierarchy(const char *path, int (*fn)(const char *full, void *arg, struct err *e),
 			  void *arg, struct err *e)
@@ -113,7 +124,8 @@ static int each_hierarchy(const char *path, int (*fn)(const char *full, void *ar
 	AUTO_CLOSEDIR DIR *d = opendir(CGROUP_ROOT);
 	const struct dirent *de;
 	while (d && (de = readdir(d))) {
-		if (de->d_name[0] == '.' || de->d_type == DT_LNK)
+		if (de->d_name[0] == '.' || de->d_type == DT_LNK ||
+		    !is_cgroup_mount(dirfd(d), de->d_name))
 			continue;
 		AUTO_FREE char *full = xasprintf(CGROUP_ROOT "/%s%s", de->d_name, path);
 		if (fn(full, arg, e) < 0)
@@ -164,13 +176,42 @@ static int remove_group(const char *full, void *arg, struct err *e)
 	remove_below(full, 0);
 	if (rmdir(full) == 0 || errno == ENOENT || errno == ENOTDIR)
 		return 0;
-	/* A tmpfs that stands in for a v2 mount holds plain files: nothing of ours to remove. */
-	if (errno == ENOTEMPTY)
-		return 0;
 	return err_set(e, ERR_UNAVAILABLE, "cgroup %s still holds processes", full);
 }
 
 int cgroup_remove(const char *path, const char *id, struct err *e)
 {
 	return is_ours(path, id) ? each_hierarchy(path, remove_group, NULL, e) : 0;
+}
+
+static int note_existing(const char *full, void *arg, struct err *e)
+{
+	(void)e;
+	if (access(full, F_OK) == 0)
+		*(bool *)arg = true;
+	return 0;
+}
+
+bool cgroup_exists(const char *path)
+{
+	struct err ignored;
+	bool found = false;
+	each_hierarchy(path, note_existing, &found, &ignored);
+	return found;
+}
+
+static int remove_empty(const char *full, void *arg, struct err *e)
+{
+	(void)e;
+	if (rmdir(full) < 0 && errno != ENOENT && errno != ENOTDIR)
+		*(bool *)arg = false;
+	return 0;
+}
+
+bool cgroup_rmdir(const char *path)
+{
+	struct err ignored;
+	bool gone = true;
+	each_hierarchy(path, remove_empty, &gone, &ignored);
+	return gone;
 }

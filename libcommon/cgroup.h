@@ -25,4 +25,10 @@ int cgroup_kill(const char *path, const char *id);
 /* Remove what the runtime left of the group, in every hierarchy. Groups that still hold processes
  * stay: ERR_UNAVAILABLE. */
 int cgroup_remove(const char *path, const char *id, struct err *e);
+
+/* Groups between the container's and the root, which nobody else removes when it was us (the
+ * runtime on our behalf) who made them. Is there such a directory in any hierarchy? */
+bool cgroup_exists(const char *path);
+/* rmdir in every hierarchy; true when it is gone from all. Never touches a group that is in use. */
+bool cgroup_rmdir(const char *path);
 #endif

@@ -89,3 +89,31 @@ void journal_append(const struct state *s, const char *pod_id, const struct jour
 	if (format(&line, step, &e) < 0 || fs_write_all(fd, line.data, line.len, &e) < 0)
 		log_warn("journal of pod %s: %s", pod_id, e.msg);
 }
+
+void journal_by_hand(const struct state *s, const char *pod_id, const char *const *words,
+		     const char *stdin_file, int64_t began_ns, const struct err *error)
+{
+	enum { WORDS = 16 };
+	char exe[4096];
+	const char *argv[WORDS] = {log_prog()};
+	const char *req = getenv("CRISP_REQ");
+	if (req && *req)
+		return;
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+	if (n > 0) {
+		exe[n] = '\0';
+		argv[0] = exe;
+	}
+	for (size_t i = 0; words[i] && i + 2 < WORDS; i++)
+		argv[i + 1] = words[i];
+	struct journal_step step = {
+		.rpc = "hand",
+		.argv = argv,
+		.stdin_file = stdin_file,
+		.when_ns = began_ns,
+		.exit_status = error ? err_exit_status(error) : 0,
+		.ms = (record_now_ns() - began_ns) / 1000000,
+		.error = error ? error->msg : NULL,
+	};
+	journal_append(s, pod_id, &step);
+}

@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctr.h"
 
+#include "auto.h"
+#include "journal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 static const struct opt create_opts[] = {
 	{"defer-errors", 0, OPT_FLAG, &create_defer_errors, NULL,
 	 "a refusal of the runtime is told by start"},
@@ -16,14 +23,73 @@ static const struct opt exec_opts[] = {
 	{0},
 };
 
+/* Verbs that change a container leave a line in its pod's journal when they are run by hand. */
+struct hand_step {
+	const char *words[8];
+	size_t n;
+	char id[ID_SIZE], pod[ID_SIZE], timeout[32];
+};
+
+static void add_word(struct hand_step *h, const char *word)
+{
+	if (word && h->n + 1 < ARRAY_LEN(h->words))
+		h->words[h->n++] = word;
+}
+
+/* Before the verb runs: afterwards the record may be gone. */
+static void note_begin(struct hand_step *h, const struct tool_ctx *c, const char *name, char **argv)
+{
+	struct err ignored;
+	AUTO_CTR_RECORD struct ctr_record r = {0};
+	if (getenv("CRISP_REQ") ||
+	    object_resolve(&c->st, OBJ_CONTAINER, argv[0], h->id, &ignored) < 0 ||
+	    ctr_record_read(&c->st, h->id, &r, &ignored) < 0 || !id_is_valid(r.pod_id))
+		return;
+	memcpy(h->pod, r.pod_id, ID_SIZE);
+	add_word(h, name);
+	if (create_defer_errors)
+		add_word(h, "--defer-errors");
+	if (rm_force)
+		add_word(h, "--force");
+	if (c->timeout >= 0) {
+		snprintf(h->timeout, sizeof h->timeout, "--timeout=%g", c->timeout);
+		add_word(h, h->timeout);
+	}
+	add_word(h, h->id);
+	add_word(h, argv[1]);
+}
+
+static int noted(struct tool_ctx *c, int argc, char **argv, struct err *e, const char *name,
+		 int (*verb)(struct tool_ctx *, int, char **, struct err *))
+{
+	struct hand_step h = {.n = 0};
+	int64_t began = record_now_ns();
+	note_begin(&h, c, name, argv);
+	int r = verb(c, argc, argv, e);
+	if (*h.pod)
+		journal_by_hand(&c->st, h.pod, h.words, NULL, began, r < 0 ? e : NULL);
+	return r;
+}
+
+#define NOTED(name) \
+	static int noted_##name(struct tool_ctx *c, int argc, char **argv, struct err *e) \
+	{ \
+		return noted(c, argc, argv, e, #name, verb_##name); \
+	}
+NOTED(create)
+NOTED(start)
+NOTED(stop)
+NOTED(kill)
+NOTED(rm)
+
 static const struct verb verbs[] = {
 	{"create", "CTR", "create a prepared container by its runtime", create_opts, 1, 1,
-	 verb_create},
-	{"start", "CTR", "start a created container", NULL, 1, 1, verb_start},
-	{"stop", "CTR", "signal, wait for --timeout, kill", NULL, 1, 1, verb_stop},
+	 noted_create},
+	{"start", "CTR", "start a created container", NULL, 1, 1, noted_start},
+	{"stop", "CTR", "signal, wait for --timeout, kill", NULL, 1, 1, noted_stop},
 	{"kill", "CTR SIGNAL", "send a signal to the container's first process", NULL, 2, 2,
-	 verb_kill},
-	{"rm", "CTR", "remove what create made; the bundle stays", rm_opts, 1, 1, verb_rm},
+	 noted_kill},
+	{"rm", "CTR", "remove what create made; the bundle stays", rm_opts, 1, 1, noted_rm},
 	{"exec", "CTR COMMAND...", "run a command in a running container", exec_opts, 2, -1,
 	 verb_exec},
 	{"state", "CTR", "print record and present state as JSON", NULL, 1, 1, verb_state},

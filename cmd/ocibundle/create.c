@@ -7,6 +7,7 @@
 #include "event.h"
 #include "fs.h"
 #include "handler.h"
+#include "journal.h"
 #include "jsonx.h"
 #include "overlay.h"
 #include "pbjson.h"
@@ -256,13 +257,13 @@ static int print_dry(struct creation *k, struct err *e)
 	return 0;
 }
 
-static void tell(struct creation *k, long long began, const struct err *error)
+static void tell(struct creation *k, int64_t began, const struct err *error)
 {
 	const struct bundle *b = &k->b;
-	const char *argv[] = {"ocibundle",  "create",      "--id", b->id, "--origin",
-			      k->o->origin, b->pod_rec.id, "-",    NULL};
+	const char *words[] = {"create",     "--id",        b->id, "--origin",
+			       k->o->origin, b->pod_rec.id, "-",   NULL};
 	AUTO_FREE char *input = xasprintf("%s/container.json", b->dir ? b->dir : "");
-	note_step(b->st, b->pod_rec.id, argv, input, began, error);
+	journal_by_hand(b->st, b->pod_rec.id, words, input, began, error);
 	if (!error)
 		event_publish(b->st, "created", "container", b->id, b->pod_rec.id, false);
 }

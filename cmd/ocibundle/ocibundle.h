@@ -19,8 +19,4 @@ int create_container(struct tool_ctx *c, const struct create_options *o, const c
 int remove_container(const struct state *s, const char *typed, bool dry_run, struct err *e);
 /* The part of it that needs no lock and no record: for a creation that failed or was abandoned. */
 int remove_remains(const struct state *s, const char *id, struct err *e);
-
-/* A line in the pod's journal, unless crispd writes it (CRISP_REQ); error NULL = success. */
-void note_step(const struct state *s, const char *pod_id, const char *const *argv,
-	       const char *stdin_file, long long began_ms, const struct err *error);
 #endif

@@ -17,24 +17,6 @@
 
 enum { LOCK_MS = 10000 };
 
-void note_step(const struct state *s, const char *pod_id, const char *const *argv,
-	       const char *stdin_file, long long began_ms, const struct err *error)
-{
-	const char *req = getenv("CRISP_REQ");
-	long long ms = proc_now_ms() - began_ms;
-	struct journal_step step = {
-		.rpc = "hand",
-		.argv = argv,
-		.stdin_file = stdin_file,
-		.when_ns = record_now_ns() - ms * 1000000,
-		.exit_status = error ? err_exit_status(error) : 0,
-		.ms = ms,
-		.error = error ? error->msg : NULL,
-	};
-	if (!req || !*req)
-		journal_append(s, pod_id, &step);
-}
-
 /* The runtime directory as the kernel names it: mount points are listed without symlinks. */
 static int unmount_all(const struct state *s, const char *id, struct err *e)
 {
@@ -87,7 +69,7 @@ static void read_record(const struct state *s, const char *id, struct ctr_record
 
 static int remove_locked(const struct state *s, const char *id, struct err *e)
 {
-	long long began = proc_now_ms();
+	int64_t began = record_now_ns();
 	AUTO_CTR_RECORD struct ctr_record r = {0};
 	AUTO_CLOSE int lock = object_lock(s, OBJ_CONTAINER, id, LOCK_MS, e);
 	if (lock < 0)
@@ -97,9 +79,9 @@ static int remove_locked(const struct state *s, const char *id, struct err *e)
 	if (refuse_running(s, id, &r, e) < 0)
 		return -1;
 	int status = remove_remains(s, id, e);
-	const char *argv[] = {"ocibundle", "rm", id, NULL};
+	const char *words[] = {"rm", id, NULL};
 	if (r.pod_id && id_is_valid(r.pod_id)) {
-		note_step(s, r.pod_id, argv, NULL, began, status < 0 ? e : NULL);
+		journal_by_hand(s, r.pod_id, words, NULL, began, status < 0 ? e : NULL);
 		if (status == 0)
 			event_publish(s, "removed", "container", id, r.pod_id, false);
 	}

@@ -239,8 +239,8 @@ static int step_placing(struct job *j, struct err *e)
 	}
 	if (job_commit(j, e) < 0)
 		return -1;
-	if (helper_start(&j->helper, helper_sync, j->tmp.dir, e) < 0)
-		return -1;
+	j->synced = false;
+	j->sync_asked = false;
 	j->state = JOB_SYNCING;
 	return 1;
 }
@@ -248,11 +248,8 @@ static int step_placing(struct job *j, struct err *e)
 static int step_syncing(struct job *j, struct err *e)
 {
 	const struct state *st = &j->p->ctx->st;
-	int done = helper_step(&j->helper, e);
-	if (done <= 0) {
-		helper_watch(&j->helper, &j->p->engine);
-		return done;
-	}
+	if (!j->synced)
+		return 0; /* pull.c sees to it */
 	if (imgstore_layer_commit(st, &j->tmp, j->layer.id, e) < 0)
 		return -1;
 	unpacker_kill(&j->un);

@@ -95,6 +95,36 @@ static int want_layers(struct pull *p, struct err *e)
 	return imgstore_want_layers(&p->ctx->st, &p->tmp, ids, e);
 }
 
+/* One syncfs at a time, for all layers that have come to that point: it writes out the whole file
+ * system, whoever's data it is. */
+static int step_sync(struct pull *p, struct err *e)
+{
+	int dir = -1;
+	bool running = p->sync.proc.pid > 0;
+	int done = running ? helper_step(&p->sync, e) : 0;
+	if (done < 0)
+		return err_wrap(e, "syncfs");
+	for (size_t i = 0; i < p->manifest.count; i++) {
+		struct job *j = &p->jobs[i];
+		if (j->state != JOB_SYNCING || j->synced)
+			continue;
+		j->synced = done == 1 && j->sync_asked;
+		if (running || j->synced)
+			continue;
+		j->sync_asked = true;
+		dir = j->tmp.dir;
+	}
+	if (done == 1) {
+		/* Whoever came meanwhile gets the next one. */
+		engine_wake(&p->engine, 1);
+		return 0;
+	}
+	if (!running && dir >= 0 && helper_start(&p->sync, helper_sync, dir, e) < 0)
+		return -1;
+	helper_watch(&p->sync, &p->engine);
+	return 0;
+}
+
 static int get_layers(struct pull *p, struct err *e)
 {
 	size_t n = p->manifest.count, done = 0;
@@ -114,6 +144,8 @@ static int get_layers(struct pull *p, struct err *e)
 		}
 		if (done == n)
 			return 0;
+		if (step_sync(p, e) < 0)
+			return -1;
 		/* What one job gave free, a job before it may have waited for. */
 		for (size_t i = 0; i < n; i++) {
 			enum job_state s = p->jobs[i].state;
@@ -128,6 +160,7 @@ static int get_layers(struct pull *p, struct err *e)
 static void release(struct pull *p)
 {
 	struct err e;
+	helper_kill(&p->sync);
 	for (size_t i = 0; p->jobs && i < p->manifest.count; i++)
 		job_release(&p->jobs[i]);
 	if (imgstore_tmp_drop(&p->ctx->st, &p->tmp, &e) < 0)
@@ -161,6 +194,7 @@ int pull_image(struct pull *p, const char *ref, char id[IMAGE_ID_SIZE], struct e
 {
 	p->tmp = IMGSTORE_TMP_NONE;
 	p->src.dir = -1;
+	p->sync = HELPER_NONE;
 	p->manifest_text = BUF_INIT(MANIFEST_MAX);
 	p->config_text = BUF_INIT(IMAGE_CONFIG_MAX);
 	int rc = engine_init(&p->engine, e);

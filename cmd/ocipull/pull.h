@@ -28,6 +28,7 @@ struct pull {
 	char (*diff)[DIGEST_HEX_LEN + 1];
 	char (*chain)[DIGEST_HEX_LEN + 1];
 	struct job *jobs;
+	struct helper sync;
 };
 
 /* Prints nothing; id is "sha256:<hex>". */
@@ -56,7 +57,8 @@ struct job {
 	long long received;
 	struct unpacker un;
 	bool input_done;
-	bool implied;                /* the archive left directories unnamed */
+	bool implied; /* the archive left directories unnamed */
+	bool sync_asked, synced;
 	struct imgstore_layer layer; /* when done */
 };
 

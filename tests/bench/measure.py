@@ -1,4 +1,4 @@
-"""socket.py SOCKET IMAGE N CONTAINERS DAEMON-PID RUNROOT: measures crispd over its socket with a gRPC client that
+"""measure.py SOCKET IMAGE N CONTAINERS DAEMON-PID RUNROOT: measures crispd over its socket with a gRPC client that
 is not ours; prints one JSON object. Called by tests/bench/run."""
 import json
 import os
@@ -56,7 +56,7 @@ def pod_cycle(i):
     client.RemovePodSandbox(pod_sandbox_id=p)
 
 
-cycle("warm")
+cycle(-1)
 out = {"cycle_ms": timed(cycle, n), "pod_ms": timed(pod_cycle, max(3, n // 4))}
 ids = [start("m%d" % i) for i in range(containers)]
 assert len(client.ListContainers().containers) == containers

@@ -181,11 +181,16 @@ static int mount_rootfs(struct creation *k, const char *target, struct err *e)
 	AUTO_JSON json_t *lower = image_lowerdirs(b->st, &b->img, e);
 	if (!lower)
 		return -1;
-	/* The upper directory's mode and owner are those of the container's "/". */
-	if (mkdirat(k->obj.dir, "upper", 0755) < 0 || mkdirat(k->obj.dir, "work", 0700) < 0)
+	if (mkdirat(k->obj.dir, "upper", 0700) < 0 || mkdirat(k->obj.dir, "work", 0700) < 0)
 		return err_sys(e, "make %s", upper);
-	if (fchmodat(k->obj.dir, "upper", 0755, 0) < 0)
-		return err_sys(e, "chmod %s", upper);
+	/* The upper directory's owner and mode are those of the container's "/". */
+	const char *top = json_string_value(json_array_get(lower, 0));
+	struct stat st = {.st_mode = 0755};
+	if (top && stat(top, &st) < 0)
+		return err_sys(e, "layer %s", top);
+	if (fchownat(k->obj.dir, "upper", st.st_uid, st.st_gid, 0) < 0 ||
+	    fchmodat(k->obj.dir, "upper", st.st_mode & 07777, 0) < 0)
+		return err_sys(e, "owner and mode of %s", upper);
 	b->rootfs = overlay_mount(lower, upper, work, target, e);
 	return b->rootfs < 0 ? -1 : 0;
 }

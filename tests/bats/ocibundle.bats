@@ -479,6 +479,19 @@ LIST
   [ "$(find "$RUNROOT/containers/$id/bundle/rootfs/many" -type f | wc -l)" = 121 ]
 }
 
+@test "the container's / has the owner and mode of the image's" {
+  mkdir "$CRISP_TMP/slash"
+  chown 12:34 "$CRISP_TMP/slash"
+  chmod 1771 "$CRISP_TMP/slash"
+  store_image slash '{"Cmd":["x"]}' "$CRISP_TMP/slash" >/dev/null
+  local id
+  id=$(ctr '.image.image = "slash"' | ocibundle create "$POD" -)
+  [ "$(stat -c '%u %g %a' "$RUNROOT/containers/$id/bundle/rootfs")" = "12 34 1771" ]
+  ocibundle rm "$id"
+  id=$(ctr | ocibundle create "$POD" -)
+  [ "$(stat -c '%u %g %a' "$RUNROOT/containers/$id/bundle/rootfs")" = "0 0 755" ]
+}
+
 @test "a kernel without the mount API, or with an overlay that does not know lowerdir+: 120 layers all the same" {
   requires strace
   local i dirs=() id

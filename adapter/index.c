@@ -201,7 +201,8 @@ static int add_pod(void *arg, const char *id, struct err *e)
 {
 	struct index *ix = arg;
 	(void)e;
-	if (!table_find(&ix->pods, id))
+	const struct pod *p = (struct pod *)table_find(&ix->pods, id);
+	if (!p || !p->rec.complete)
 		index_refresh_pod(ix, id);
 	return 0;
 }
@@ -210,7 +211,8 @@ static int add_ctr(void *arg, const char *id, struct err *e)
 {
 	struct index *ix = arg;
 	(void)e;
-	if (!table_find(&ix->ctrs, id))
+	const struct ctr *c = (struct ctr *)table_find(&ix->ctrs, id);
+	if (!c || !c->rec.complete || c->state == CTR_PREPARED)
 		index_refresh_ctr(ix, id);
 	return 0;
 }

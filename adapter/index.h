@@ -102,7 +102,7 @@ const struct ctr_user *ctr_user(struct ctr *c, const struct state *s);
 /* Read one object again; it appears, changes or goes. */
 void index_refresh_pod(struct index *ix, const char *id);
 void index_refresh_ctr(struct index *ix, const char *id);
-/* Find objects that appeared or went without a word. */
+/* Find objects that appeared, were finished or went without a word. */
 void index_rescan(struct index *ix);
 /* The image store: names, and whatever images are new or gone. */
 void index_refresh_images(struct index *ix);

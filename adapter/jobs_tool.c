@@ -39,6 +39,7 @@ int jobs_tools_init(struct jobs_tools *t, const struct crispd *d, struct err *e)
 	t->base[t->n_base++] =
 		xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	t->base[t->n_base++] = xstrdup("CRISP_LOG=json");
+	t->base[t->n_base++] = xasprintf("CRISP_DAEMON=%d", (int)getpid());
 	for (size_t i = 0; base_names[i]; i++) {
 		char *v = variable(base_names[i]);
 		if (v)

@@ -170,7 +170,7 @@ static void journal_failure(const struct exec *ex, const struct err *e)
 		.error = e->msg,
 	};
 	journal_append(&ex->all->d->st, ex->pod, &step);
-	log_warn("ExecSync container %s: %s", ex->ctr, e->msg);
+	log_warn("ExecSync: %s", e->msg);
 }
 
 static ProtobufCBinaryData bytes_of(const struct buf *b, size_t room)

@@ -14,7 +14,8 @@
 #include "state.h"
 
 /* Best effort, at most about a second; nobody listening is not an error. Does nothing when crispd
- * started this process (CRISP_REQ set) unless `always`: crispd learns from the exit status. */
+ * started this process (CRISP_REQ set) and is still there (its pid is CRISP_DAEMON) unless
+ * `always`: crispd learns from the exit status. */
 void event_publish(const struct state *s, const char *event, const char *kind, const char *id,
 		   const char *pod, bool always);
 /* "ipc:///run/crisp/events.ipc"; false if the path is too long for a socket. */

@@ -73,7 +73,8 @@ static int op_resize(struct monitor *m, const char *text, size_t len, struct buf
 	return buf_addstr(out, "{\"ok\":true}", e);
 }
 
-/* Attach joins here: its request carries the client's descriptors. */
+/* Attach joins here: its request carries the client's descriptors. "wait" is answered when
+ * exit.json is on disk. */
 static const struct {
 	const char *name;
 	int (*run)(struct monitor *m, const char *text, size_t len, struct buf *out, struct err *e);
@@ -83,6 +84,19 @@ static const struct {
 	{"resize", op_resize},
 };
 
+void ctl_tell_exit(struct monitor *m)
+{
+	static char text[] = "{\"ok\":true,\"event\":\"exited\"}";
+	const struct buf b = {.data = text, .len = sizeof text - 1};
+	for (size_t i = 0; i < CTL_CLIENTS; i++) {
+		struct ctl_client *c = &m->ctl.client[i];
+		if (c->watch.fd < 0 || !c->waits)
+			continue;
+		c->waits = false;
+		reply(c, &b);
+	}
+}
+
 static void serve(struct ctl_client *c, const char *text, size_t len)
 {
 	char name[16];
@@ -91,6 +105,12 @@ static void serve(struct ctl_client *c, const char *text, size_t len)
 	if (!flatjson_string(text, len, "op", name, sizeof name)) {
 		err_set(&e, ERR_BAD_INPUT, "request is not an object with an op");
 		reply_error(c, &e);
+		return;
+	}
+	if (strcmp(name, "wait") == 0) {
+		c->waits = true;
+		if (c->m->recorded)
+			ctl_tell_exit(c->m);
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
@@ -132,6 +152,7 @@ static void on_connect(struct watch *w, uint32_t events)
 		struct ctl_client *c = &m->ctl.client[i];
 		if (c->watch.fd >= 0)
 			continue;
+		c->waits = false;
 		if (loop_add(m->loop, &c->watch, fd, EPOLLIN, on_request, c, &e) < 0)
 			break;
 		return;

@@ -175,11 +175,13 @@ static enum mon_state write_record(struct monitor *m)
 {
 	struct state st = STATE_NONE;
 	struct err e;
-	if (exitrec_write(m, &e) < 0 && ++m->exit_tries < RETRY_MAX) {
+	m->recorded = exitrec_write(m, &e) == 0;
+	if (!m->recorded && ++m->exit_tries < RETRY_MAX) {
 		log_error("%s", e.msg);
 		loop_timer(m->loop, &m->clock, RETRY_MS, on_clock, m);
 		return MON_EXITED;
 	}
+	ctl_tell_exit(m);
 	st.run_path = m->ctx->cfg.runroot;
 	event_publish(&st, "exited", "container", m->id, m->opts->pod, true);
 	if (!stdio_is_open(&m->io))

@@ -89,12 +89,15 @@ enum { CTL_CLIENTS = 16 };
 struct ctl_client {
 	struct watch watch;
 	struct monitor *m;
+	bool waits; /* for the container's end */
 };
 struct ctl {
 	struct watch listen;
 	struct ctl_client client[CTL_CLIENTS];
 };
 int ctl_open(struct monitor *m, struct err *e);
+/* exit.json is on disk: whoever waits for it is told. */
+void ctl_tell_exit(struct monitor *m);
 void ctl_close(struct monitor *m);
 
 /* ---- monitor.c */
@@ -123,6 +126,7 @@ struct monitor {
 	int pidfd;
 	int cgroup; /* its directory, held so that the counters can be read at the end; -1 */
 	bool timed_out;
+	bool recorded; /* exit.json is on disk */
 	int exit_tries;
 	int status; /* our own exit status */
 	struct logfile log;

@@ -50,8 +50,9 @@ int ctr_monitor_pidfd(const struct ctr *k);
  * end that no monitor saw is written down here. */
 int ctr_wait_exit(struct ctr *k, long long timeout_ms, struct err *e);
 
-/* KILL to everything in the container: by the runtime, else by its cgroup. */
-void ctr_kill_all(const struct ctr *k);
+/* KILL to everything in the container, by process and control group; `runtime` asks the runtime as
+ * well, for one whose processes are elsewhere. */
+void ctr_kill_all(const struct ctr *k, bool runtime);
 /* Whatever there may be of it besides the records: the runtime's state, processes, monitor, cgroup.
  * Idempotent. */
 int ctr_cleanup(struct ctr *k, struct err *e);
@@ -75,6 +76,12 @@ int rt_timeout_ms(const struct ctr *k);
 /* What the runtime and the monitor get of our environment; NULL-terminated, for the life of the
  * process. */
 const char *const *rt_env(void);
+
+/* ---- ctl.c: the monitor's control socket. */
+/* A connection with the request sent: readable when the answer, or the monitor's end, is there. */
+int ctl_send(const struct ctr *k, const char *request, struct err *e);
+/* One request, and its answer waited for. */
+int ctl_ask(const struct ctr *k, const char *request, struct err *e);
 
 /* ---- verbs */
 extern bool create_defer_errors, rm_force, exec_tty, exec_stdin;

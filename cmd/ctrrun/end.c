@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -35,27 +34,6 @@ static bool wait_dead(int pidfd, int timeout_ms)
 	return pidfd < 0 || poll(&p, 1, timeout_ms) > 0;
 }
 
-/* Readable when something in the container's directory is replaced. */
-static int watch_directory(const struct ctr *k, struct err *e)
-{
-	char path[64];
-	AUTO_CLOSE int dir = object_open(&k->c->st, OBJ_CONTAINER, k->id, e);
-	AUTO_CLOSE int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (dir < 0)
-		return -1;
-	snprintf(path, sizeof path, "/proc/self/fd/%d", dir);
-	if (fd < 0 || inotify_add_watch(fd, path, IN_MOVED_TO | IN_DELETE_SELF) < 0)
-		return err_sys(e, "watch container %s", k->id);
-	return TAKE_FD(fd);
-}
-
-static void forget(int fd)
-{
-	char events[4096];
-	while (read(fd, events, sizeof events) > 0)
-		;
-}
-
 /* Is the exit on disk? With neither monitor nor process left nobody else will write it. */
 static bool has_ended(struct ctr *k, int pidfd, int monitor)
 {
@@ -77,18 +55,18 @@ static bool has_ended(struct ctr *k, int pidfd, int monitor)
 int ctr_wait_exit(struct ctr *k, long long timeout_ms, struct err *e)
 {
 	long long deadline = proc_now_ms() + timeout_ms;
-	AUTO_CLOSE int dir = watch_directory(k, e);
+	struct err ignored;
 	AUTO_CLOSE int pidfd = ctr_pidfd(k);
 	AUTO_CLOSE int monitor = ctr_monitor_pidfd(k);
-	/* Removed meanwhile: that is an end as well. */
-	if (dir < 0)
-		return e->kind == ERR_NOT_FOUND ? 1 : -1;
+	/* The monitor tells when the exit is on disk: it may stay on for a stream that somebody
+	 * keeps. (An inotify watch would do, but its removal costs 10 ms.) */
+	AUTO_CLOSE int told = ctl_send(k, "{\"op\":\"wait\"}", &ignored);
 	while (!has_ended(k, pidfd, monitor)) {
 		long long left = deadline - proc_now_ms();
 		/* A process that is dead while its monitor lives, or the reverse, would wake us for
 		 * ever. */
 		struct pollfd p[] = {
-			{.fd = dir, .events = POLLIN},
+			{.fd = told, .events = POLLIN},
 			{.fd = is_dead(monitor) ? -1 : monitor, .events = POLLIN},
 			{.fd = is_dead(pidfd) ? -1 : pidfd, .events = POLLIN},
 		};
@@ -97,22 +75,22 @@ int ctr_wait_exit(struct ctr *k, long long timeout_ms, struct err *e)
 		if (poll(p, ARRAY_LEN(p), left > 1 << 30 ? 1 << 30 : (int)left) < 0 &&
 		    errno != EINTR)
 			return err_sys(e, "poll");
-		forget(dir);
+		if (p[0].revents)
+			close(TAKE_FD(told));
 	}
 	ctr_look(k);
 	return 1;
 }
 
-void ctr_kill_all(const struct ctr *k)
+void ctr_kill_all(const struct ctr *k, bool runtime)
 {
 	struct err e;
 	AUTO_CLOSE int pidfd = ctr_pidfd(k);
-	if (rt_call(k, "kill", "--all", "KILL", &e) == 0)
-		return;
-	log_debug("kill --all: %s", e.msg);
-	cgroup_kill(k->rec.cgroup_path, k->id);
 	if (pidfd >= 0)
 		pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+	cgroup_kill(k->rec.cgroup_path, k->id);
+	if ((runtime || pidfd < 0) && rt_call(k, "kill", "--all", "KILL", &e) < 0)
+		log_debug("kill --all: %s", e.msg);
 }
 
 static int end_monitor(const struct ctr *k, int monitor, struct err *e)

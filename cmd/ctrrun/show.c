@@ -8,11 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 
-enum { FILE_MAX = 4 << 20, REPLY_MAX = 8192, MONITOR_TIMEOUT_S = 10 };
+enum { FILE_MAX = 4 << 20 };
 
 static json_t *exit_json(const struct exit_record *x)
 {
@@ -143,38 +141,6 @@ int verb_ls(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	return 0;
 }
 
-/* One request to the monitor, one answer. */
-static int ask_monitor(const struct ctr *k, const char *request, struct err *e)
-{
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	struct timeval limit = {.tv_sec = MONITOR_TIMEOUT_S};
-	char answer[REPLY_MAX];
-	AUTO_CLOSE int dir = object_open_run(&k->c->st, OBJ_CONTAINER, k->id, false, e);
-	if (dir < 0)
-		return -1;
-	snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d/ctl.sock", dir);
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return err_sys(e, "socket");
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-	if (connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0)
-		return err_set(e, ERR_UNAVAILABLE, "the monitor does not answer: %s",
-			       strerrordesc_np(errno));
-	ssize_t n = send(fd, request, strlen(request), MSG_NOSIGNAL);
-	if (n >= 0)
-		n = recv(fd, answer, sizeof answer, 0);
-	if (n <= 0)
-		return err_set(e, ERR_UNAVAILABLE, "the monitor does not answer");
-	AUTO_JSON json_t *j = jsonx_parse(answer, (size_t)n, "monitor", e);
-	if (!j)
-		return -1;
-	if (jsonx_opt_bool(j, "ok", false))
-		return 0;
-	return err_set(e, err_kind_of_name(jsonx_opt_string(j, "code", "")), "%s",
-		       jsonx_opt_string(j, "msg", "no reason given"));
-}
-
 int verb_reopen(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	AUTO_CTR struct ctr k = CTR_NONE;
@@ -184,6 +150,6 @@ int verb_reopen(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	if (k.state != CTR_RUNNING)
 		return err_set(e, ERR_BAD_STATE, "container %s is %s, not running", k.id,
 			       ctr_state_name(k.state));
-	return ask_monitor(&k, "{\"op\":\"reopen\"}", e) < 0 ? err_wrap(e, "reopen log of %s", k.id)
-							     : 0;
+	return ctl_ask(&k, "{\"op\":\"reopen\"}", e) < 0 ? err_wrap(e, "reopen log of %s", k.id)
+							 : 0;
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
-#include "cgroup.h"
 #include "ctr.h"
 #include "event.h"
 #include "log.h"
@@ -9,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/pidfd.h>
 
 enum { KILL_WAIT_MS = 10000 };
 
@@ -23,14 +21,11 @@ static void signal_text(int64_t number, char out[16])
 /* Everything is killed, and with growing means until it is dead. */
 static int kill_and_wait(struct ctr *k, struct err *e)
 {
-	ctr_kill_all(k);
+	ctr_kill_all(k, false);
 	int gone = ctr_wait_exit(k, KILL_WAIT_MS, e);
 	if (gone == 0) {
-		AUTO_CLOSE int pidfd = ctr_pidfd(k);
-		log_warn("container %s survived the runtime's kill: killing its cgroup", k->id);
-		cgroup_kill(k->rec.cgroup_path, k->id);
-		if (pidfd >= 0)
-			pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+		log_warn("container %s survives: asking its runtime to kill it", k->id);
+		ctr_kill_all(k, true);
 		gone = ctr_wait_exit(k, KILL_WAIT_MS, e);
 	}
 	if (gone == 0)

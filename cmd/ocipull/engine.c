@@ -56,11 +56,9 @@ void engine_wake(struct engine *en, long long at_ms)
 		en->wake_at = at_ms;
 }
 
-/* True if any transfer has ended. */
-static bool mark_finished(struct engine *en)
+static void mark_finished(struct engine *en)
 {
 	int left;
-	bool any = false;
 	const CURLMsg *m;
 	while ((m = curl_multi_info_read(en->multi, &left))) {
 		struct http *h = NULL;
@@ -68,9 +66,7 @@ static bool mark_finished(struct engine *en)
 			continue;
 		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&h);
 		http_finished(h, m->data.result);
-		any = true;
 	}
-	return any;
 }
 
 static int cancelled(const struct engine *en, struct err *e)
@@ -81,26 +77,29 @@ static int cancelled(const struct engine *en, struct err *e)
 	return err_set(e, ERR_CANCELLED, "cancelled by %s", strsignal((int)si.ssi_signo));
 }
 
+/* Transfers move on after the wait, not before it: what their data changes (a pipe that is full) is
+ * then asked for by the next round's watches. */
 int engine_wait(struct engine *en, struct err *e)
 {
 	int running, hits;
 	unsigned n = en->count;
 	bool any_ready;
 	long long now = proc_now_ms(), timeout = WAIT_MAX_MS;
-	CURLMcode mc = curl_multi_perform(en->multi, &running);
-	bool finished = mark_finished(en);
 	if (en->wake_at)
 		timeout = en->wake_at <= now ? 0 : en->wake_at - now;
 	if (timeout > WAIT_MAX_MS)
 		timeout = WAIT_MAX_MS;
 	engine_watch(en, en->signals, POLLIN, &any_ready);
-	if (mc == CURLM_OK)
-		mc = curl_multi_poll(en->multi, en->fds, n + 1, finished ? 0 : (int)timeout, &hits);
+	CURLMcode mc = curl_multi_poll(en->multi, en->fds, n + 1, (int)timeout, &hits);
+	for (unsigned i = 0; mc == CURLM_OK && i < n; i++)
+		*en->ready[i] = en->fds[i].revents != 0;
+	bool signalled = en->fds[n].revents != 0;
 	en->count = 0;
 	en->wake_at = 0;
+	if (mc == CURLM_OK)
+		mc = curl_multi_perform(en->multi, &running);
 	if (mc != CURLM_OK)
 		return err_set(e, ERR_FAILED, "libcurl: %s", curl_multi_strerror(mc));
-	for (unsigned i = 0; i < n; i++)
-		*en->ready[i] = en->fds[i].revents != 0;
-	return en->fds[n].revents ? cancelled(en, e) : 0;
+	mark_finished(en);
+	return signalled ? cancelled(en, e) : 0;
 }

@@ -21,7 +21,7 @@ struct waiter {
 };
 
 struct job {
-	struct job *next;
+	struct job *next, **link; /* link: what points at us in the list */
 	struct jobs *js;
 	enum job_class class;
 	char rpc[48], req[24];
@@ -130,18 +130,15 @@ void job_identify(struct job *j, const char *key, json_t *config)
 	j->config = config;
 }
 
-struct step *job_step(struct job *j, int flags, long long timeout_ms, const char *tool, ...)
+struct step *job_step_argv(struct job *j, int flags, long long timeout_ms, const char *const *argv)
 {
-	struct step *s = step_new(j, flags, timeout_ms, tool);
-	const char *argv[8], *word;
-	size_t n = jobs_argv(j->js, tool, argv);
-	va_list ap;
+	struct step *s = step_new(j, flags, timeout_ms, argv[0]);
+	const char *begin[8];
+	size_t n = jobs_argv(j->js, argv[0], begin);
 	for (size_t i = 0; i < n; i++)
+		step_word(s, begin[i]);
+	for (size_t i = 1; argv[i]; i++)
 		step_word(s, argv[i]);
-	va_start(ap, tool);
-	while ((word = va_arg(ap, const char *)))
-		step_word(s, word);
-	va_end(ap);
 	*j->tail = s;
 	j->tail = &s->next;
 	return s;
@@ -217,11 +214,9 @@ void job_wait(struct job *j, struct call *c, void (*answer)(struct call *c, cons
 static void finish(struct job *j)
 {
 	struct jobs *js = j->js;
-	for (struct job **p = &js->head; *p; p = &(*p)->next)
-		if (*p == j) {
-			*p = j->next;
-			break;
-		}
+	*j->link = j->next;
+	if (j->next)
+		j->next->link = j->link;
 	js->count--;
 	if (j->started)
 		js->running[j->class]--;
@@ -416,6 +411,7 @@ void job_submit(struct job *j, void (*done)(struct job *j))
 	while (*p)
 		p = &(*p)->next;
 	*p = j;
+	j->link = p;
 	js->count++;
 	j->done = done;
 	if (js->count > JOBS_MAX) {

@@ -5,7 +5,7 @@
  *
  *	struct job *j = job_new(d, call_rpc(c), call_id(c), JOB_CHANGE);
  *	job_for(j, pod_id, ctr_id);
- *	job_step(j, STEP_PLAIN, timeout_ms, "ctrrun", "start", ctr_id, NULL);
+ *	job_step(j, STEP_PLAIN, timeout_ms, "ctrrun", "start", ctr_id);
  *	job_wait(j, c, answer);
  *	job_submit(j, done);
  *
@@ -54,9 +54,11 @@ void job_for(struct job *j, const char *pod, const char *ctr);
  * (NULL is fine). */
 void job_identify(struct job *j, const char *key, json_t *config);
 
-/* Append a run of <tools_dir>/<tool> with these arguments (NULL ends); timeout_ms < 0 = none. */
-struct step *job_step(struct job *j, int flags, long long timeout_ms, const char *tool, ...)
-	__attribute__((sentinel));
+/* Append a run of <tools_dir>/<tool> with these arguments; timeout_ms < 0 = none. */
+#define job_step(j, flags, timeout_ms, ...) \
+	job_step_argv((j), (flags), (timeout_ms), (const char *const[]){__VA_ARGS__, NULL})
+/* argv[0] is the tool's name, a literal. */
+struct step *job_step_argv(struct job *j, int flags, long long timeout_ms, const char *const *argv);
 /* stdin of the step, copied; `file` is where the journal's reader finds the same text. */
 void step_stdin(struct step *s, const char *data, size_t len, const char *file);
 /* A secret for the tool: an anonymous file whose number replaces the argument "@FD". */

@@ -36,7 +36,7 @@ static Runtime__V1__Signal signal_of(const struct ctr *c)
 static Runtime__V1__Mount **mounts_of(const struct crispd *d, const struct ctr *c, struct arena *a)
 {
 	size_t n = c->config->n_mounts;
-	Runtime__V1__Mount **list = arena_alloc(a, (n + 1) * sizeof *list);
+	Runtime__V1__Mount **list = arena_alloc(a, (n + 1) * sizeof(Runtime__V1__Mount *));
 	for (size_t i = 0; i < n; i++) {
 		Runtime__V1__Mount *m = c->config->mounts[i];
 		const struct image_entry *im =
@@ -132,7 +132,7 @@ static Runtime__V1__PodSandboxNetworkStatus *network_of(const struct pod *p, str
 	Runtime__V1__PodSandboxNetworkStatus *m = NEW_MSG(a, Runtime__V1__PodSandboxNetworkStatus,
 							  runtime__v1__pod_sandbox_network_status);
 	m->ip = p->rec.ip;
-	m->additional_ips = arena_alloc(a, (n + 1) * sizeof *m->additional_ips);
+	m->additional_ips = arena_alloc(a, (n + 1) * sizeof(Runtime__V1__PodIP *));
 	json_array_foreach (p->rec.additional_ips, i, ip) {
 		Runtime__V1__PodIP *one = NEW_MSG(a, Runtime__V1__PodIP, runtime__v1__pod_ip);
 		if (!json_is_string(ip))

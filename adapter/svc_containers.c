@@ -37,9 +37,9 @@ static void answer_create(struct call *c, const struct job *j);
 static void step_runtime_create(struct job *j, const char *id)
 {
 	struct crispd *d = job_daemon(j);
-	job_step(j, STEP_PLAIN, svc_runtime_ms(d), "ctrrun", "create", "--defer-errors", id, NULL);
-	job_step(j, STEP_UNDO, svc_runtime_ms(d), "ctrrun", "rm", "--force", id, NULL);
-	job_step(j, STEP_UNDO, SVC_BUNDLE_MS, "ocibundle", "rm", id, NULL);
+	job_step(j, STEP_PLAIN, svc_runtime_ms(d), "ctrrun", "create", "--defer-errors", id);
+	job_step(j, STEP_UNDO, svc_runtime_ms(d), "ctrrun", "rm", "--force", id);
+	job_step(j, STEP_UNDO, SVC_BUNDLE_MS, "ocibundle", "rm", id);
 }
 
 /* A container of that name is there. One that is just what is asked for is the answer to a repeated
@@ -60,7 +60,7 @@ static bool answer_existing(struct call *c, const char *key, json_t *wanted)
 		job_for(j, k->rec.pod_id, k->o.id);
 		job_identify(j, key, json_incref(wanted));
 		job_step(j, STEP_PLAIN, svc_runtime_ms(d), "ctrrun", "create", "--defer-errors",
-			 k->o.id, NULL);
+			 k->o.id);
 		job_wait(j, c, answer_create);
 		job_submit(j, svc_done_ctr);
 	} else {
@@ -94,7 +94,7 @@ static void submit_create(struct call *c, const struct pod *p, const char *key, 
 	job_identify(j, key, json_incref(wanted));
 	AUTO_FREE char *file = xasprintf("%s/containers/%s/container.json", d->cfg.root, id);
 	struct step *s = job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocibundle", "create", "--id", id,
-				  "--origin", "cri", p->o.id, "-", NULL);
+				  "--origin", "cri", p->o.id, "-");
 	svc_step_json(s, json_object_get(wanted, "config"), file);
 	step_runtime_create(j, id);
 	job_wait(j, c, answer_create);
@@ -170,7 +170,7 @@ void svc_start_container(struct call *c, const ProtobufCMessage *request)
 	struct job *j = shared_job(c, k, "start", JOB_CHANGE, answer_start);
 	if (!j)
 		return;
-	job_step(j, STEP_PLAIN, svc_runtime_ms(call_daemon(c)), "ctrrun", "start", k->o.id, NULL);
+	job_step(j, STEP_PLAIN, svc_runtime_ms(call_daemon(c)), "ctrrun", "start", k->o.id);
 	job_submit(j, svc_done_ctr);
 }
 
@@ -200,7 +200,7 @@ void svc_stop_container(struct call *c, const ProtobufCMessage *request)
 	if (!j)
 		return;
 	job_step(j, STEP_PLAIN, grace * 1000 + svc_runtime_ms(d), "ctrrun", "stop", "--timeout",
-		 seconds, k->o.id, NULL);
+		 seconds, k->o.id);
 	job_submit(j, svc_done_ctr);
 }
 
@@ -222,9 +222,8 @@ void svc_remove_container(struct call *c, const ProtobufCMessage *request)
 	struct job *j = shared_job(c, k, "remove", JOB_REMOVE, answer_remove);
 	if (!j)
 		return;
-	job_step(j, STEP_GO_ON, svc_runtime_ms(call_daemon(c)), "ctrrun", "rm", "--force", k->o.id,
-		 NULL);
-	job_step(j, STEP_DECIDES, SVC_BUNDLE_MS, "ocibundle", "rm", k->o.id, NULL);
+	job_step(j, STEP_GO_ON, svc_runtime_ms(call_daemon(c)), "ctrrun", "rm", "--force", k->o.id);
+	job_step(j, STEP_DECIDES, SVC_BUNDLE_MS, "ocibundle", "rm", k->o.id);
 	job_submit(j, svc_done_ctr);
 }
 
@@ -248,6 +247,6 @@ void svc_reopen_container_log(struct call *c, const ProtobufCMessage *request)
 	struct job *j = shared_job(c, k, "reopen", JOB_CHANGE, answer_reopen);
 	if (!j)
 		return;
-	job_step(j, STEP_PLAIN, svc_runtime_ms(call_daemon(c)), "ctrrun", "reopen", k->o.id, NULL);
+	job_step(j, STEP_PLAIN, svc_runtime_ms(call_daemon(c)), "ctrrun", "reopen", k->o.id);
 	job_submit(j, svc_done_ctr);
 }

@@ -82,7 +82,8 @@ void svc_list_container_stats(struct call *c, const ProtobufCMessage *request)
 		RUNTIME__V1__LIST_CONTAINER_STATS_RESPONSE__INIT;
 	struct crispd *d = call_daemon(c);
 	AUTO_ARENA struct arena a = {0};
-	reply.stats = arena_alloc(&a, (index_n_ctrs(d->index) + 1) * sizeof *reply.stats);
+	reply.stats = arena_alloc(&a, (index_n_ctrs(d->index) + 1) *
+					      sizeof(Runtime__V1__ContainerStats *));
 	for (size_t i = 0; i < index_n_ctrs(d->index); i++) {
 		struct ctr *k = index_ctr_at(d->index, i);
 		if (stats_match(k, r->filter))

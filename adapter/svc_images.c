@@ -74,10 +74,10 @@ void svc_pull_image(struct call *c, const ProtobufCMessage *request)
 		int flags = STEP_OUTPUT | STEP_PROXY;
 		if (secret)
 			step_secret(job_step(j, flags, -1, "ocipull", "--progress", "none",
-					     "--auth-fd", "@FD", image, NULL),
+					     "--auth-fd", "@FD", image),
 				    secret, len);
 		else
-			job_step(j, flags, -1, "ocipull", "--progress", "none", image, NULL);
+			job_step(j, flags, -1, "ocipull", "--progress", "none", image);
 		job_wait(j, c, answer_pull);
 		job_submit(j, done_image);
 	}
@@ -116,7 +116,7 @@ void svc_remove_image(struct call *c, const ProtobufCMessage *request)
 	j = job_new(d, call_rpc(c), call_id(c), JOB_REMOVE);
 	job_identify(j, key, NULL);
 	/* By id: all names go. */
-	job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocistore", "rm", im->id, NULL);
+	job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocistore", "rm", im->id);
 	job_wait(j, c, answer_remove);
 	job_submit(j, done_image);
 }
@@ -193,12 +193,12 @@ static void sum_layers(const struct index *ix, uint64_t *bytes, uint64_t *inodes
 	struct image_entry *const *all = index_images(ix, &n_images);
 	for (size_t i = 0; i < n_images; i++)
 		n += all[i]->n_layers;
-	AUTO_FREE struct layer_use **layers = xcalloc(n + 1, sizeof *layers);
+	AUTO_FREE struct layer_use **layers = xcalloc(n + 1, sizeof(struct layer_use *));
 	for (size_t i = 0; i < n_images; i++)
 		for (size_t l = 0; l < all[i]->n_layers; l++)
 			layers[k++] = &all[i]->layers[l];
 	if (k)
-		qsort(layers, k, sizeof *layers, by_id);
+		qsort(layers, k, sizeof(struct layer_use *), by_id);
 	for (size_t i = 0; i < k; i++) {
 		if (i && strcmp(layers[i]->id, layers[i - 1]->id) == 0)
 			continue;

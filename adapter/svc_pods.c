@@ -83,7 +83,7 @@ static void submit_run(struct call *c, const char *key, json_t *wanted)
 	AUTO_FREE char *file = xasprintf("%s/pods/%s/pod.json", d->cfg.root, id);
 	struct step *s = job_step(j, STEP_PLAIN, svc_network_ms(d), "podnet", "create", "--id", id,
 				  "--handler", jsonx_opt_string(wanted, "handler", ""), "--origin",
-				  "cri", "-", NULL);
+				  "cri", "-");
 	svc_step_json(s, json_object_get(wanted, "config"), file);
 	job_wait(j, c, answer_run);
 	job_submit(j, svc_done_pod);
@@ -151,9 +151,9 @@ void svc_stop_pod_sandbox(struct call *c, const ProtobufCMessage *request)
 			continue;
 		snprintf(grace, sizeof grace, "%d", POD_STOP_GRACE_S);
 		job_step(j, STEP_GO_ON | (live++ ? STEP_BESIDE : 0), svc_runtime_ms(d), "ctrrun",
-			 "stop", "--timeout", grace, k->o.id, NULL);
+			 "stop", "--timeout", grace, k->o.id);
 	}
-	job_step(j, STEP_PLAIN, svc_network_ms(d), "podnet", "stop", p->o.id, NULL);
+	job_step(j, STEP_PLAIN, svc_network_ms(d), "podnet", "stop", p->o.id);
 	job_wait(j, c, answer_stop);
 	job_submit(j, svc_done_pod);
 }
@@ -176,9 +176,9 @@ static void each_ctr(struct job *j, const char *pod, const char *tool, const cha
 			continue;
 		n++;
 		if (option)
-			job_step(j, flags, svc_runtime_ms(d), tool, "rm", option, k->o.id, NULL);
+			job_step(j, flags, svc_runtime_ms(d), tool, "rm", option, k->o.id);
 		else
-			job_step(j, flags, SVC_BUNDLE_MS, tool, "rm", k->o.id, NULL);
+			job_step(j, flags, SVC_BUNDLE_MS, tool, "rm", k->o.id);
 	}
 }
 
@@ -208,7 +208,7 @@ void svc_remove_pod_sandbox(struct call *c, const ProtobufCMessage *request)
 	job_identify(j, key, NULL);
 	each_ctr(j, pod, "ctrrun", "--force");
 	each_ctr(j, pod, "ocibundle", NULL);
-	job_step(j, STEP_DECIDES, svc_network_ms(d), "podnet", "rm", pod, NULL);
+	job_step(j, STEP_DECIDES, svc_network_ms(d), "podnet", "rm", pod);
 	job_wait(j, c, answer_remove);
 	job_submit(j, svc_done_pod);
 }
@@ -246,7 +246,8 @@ static void add_ctr_statuses(struct crispd *d, const struct pod *p,
 			     Runtime__V1__PodSandboxStatusResponse *reply, struct arena *a)
 {
 	size_t all = index_n_ctrs(d->index);
-	reply->containers_statuses = arena_alloc(a, (all + 1) * sizeof *reply->containers_statuses);
+	reply->containers_statuses =
+		arena_alloc(a, (all + 1) * sizeof(Runtime__V1__ContainerStatus *));
 	for (size_t i = 0; i < all; i++) {
 		struct ctr *k = index_ctr_at(d->index, i);
 		if (ctr_visible(k) && strcmp(k->rec.pod_id, p->o.id) == 0)

@@ -205,7 +205,7 @@ restart() {
   create_ctr "$pod" b . sleep 98763
   cri StopPodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
   cri ListContainers | jq -e '[.containers[].state] == ["CONTAINER_EXITED","CONTAINER_EXITED"]'
-  ! pgrep -f 'sleep 98763'
+  run ! pgrep -f 'sleep 98763'
   cri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
   [ -z "$(ls "$ROOT/containers")" ]
 }
@@ -222,6 +222,26 @@ restart() {
   # A line is a command: the start again is refused, as it must be.
   run bash -c "${lines[3]}"
   [ "$status" = 5 ]
+}
+
+@test "after a reboot nothing runs, and everything can be stopped and removed" {
+  pod=$(run_pod reboot)
+  ctr=$(run_ctr "$pod" c . sleep 1000)
+  cri StopContainer "{\"container_id\":\"$ctr\"}"
+  crispd_stop
+  # What a reboot leaves: records of another boot, no exit that anybody wrote.
+  local f
+  for f in "$ROOT/pods/$pod/state.json" "$ROOT/containers/$ctr/state.json"; do
+    jq -c '.boot_id = "00000000-0000-0000-0000-000000000000"' "$f" >"$f.new" && mv "$f.new" "$f"
+  done
+  rm "$ROOT/containers/$ctr/exit.json"
+  restart
+  cri ListPodSandbox | jq -e '.items[0].state == "SANDBOX_NOTREADY"'
+  ctr_status "$ctr" | jq -e '.state == "CONTAINER_EXITED" and .exit_code == 255 and (.message | contains("reboot")) and .finished_at != null'
+  run_err 4 cri RunPodSandbox "{\"config\":$(pod_json reboot)}"
+  cri StopPodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
+  cri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
+  [ -z "$(ls "$ROOT/pods")" ] && [ -z "$(ls "$ROOT/containers")" ]
 }
 
 @test "records that are damaged are shown and can be removed" {

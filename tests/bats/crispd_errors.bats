@@ -50,7 +50,9 @@ teardown() {
   local id
   [ -n "$FAKE" ] || return 0
   kill "$FAKE_PID" 2>/dev/null && timeout 20 tail --pid="$FAKE_PID" -f /dev/null
-  for id in $(ls "$FAKE/root/pods" 2>/dev/null); do "$BUILD/bin/podnet" --config "$FAKE/crisp.json" rm "$id"; done
+  for id in "$FAKE"/root/pods/*; do
+    [ ! -d "$id" ] || "$BUILD/bin/podnet" --config "$FAKE/crisp.json" rm "${id##*/}"
+  done
 }
 
 cri() { timeout 100 cricall --socket "$SOCK" "$@"; }
@@ -252,5 +254,5 @@ EOF
   fcri PullImage '{"image":{"image":"some.host/image:1"},"auth":{"username":"u","password":"hunter2"}}' | jq -e --arg i "$IMAGE" '.image_ref == $i'
   jq -e '. == {username:"u",password:"hunter2"}' "$FAKE/auth"
   rm "$FAKE/auth"
-  ! grep -rl hunter2 "$FAKE"
+  run ! grep -rl hunter2 "$FAKE"
 }

@@ -213,7 +213,7 @@ int index_choose(json_t *j, const struct platform *want, struct descriptor *out,
 	if (!all)
 		return -1;
 	json_array_foreach (all, i, entry) {
-		struct platform p;
+		struct platform p = {.os = ""};
 		json_t *pj = json_object_get(entry, "platform");
 		get_platform(pj, &p);
 		list_platform(list, sizeof list, &p);

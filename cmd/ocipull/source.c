@@ -220,7 +220,7 @@ static int split(const char *typed, char file[PATH_MAX], const char **rest, stru
 static int open_local(struct source *s, const struct imgstore_tmp *tmp, const char *typed,
 		      bool archive, struct err *e)
 {
-	char file[PATH_MAX];
+	char file[PATH_MAX] = "";
 	const char *rest = "";
 	if (split(typed, file, &rest, e) < 0)
 		return -1;

@@ -136,12 +136,12 @@ int store_ls(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	if (!names || image_each(&c->st, add_image, &l, e) < 0)
 		return -1;
 	size_t n = json_array_size(rows);
-	AUTO_FREE json_t **sorted = calloc(n + 1, sizeof *sorted);
+	AUTO_FREE json_t **sorted = calloc(n + 1, sizeof(json_t *));
 	if (!sorted)
 		return err_set(e, ERR_EXHAUSTED, "no memory");
 	for (size_t i = 0; i < n; i++)
 		sorted[i] = json_array_get(rows, i);
-	qsort(sorted, n, sizeof *sorted, by_name);
+	qsort(sorted, n, sizeof(json_t *), by_name);
 	if (!c->json)
 		printf("%-45s %-20s %-12s %7s\n", "IMAGE", "TAG/DIGEST", "ID", "SIZE");
 	for (size_t i = 0; i < n; i++) {

@@ -13,6 +13,7 @@ struct terminal {
 	bool used;
 	int listening; /* for the runtime's connection */
 	int master;
+	bool accepted; /* the master has come (and may have gone again) */
 	char name[32]; /* of the socket */
 	bool raw;      /* our own terminal was changed: `saved` is what it was */
 	struct termios saved;
@@ -41,12 +42,16 @@ struct exec {
 json_t *exec_process(const struct ctr *k, char *const *command, bool tty, struct err *e);
 
 /* terminal.c */
+struct winsize;
+/* The size of our own terminal; false when we have none. */
+bool terminal_size(struct winsize *ws);
 int terminal_open(struct terminal *t, int dir, struct err *e);
+/* Take the master, unless it was taken already. */
 int terminal_accept(struct terminal *t, struct err *e);
 void terminal_resize(const struct terminal *t);
-/* Move what can be moved; the two poll entries are filled by _want and read by _serve. */
+/* Move what can be moved; the poll entries are filled by _want and read by _serve. */
 struct pollfd;
-enum { TERMINAL_POLLS = 3 };
+enum { TERMINAL_POLLS = 4 };
 void terminal_want(const struct terminal *t, struct pollfd *p);
 void terminal_serve(struct terminal *t, const struct pollfd *p);
 /* The command has ended: what the master still holds goes out. */

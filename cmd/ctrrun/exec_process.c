@@ -4,6 +4,7 @@
 #include "jsonx.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
 
 enum { CONFIG_MAX = 8 << 20 };
 
@@ -17,6 +18,17 @@ static bool has_variable(const json_t *env, const char *name)
 			return true;
 	}
 	return false;
+}
+
+/* From the start, not when the master arrives: a command that is quick would see none. */
+static void set_size(json_t *process)
+{
+	struct winsize ws;
+	json_object_del(process, "consoleSize");
+	if (terminal_size(&ws))
+		json_object_set_new(
+			process, "consoleSize",
+			json_pack("{s:i, s:i}", "height", ws.ws_row, "width", ws.ws_col));
 }
 
 json_t *exec_process(const struct ctr *k, char *const *command, bool tty, struct err *e)
@@ -40,7 +52,7 @@ json_t *exec_process(const struct ctr *k, char *const *command, bool tty, struct
 	}
 	json_object_set_new(process, "args", args);
 	json_object_set_new(process, "terminal", json_boolean(tty));
-	json_object_del(process, "consoleSize");
+	set_size(process);
 	json_t *env = json_object_get(process, "env");
 	if (tty && json_is_array(env) && !has_variable(env, "TERM"))
 		json_array_append_new(env, json_string("TERM=xterm"));

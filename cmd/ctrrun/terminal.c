@@ -20,9 +20,12 @@ int terminal_open(struct terminal *t, int dir, struct err *e)
 int terminal_accept(struct terminal *t, struct err *e)
 {
 	struct termios raw;
+	if (t->accepted)
+		return 0;
 	t->master = console_receive(t->listening, e);
 	if (t->master < 0)
 		return -1;
+	t->accepted = true;
 	terminal_resize(t);
 	/* What is typed belongs to the command's terminal, which interprets it. */
 	if (tcgetattr(STDIN_FILENO, &t->saved) == 0) {
@@ -33,11 +36,16 @@ int terminal_accept(struct terminal *t, struct err *e)
 	return 0;
 }
 
+bool terminal_size(struct winsize *ws)
+{
+	return ioctl(STDIN_FILENO, TIOCGWINSZ, ws) == 0 ||
+	       ioctl(STDOUT_FILENO, TIOCGWINSZ, ws) == 0;
+}
+
 void terminal_resize(const struct terminal *t)
 {
 	struct winsize ws;
-	if (t->master >= 0 && (ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) == 0 ||
-			       ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) == 0))
+	if (t->master >= 0 && terminal_size(&ws))
 		ioctl(t->master, TIOCSWINSZ, &ws);
 }
 
@@ -52,6 +60,8 @@ void terminal_want(const struct terminal *t, struct pollfd *p)
 	p[1] = (struct pollfd){.fd = t->in_len || t->in_ended || t->master < 0 ? -1 : STDIN_FILENO,
 			       .events = POLLIN};
 	p[2] = (struct pollfd){.fd = t->out_len ? STDOUT_FILENO : -1, .events = POLLOUT};
+	/* As early as can be: the command may ask for the size at once. */
+	p[3] = (struct pollfd){.fd = t->accepted ? -1 : t->listening, .events = POLLIN};
 	/* A hang-up cannot be masked: with output still to be written it would spin. */
 	if (!master)
 		p[0].fd = -1;
@@ -80,6 +90,9 @@ static void serve_stdin(struct terminal *t)
 
 void terminal_serve(struct terminal *t, const struct pollfd *p)
 {
+	struct err ignored; /* told when the command is taken over */
+	if (p[3].revents)
+		(void)terminal_accept(t, &ignored);
 	if (p[1].revents)
 		serve_stdin(t);
 	if (p[0].revents & POLLOUT && t->in_len) {

@@ -312,7 +312,7 @@ import fcntl, os, pty, struct, sys, termios
 pid, fd = pty.fork()
 if pid == 0:
     fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
-    os.execvp("ctrrun", ["ctrrun", "exec", "-ti", sys.argv[1], "stty", "size"])
+    os.execvp("ctrrun", ["ctrrun", "exec", "-ti", sys.argv[1], "sh", "-c", "sleep 0.2; stty size"])
 out = b""
 try:
     while chunk := os.read(fd, 1000):

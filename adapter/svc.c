@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CONFIG_MAX = 16 << 20, SLACK_MS = 30000, PLUGINS = 10 };
+enum { CONFIG_MAX = 16 << 20, SLACK_MS = 15000, PLUGINS = 10 };
 
 long long svc_runtime_ms(const struct crispd *d)
 {

@@ -179,6 +179,50 @@ EOF
   [ "$(fcri RunPodSandbox "{\"config\":$(pod_json term)}" | jq -r .pod_sandbox_id)" = "$id" ]
 }
 
+@test "sixteen tools at once, removals before creations" {
+  fake_daemon
+  mkdir "$FAKE/now"
+  tool podnet <<EOF
+case \$* in *create*)
+  : >$FAKE/now/\$\$
+  ls $FAKE/now | wc -l >>$FAKE/most
+  [ ! -e $FAKE/slow ] || sleep 1.5
+  rm $FAKE/now/\$\$ ;;
+esac
+exec $BUILD/bin/podnet "\$@"
+EOF
+  fcase bounded "$FAKE"
+}
+
+@test "a tool that hangs holds up nothing else" {
+  fake_daemon
+  tool podnet <<EOF
+case \$* in *create*) [ ! -e $FAKE/hang ] || { echo \$\$ >$FAKE/h && mv $FAKE/h $FAKE/hanging; exec sleep 1000; } ;; esac
+exec $BUILD/bin/podnet "\$@"
+EOF
+  fcase hung "$FAKE"
+}
+
+@test "a tool that does not end is ended by its own clock, with all it started" {
+  fake_daemon
+  kill "$FAKE_PID" && timeout 20 tail --pid="$FAKE_PID" -f /dev/null
+  jq '.runtime_timeout = 1' "$FAKE/crisp.json" >"$FAKE/new" && mv "$FAKE/new" "$FAKE/crisp.json"
+  fake_start
+  ocipull --config "$FAKE/crisp.json" "oci:$CRISP_TMP/oci:bb"
+  pod=$(fcri RunPodSandbox "{\"config\":$(pod_json clock)}" | jq -r .pod_sandbox_id)
+  ctr=$(fcri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json c "$IMAGE" sleep 1000)}" | jq -r .container_id)
+  tool ctrrun <<'EOF'
+sleep 98764
+EOF
+  run_err 124 fcri StartContainer "{\"container_id\":\"$ctr\"}"
+  [[ $stderr == *"ctrrun: no end within 17 s"* ]]
+  run ! pgrep -f 'sleep 98764'
+  grep -q "ctrrun .*start $ctr .*exit=124 .*error=" "$FAKE/root/pods/$pod/journal"
+  ln -sf "$BUILD/bin/ctrrun" "$FAKE/tools/ctrrun"
+  fcri StartContainer "{\"container_id\":\"$ctr\"}"
+  fcri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
+}
+
 @test "a failed CreateContainer takes its bundle back" {
   fake_daemon
   "$BUILD/bin/ocipull" --config "$FAKE/crisp.json" "oci:$CRISP_TMP/oci:bb"

@@ -141,6 +141,39 @@ def many_pods():
     assert not [p for p in client.ListPodSandbox().items if p.id in pods]
 
 
+# Sixteen tools at once; a removal that comes last goes before the creations that still wait.
+def bounded():
+    first = client.RunPodSandbox(config=pod_config("bounded-first")).pod_sandbox_id
+    open(ARGS[0] + "/slow", "w").close()
+    creations = [client.future("RunPodSandbox", config=pod_config("bounded-%d" % i)) for i in range(20)]
+    wait(10, lambda: len(os.listdir(ARGS[0] + "/now")) >= 16)
+    removal = client.future("RemovePodSandbox", pod_sandbox_id=first)
+    removal.result()
+    assert not all(c.done() for c in creations)
+    pods = [c.result().pod_sandbox_id for c in creations]
+    most = max(int(n) for n in open(ARGS[0] + "/most").read().split())
+    assert most == 16, most
+    os.unlink(ARGS[0] + "/slow")
+    for c in [client.future("RemovePodSandbox", pod_sandbox_id=p) for p in pods]:
+        c.result()
+
+
+# A tool that hangs holds up its own object and nothing else.
+def hung():
+    open(ARGS[0] + "/hang", "w").close()
+    stuck = client.future("RunPodSandbox", config=pod_config("hung-one"))
+    wait(10, lambda: os.path.exists(ARGS[0] + "/hanging"))
+    os.unlink(ARGS[0] + "/hang")
+    start = time.time()
+    pod = client.RunPodSandbox(config=pod_config("hung-two")).pod_sandbox_id
+    assert [p.id for p in client.ListPodSandbox().items] == [pod]
+    client.PodSandboxStatus(pod_sandbox_id=pod)
+    remove(pod)
+    assert time.time() - start < 10 and not stuck.done()
+    os.kill(int(open(ARGS[0] + "/hanging").read()), 9)
+    fails(CODE.INTERNAL, stuck.result, "killed by signal 9")
+
+
 def exec_basics():
     pod = run_pod()
     ctr = run_ctr(pod, "sleep", "1000")

@@ -275,7 +275,7 @@ static int prepare(struct monitor *m, struct err *e)
 	if (open_dirs(m, e) < 0 || take_lock(m, e) < 0)
 		return -1;
 	setsid(); /* fails when ctrrun did it already */
-	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		return err_sys(e, "become subreaper");
 	m->loop = loop_new(e);
 	if (!m->loop || loop_signals(m->loop, &all, on_signal, m, e) < 0)

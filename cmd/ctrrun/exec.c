@@ -52,7 +52,8 @@ static int prepare_signals(struct exec *x, struct err *e)
 	if (x->signals < 0)
 		return err_sys(e, "signalfd");
 	/* A command whose caller is gone has nobody left to talk to. */
-	if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+	if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		return err_sys(e, "prctl");
 	if (getppid() != parent)
 		x->signo = SIGTERM;

@@ -73,11 +73,15 @@ static bool answer_existing(struct call *c, const char *key, json_t *wanted)
 static void answer_create(struct call *c, const struct job *j)
 {
 	const struct err *e = job_error(j);
+	const struct ctr *k = index_ctr(job_daemon(j)->index, job_ctr(j));
 	if (e && e->kind == ERR_EXISTS) {
 		index_rescan(job_daemon(j)->index);
 		if (answer_existing(c, NULL, (json_t *)job_config(j)))
 			return;
 	}
+	/* A tool that a dead crispd had started was first. */
+	if (e && e->kind == ERR_BAD_STATE && k && k->state == CTR_CREATED)
+		e = NULL;
 	if (e)
 		call_fail(c, e);
 	else

@@ -254,6 +254,20 @@ EOF
   fcri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
 }
 
+@test "kill -9 of crispd again and again: every retry succeeds, nothing is left" {
+  fake_daemon
+  kill "$FAKE_PID" && timeout 20 tail --pid="$FAKE_PID" -f /dev/null
+  ocipull --config "$FAKE/crisp.json" "oci:$CRISP_TMP/oci:bb"
+  run py crispd_chaos.py "$BUILD/bin/crispd" "$FAKE/crisp.json" "$FAKE/run/crisp.sock" 10
+  echo "$output"
+  [ "$status" = 0 ]
+  local dir
+  for dir in root/pods root/containers root/reserved run/pods run/containers; do
+    [ -z "$(ls "$FAKE/$dir")" ]
+  done
+  run ! grep -F " $FAKE/" /proc/self/mountinfo
+}
+
 @test "images: one id however named, equal pulls are one, all names go at once" {
   skopeo copy -q --dest-tls-verify=false "oci:$CRISP_TMP/oci:bb" "docker://$REGISTRY/other:1"
   run_case "$SOCK" pull_together "$REGISTRY/bb:latest"

@@ -592,12 +592,32 @@ YML
   cmp "$STORE"/layers/*/diff/bin/busybox /bin/busybox
 }
 
+@test "who waits for another's layer takes over when the other is killed" {
+  server stall "$REGISTRY"
+  registries t <<<"{\"host\":\"one.example\",\"url\":\"http://$SERVER\"}"
+  registries u <<<"{\"host\":\"two.example\",\"url\":\"http://$REGISTRY\"}"
+  "$BUILD/bin/ocipull" --root "$STORE" --runroot "$STORE/run" one.example/busy >/dev/null 2>&1 3>&- &
+  local pid=$! second
+  PIDS+=("$pid")
+  wait_for 10 grep -q stalling "$STORE/server.log"
+  pull --progress json two.example/busy >"$STORE/out" 2>"$STORE/err" 3>&- &
+  second=$!
+  wait_for 10 grep -q waiting "$STORE/err"
+  [ ! -s "$STORE/out" ]
+  kill -9 $pid
+  wait $second
+  grep -q '^sha256:' "$STORE/out"
+  grep -q '"state":"done"' "$STORE/err"
+  ocistore --root "$STORE" --runroot "$STORE/run" gc >/dev/null
+  [ -z "$(ls "$STORE/tmp")" ]
+}
+
 @test "the unpacking child is confined while it works" {
   server stall "$REGISTRY"
   registries t <<<"{\"host\":\"$SERVER\",\"url\":\"http://$SERVER\"}"
   "$BUILD/bin/ocipull" --root "$STORE" --runroot "$STORE/run" "$SERVER/busy" >/dev/null 2>&1 3>&- &
   local pid=$! child
-  PIDS+=($pid)
+  PIDS+=("$pid")
   wait_for 10 grep -q stalling "$STORE/server.log"
   child=$(cat /proc/$pid/task/*/children | xargs)
   wait_for 5 grep -q 'Seccomp:.2' "/proc/$child/status"

@@ -33,19 +33,24 @@ PKGS_podnet    := libprotobuf-c
 PKGS_ocibundle := libprotobuf-c
 PKGS_ctrrun    :=
 PKGS_ctrmon    :=
+PKGS_ctrstream := zlib
 PKGS_crispd    := libnghttp2 libprotobuf-c nanomsg
-PKGS_tests     := libprotobuf-c libnghttp2
+PKGS_tests     := libprotobuf-c libnghttp2 zlib
+# Debian's libwslay comes without a pkg-config file.
+LIBS_ctrstream := -lwslay
+LIBS_tests     := -lwslay
 
 PKGS    := $(sort $(foreach t,common $(PROGS),$(PKGS_$t)))
 ifeq ($(filter clean help,$(MAKECMDGOALS)),)
 MISSING := $(shell for p in $(PKGS) nanomsg; do $(PKG_CONFIG) --exists $$p || echo $$p; done; \
-             command -v $(PROTOC_C) >/dev/null || echo $(PROTOC_C))
+             command -v $(PROTOC_C) >/dev/null || echo $(PROTOC_C); \
+             printf '\043include <wslay/wslay.h>' | $(CC) -E - >/dev/null 2>&1 || echo libwslay)
 ifneq ($(strip $(MISSING)),)
 $(error missing: $(MISSING) (Debian packages: see README.md, "Build"))
 endif
 endif
 # $(call libs,PROG): only what the program uses ends up in it (--as-needed).
-libs = $(shell $(PKG_CONFIG) --libs $(PKGS_$1) $(PKGS_common)) -ldl -lm
+libs = $(shell $(PKG_CONFIG) --libs $(PKGS_$1) $(PKGS_common)) $(LIBS_$1) -ldl -lm
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wpointer-arith \
         -Wwrite-strings -Wvla -Wundef -Wswitch-enum -Wcast-align -Wold-style-definition

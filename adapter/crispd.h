@@ -6,11 +6,12 @@
 #include "loop.h"
 #include "state.h"
 
-struct index;  /* index.h: what the disk says, in memory */
-struct jobs;   /* jobs.h: tool runs under way */
-struct server; /* server.h: the CRI socket */
-struct execs;  /* svc_exec.h: ExecSync under way */
-struct events; /* bus.h: the nanomsg end */
+struct index;     /* index.h: what the disk says, in memory */
+struct jobs;      /* jobs.h: tool runs under way */
+struct server;    /* server.h: the CRI socket */
+struct execs;     /* svc_exec.h: ExecSync under way */
+struct streaming; /* streaming.h: tokens and new connections */
+struct events;    /* bus.h: the nanomsg end */
 
 struct crispd {
 	struct config cfg;
@@ -21,6 +22,7 @@ struct crispd {
 	struct index *index;
 	struct jobs *jobs;
 	struct execs *execs;
+	struct streaming *streaming;
 	struct events *events;
 	char *tools_dir; /* where the tools are: cfg.tools_dir, else the daemon's own directory */
 };

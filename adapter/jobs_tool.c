@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const tool_names[] = {"ocipull",   "ocistore", "podnet",
-					 "ocibundle", "ctrrun",   NULL};
+static const char *const tool_names[] = {"ocipull", "ocistore",  "podnet", "ocibundle",
+					 "ctrrun",  "ctrstream", NULL};
 static const char *const proxy_names[] = {
 	"http_proxy", "https_proxy", "HTTPS_PROXY",   "no_proxy",     "NO_PROXY", "all_proxy",
 	"ALL_PROXY",  "HOME",        "SSL_CERT_FILE", "SSL_CERT_DIR", NULL};

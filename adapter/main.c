@@ -8,6 +8,7 @@
 #include "listen.h"
 #include "log.h"
 #include "server.h"
+#include "streaming.h"
 #include "svc_exec.h"
 #include "tool.h"
 #include "xalloc.h"
@@ -38,6 +39,7 @@ static int parts_open(struct crispd *d, struct err *e)
 	if (!d->index)
 		return -1;
 	d->execs = execs_new(d);
+	d->streaming = streaming_new(d);
 	return 0;
 }
 
@@ -46,6 +48,7 @@ static void parts_close(struct crispd *d)
 {
 	events_close(d->events);
 	execs_free(d->execs);
+	streaming_free(d->streaming);
 	jobs_free(d->jobs);
 	index_free(d->index);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "services.h"
 
+#include "svc_streaming.h"
+
 #include "cri.pb-c.h"
 
 #define RUNTIME(rpc, input, streaming, handler) \
@@ -34,6 +36,9 @@ const struct call_method call_methods[] = {
 	RUNTIME("ReopenContainerLog", reopen_container_log_request, false,
 		svc_reopen_container_log),
 	RUNTIME("ExecSync", exec_sync_request, false, svc_exec_sync),
+	RUNTIME("Exec", exec_request, false, svc_exec),
+	RUNTIME("Attach", attach_request, false, svc_attach),
+	RUNTIME("PortForward", port_forward_request, false, svc_port_forward),
 	RUNTIME("ContainerStats", container_stats_request, false, svc_container_stats),
 	RUNTIME("ListContainerStats", list_container_stats_request, false,
 		svc_list_container_stats),

@@ -314,3 +314,28 @@ EOF
   rm "$FAKE/auth"
   run ! grep -rl hunter2 "$FAKE"
 }
+
+@test "a pull from a registry that wants a password" {
+  local port host registry
+  port=$(free_port) host=127.0.0.1:$port
+  skopeo copy -q --dest-tls-verify=false "oci:$CRISP_TMP/oci:bb" "docker://$REGISTRY/private:1"
+  python3 -W ignore -c 'import crypt; print("joe:" + crypt.crypt("hunter2", "$2y$05$abcdefghijklmnopqrstuu"))' >"$CRISP_TMP/htpasswd"
+  cat >"$CRISP_TMP/basic.yml" <<EOF
+version: 0.1
+log: { level: error }
+storage: { filesystem: { rootdirectory: $CRISP_TMP/registry } }
+http: { addr: "$host" }
+auth: { htpasswd: { realm: basic, path: $CRISP_TMP/htpasswd } }
+EOF
+  docker-registry serve "$CRISP_TMP/basic.yml" >/dev/null 2>&1 3>&- &
+  registry=$!
+  wait_for 10 curl -s "http://$host/v2/"
+  echo "{\"host\":\"$host\",\"mirrors\":[{\"url\":\"http://$host\"}]}" >"$CRISP_TMP/etc/registries.d/basic.json"
+  run_err 7 cri PullImage "{\"image\":{\"image\":\"$host/private:1\"}}"
+  run_err 7 cri PullImage "{\"image\":{\"image\":\"$host/private:1\"},\"auth\":{\"username\":\"joe\",\"password\":\"wrong\"}}"
+  cri PullImage "{\"image\":{\"image\":\"$host/private:1\"},\"auth\":{\"username\":\"joe\",\"password\":\"hunter2\"}}" | jq -e .image_ref
+  cri RemoveImage "{\"image\":{\"image\":\"$host/private:1\"}}"
+  run ! grep -rl hunter2 "$ROOT" "$RUNROOT" "$CRISPD_LOG"
+  kill "$registry"
+  ocipull "oci:$CRISP_TMP/oci:bb"
+}

@@ -176,7 +176,9 @@ static enum mon_state write_record(struct monitor *m)
 	struct state st = STATE_NONE;
 	struct err e;
 	m->recorded = exitrec_write(m, &e) == 0;
-	if (!m->recorded && ++m->exit_tries < RETRY_MAX) {
+	/* A full or failing disk may recover; a record whose directory was removed is not missed.
+	 */
+	if (!m->recorded && e.kind != ERR_NOT_FOUND && ++m->exit_tries < RETRY_MAX) {
 		log_error("%s", e.msg);
 		loop_timer(m->loop, &m->clock, RETRY_MS, on_clock, m);
 		return MON_EXITED;

@@ -304,3 +304,13 @@ PY
   [ "$(ctrmon --root "$ROOT" --runroot "$RUNROOT" --runtime /bin/false --runtime-root "$RUNROOT/runtimes/x" --status-fd 4 "$CTR" 4>&1 2>/dev/null | jq -r '.event + " " + .stage + " " + .code')" = \
     "failed runtime FAILED" ]
 }
+
+@test "a monitor whose records were removed ends with its container" {
+  run_ctr crun sleep 1
+  local monitor
+  monitor=$(monitor_pid)
+  rm -rf "$ROOT/containers/$CTR"
+  wait_for 6 is_dead "$monitor"
+  # The runtime's and the kernel's part of it would have been ctrrun rm's.
+  crun --root "$RUNROOT/runtimes/crun" delete --force "$CTR"
+}

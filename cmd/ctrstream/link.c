@@ -205,6 +205,18 @@ int link_open(struct link *l, struct loop *loop, int fd, char *head, size_t len,
 	return 0;
 }
 
+void link_refuse(int fd, const struct err *why)
+{
+	struct err ignored;
+	AUTO_BUF struct buf b = BUF_INIT(4096);
+	buf_addf(&b, &ignored,
+		 "HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain\r\n"
+		 "Content-Length: %zu\r\nConnection: close\r\n\r\n%s\n",
+		 strlen(why->msg) + 1, why->msg);
+	answer(fd, &b, &ignored);
+	shutdown(fd, SHUT_WR);
+}
+
 void link_finish(struct link *l)
 {
 	if (l->finishing || l->over)

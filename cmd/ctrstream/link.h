@@ -93,6 +93,8 @@ struct link {
  * client has been told. `ports`: those of the request (WebSocket port-forward). */
 int link_open(struct link *l, struct loop *loop, int fd, char *head, size_t len, enum work work,
 	      const struct link_events *ev, void *arg, struct err *e);
+/* Instead of link_open: what is asked for cannot be had. */
+void link_refuse(int fd, const struct err *why);
 /* WebSocket channels are not opened by the client: they are all there. `open` is called for each;
  * nothing happens with another protocol. */
 void link_channels(struct link *l);

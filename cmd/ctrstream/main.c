@@ -88,9 +88,29 @@ static int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	return r;
 }
 
+static int verb_forward(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	char head[HEAD_MAX + 1];
+	struct start s = {0};
+	unsigned ports[PORTS_MAX];
+	for (int i = 1; i < argc; i++) {
+		long port;
+		if (tool_parse_long(argv[i], &port) < 0 || port < 1 || port > 65535)
+			return err_set(e, ERR_USAGE, "'%.20s' is not a port", argv[i]);
+		ports[i - 1] = (unsigned)port;
+	}
+	int r = prepare(&s, c, head, e);
+	if (r == 0)
+		r = forward_session(&s, argv[0], ports, (size_t)argc - 1, e);
+	loop_free(s.loop);
+	return r;
+}
+
 static const struct verb verbs[] = {
 	{"exec", "CTR COMMAND...", "run a command in a running container", stream_opts, 2, -1,
 	 verb_exec},
+	{"portforward", "POD [PORT...]", "forward connections to ports of a pod", NULL, 1,
+	 1 + PORTS_MAX, verb_forward},
 	{0},
 };
 

@@ -257,6 +257,8 @@ json_t *image_lowerdirs(const struct state *s, const struct image *img, struct e
 		if (n < 0 || (size_t)n >= sizeof path)
 			return err_set_p(e, ERR_BAD_INPUT, "path too long: %s", s->root_path);
 		json_array_append_new(dirs, json_string(path));
+		if (jsonx_opt_bool(json_array_get(layers, i), "opaque", false))
+			break;
 	}
 	return TAKE(dirs);
 }

@@ -25,7 +25,8 @@ static int read_layer(const struct state *s, const char *hex, bool *implied,
 	if (!j || jsonx_opt_int(j, "version", 0) != 1)
 		return -1;
 	*implied = jsonx_opt_bool(j, "implied", true);
-	*out = (struct imgstore_layer){.size = jsonx_opt_int(j, "size", 0)};
+	*out = (struct imgstore_layer){.size = jsonx_opt_int(j, "size", 0),
+				       .opaque = jsonx_opt_bool(j, "opaque", false)};
 	snprintf(out->id, sizeof out->id, "%.64s", hex);
 	return 0;
 }

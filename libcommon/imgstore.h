@@ -13,10 +13,10 @@
  *
  * tmp/.lock guards making and judging these directories; it comes after images/.lock.
  *
- * layer.json: {"version":1,"diff_id":"sha256:…","size":N,"implied":bool}; size counts the bytes of
- * the uncompressed tar. `implied` says that the tar did not name all directories it touches, whose
- * metadata then came from the layers below: such a layer stands under its chain ID, or, having
- * nothing below it, under its diff ID, but then serves only as a bottom layer. */
+ * layer.json: {"version":1,"diff_id":"sha256:…","size":N,"implied":bool,"opaque":bool}; size counts
+ *the bytes of the uncompressed tar. `implied` says that the tar did not name all directories it
+ *touches, whose metadata then came from the layers below: such a layer stands under its chain ID,
+ *or, having nothing below it, under its diff ID, but then serves only as a bottom layer. */
 #include "digest.h"
 #include "err.h"
 #include "image.h"
@@ -54,6 +54,7 @@ int imgstore_clean_tmp(const struct state *s, const struct imgstore_report *r, s
 struct imgstore_layer {
 	char id[DIGEST_HEX_LEN + 1]; /* its directory's name */
 	json_int_t size;
+	bool opaque; /* its root hides all layers below (image.h) */
 };
 /* Is the layer there, for a place in an image whose chain ID (hex) is given? */
 bool imgstore_layer_find(const struct state *s, const char *diff_hex, const char *chain_hex,

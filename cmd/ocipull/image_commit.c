@@ -17,10 +17,10 @@ static json_t *image_record(const struct pull *p, const char *hex)
 	for (size_t i = 0; i < p->manifest.count; i++) {
 		const struct imgstore_layer *l = &p->jobs[i].layer;
 		total += l->size;
-		json_array_append_new(layers,
-				      json_pack("{s:s,s:s+,s:s,s:I}", "id", l->id, "diff_id",
-						"sha256:", p->diff[i], "digest",
-						p->manifest.layers[i].digest, "size", l->size));
+		json_array_append_new(layers, json_pack("{s:s,s:s+,s:s,s:I,s:b}", "id", l->id,
+							"diff_id", "sha256:", p->diff[i], "digest",
+							p->manifest.layers[i].digest, "size",
+							l->size, "opaque", (int)l->opaque));
 	}
 	return json_pack("{s:i,s:s+,s:s,s:I,s:I,s:O}", "version", 1, "id", "sha256:", hex,
 			 "manifest_digest", p->manifest_digest, "size", total, "created_at",

@@ -31,6 +31,7 @@ int job_place(struct job *j, struct err *e)
 }
 
 struct placing {
+	struct job *job;
 	int diff;
 	int lower[IMAGE_LAYERS_MAX]; /* nearest first */
 	int count;
@@ -39,6 +40,8 @@ struct placing {
 static int on_opaque(void *arg, const char *path, struct err *e)
 {
 	const struct placing *p = arg;
+	if (!*path)
+		p->job->layer.opaque = true;
 	return fixup_opaque(p->diff, path, e);
 }
 
@@ -63,7 +66,7 @@ static int open_lower(struct job *j, struct placing *p, struct err *e)
 
 static int fix(struct job *j, struct err *e)
 {
-	struct placing p = {.diff = fs_open_dir(j->tmp.dir, "new/diff", e)};
+	struct placing p = {.job = j, .diff = fs_open_dir(j->tmp.dir, "new/diff", e)};
 	int rc = p.diff < 0 ? -1 : unpacker_each(&j->un, 'o', on_opaque, &p, e);
 	if (rc == 0 && j->implied)
 		rc = open_lower(j, &p, e);
@@ -81,9 +84,10 @@ int job_commit(struct job *j, struct err *e)
 	snprintf(j->layer.id, sizeof j->layer.id, "%s", hex);
 	if (fix(j, e) < 0)
 		return -1;
-	AUTO_JSON json_t *record = json_pack("{s:i,s:s+,s:I,s:b}", "version", 1, "diff_id",
-					     "sha256:", j->p->diff[j->index], "size",
-					     (json_int_t)j->layer.size, "implied", (int)j->implied);
+	AUTO_JSON json_t *record =
+		json_pack("{s:i,s:s+,s:I,s:b,s:b}", "version", 1, "diff_id",
+			  "sha256:", j->p->diff[j->index], "size", (json_int_t)j->layer.size,
+			  "implied", (int)j->implied, "opaque", (int)j->layer.opaque);
 	AUTO_CLOSE int dir = fs_open_dir(j->tmp.dir, "new", e);
 	if (dir < 0)
 		return -1;

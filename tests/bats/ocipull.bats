@@ -592,6 +592,22 @@ YML
   cmp "$STORE"/layers/*/diff/bin/busybox /bin/busybox
 }
 
+@test "kill -9 at any moment: what is there is whole, and the next pull and gc leave nothing else" {
+  local ms id
+  for ms in 4 8 12 16 20 24 28 32 36 40 50 60; do
+    timeout -s KILL "$(printf 0.%03d "$ms")" "$BUILD/bin/ocipull" --root "$STORE" --runroot "$STORE/run" "oci:$CRISP_TMP/feat:all" >/dev/null 2>&1 || true
+    for id in $(store ls --json | jq -r .id); do
+      store inspect "$id" | jq -er '.record.layers[].id' | while read -r l; do test -s "$STORE/layers/$l/layer.json"; done
+    done
+    for id in "$STORE"/layers/*; do [ ! -e "$id" ] || [ -s "$id/layer.json" ]; done
+    [ $((ms % 8)) != 0 ] || rm -rf "$STORE"/{images,names,layers}/*
+  done
+  pull "oci:$CRISP_TMP/feat:all"
+  store gc >/dev/null
+  [ -z "$(ls "$STORE/tmp")" ]
+  [ "$(ls "$STORE/layers" | wc -l)" = 3 ]
+}
+
 @test "who waits for another's layer takes over when the other is killed" {
   server stall "$REGISTRY"
   registries t <<<"{\"host\":\"one.example\",\"url\":\"http://$SERVER\"}"
@@ -662,6 +678,52 @@ PY
   pull "oci:$STORE/twice:implied"
   pull "oci:$STORE/twice:none"
   [ "$(store ls --json | jq -s length)" = 3 ]
+}
+
+@test "a layer whose root is opaque hides all that is below, and may be reused" {
+  python_oci "$STORE/opq" <<'PY'
+import sys
+from oci_layout import *
+o = Layout(sys.argv[1])
+low, top = layer(entry('./', DIR), entry('hidden', data=b'1')), layer(entry('.wh..wh..opq'), entry('shown', data=b'2'))
+o.name(o.image([low, top]), 'v1')
+o.name(o.image([layer(entry('other', data=b'3')), top]), 'v2')
+PY
+  local tag id low
+  for tag in v1 v2; do
+    id=$(pull "oci:$STORE/opq:$tag")
+    [ "$(jq -c '[.layers[].opaque]' "$(image_dir "$id")/image.json")" = '[false,true]' ]
+  done
+}
+
+@test "sparse files, a checksum that is wrong, bytes behind the end" {
+  mkdir "$STORE/sp"
+  truncate -s 20M "$STORE/sp/f"
+  printf end | dd of="$STORE/sp/f" bs=1M seek=5 conv=notrunc status=none
+  tar -C "$STORE/sp" --sparse --format=gnu -cf "$STORE/gnu.tar" f
+  tar -C "$STORE/sp" --sparse --format=pax -cf "$STORE/pax.tar" f
+  python_oci "$STORE/lay" "$STORE/gnu.tar" "$STORE/pax.tar" <<'PY'
+import sys
+from oci_layout import *
+o = Layout(sys.argv[1])
+for f in sys.argv[2:]:
+    o.name(o.image([open(f, 'rb').read()]), os.path.basename(f)[:3])
+raw = layer(entry('f', data=b'hello' * 1000))
+c = o.blob({'rootfs': {'type': 'layers', 'diff_ids': ['sha256:' + hashlib.sha256(raw).hexdigest()]}}, CONFIG)
+z = bytearray(gzip.compress(raw))
+z[-6] ^= 1
+for name, blob in (('crc', bytes(z)), ('more', gzip.compress(raw) + b'garbage')):
+    o.name(o.blob({'schemaVersion': 2, 'mediaType': MANIFEST, 'config': c, 'layers': [o.blob(blob, LAYER + '+gzip')]}, MANIFEST), name)
+PY
+  local tag id f
+  for tag in gnu pax; do
+    id=$(pull "oci:$STORE/lay:$tag")
+    f=$STORE/layers/$(jq -r '.layers[0].id' "$(image_dir "$id")/image.json")/diff/f
+    cmp "$f" "$STORE/sp/f"
+    [ "$(du -k "$f" | cut -f1)" -lt 1000 ]
+  done
+  run_err 6 pull "oci:$STORE/lay:crc"
+  run_err 6 pull "oci:$STORE/lay:more"
 }
 
 @test "a tag that moves: the old image loses it and keeps its digest" {

@@ -111,6 +111,10 @@ static void check_open(const struct state *s)
 	   "lower directories top first, a repeated layer once");
 	snprintf(want, sizeof want, "%s/layers/" A "/diff", root);
 	ok(!strcmp(json_string_value(json_array_get(dirs, 1)), want), "at its top place");
+	json_object_set_new(json_array_get(json_object_get(img.meta, "layers"), 2), "opaque",
+			    json_true());
+	AUTO_JSON json_t *cut = image_lowerdirs(s, &img, &e);
+	ok(json_array_size(cut) == 2, "nothing below a layer whose root is opaque");
 	struct image other;
 	ok(image_open(s, "sha256:" B, false, &other, &e) < 0 && e.kind == ERR_BAD_STATE,
 	   "a later version is refused: %s", e.msg);

@@ -9,8 +9,9 @@
 
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 
-enum { BURIAL_MS = 1000 };
+enum { BURIAL_MS = 1000, RESERVED_FDS = 256 };
 
 struct index {
 	struct crispd *d;
@@ -119,10 +120,17 @@ static void on_process_end(struct watch *w, uint32_t events)
 	}
 }
 
+/* A watch is a help, the bus tells as well: descriptors for clients and tools come first. */
+static bool is_precious(int fd)
+{
+	struct rlimit r;
+	return getrlimit(RLIMIT_NOFILE, &r) == 0 && (rlim_t)fd + RESERVED_FDS > r.rlim_cur;
+}
+
 /* Returns false when a process that should be there has gone meanwhile. */
 static bool watch_process(struct ctr *c)
 {
-	struct err e;
+	struct err e = {.kind = ERR_NOT_FOUND};
 	const struct ctr_record *r = &c->rec;
 	if (c->damage || (c->state != CTR_RUNNING && c->state != CTR_CREATED) || *r->start_error)
 		return true;
@@ -136,7 +144,11 @@ static bool watch_process(struct ctr *c)
 				: -1;
 	}
 	if (fd < 0)
-		return r->monitor <= 0 && r->pid <= 0;
+		return e.kind != ERR_NOT_FOUND || (r->monitor <= 0 && r->pid <= 0);
+	if (is_precious(fd)) {
+		close(fd);
+		return true;
+	}
 	if (loop_add(c->index->d->loop, &c->watch, fd, EPOLLIN, on_process_end, c, &e) < 0) {
 		log_warn("container %s: its monitor cannot be watched: %s", c->o.id, e.msg);
 		close(fd);

@@ -230,6 +230,7 @@ PY
 
 @test "gc beside a pull that is under way: what it counts on stays" {
   crisp_registry
+  PIDS+=("$REGISTRY_PID")
   make_image busy
   PYTHONDONTWRITEBYTECODE=1 python3 "$BATS_TEST_DIRNAME/../lib/registry_fake.py" "$STORE/port" stall "$REGISTRY" \
     >"$STORE/server.log" 2>&1 3>&- &

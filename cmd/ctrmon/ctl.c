@@ -14,6 +14,7 @@ enum { REQUEST_MAX = 4096, REPLY_MAX = 8192 };
 static void drop(struct ctl_client *c)
 {
 	int fd = c->watch.fd;
+	attach_end(c);
 	loop_del(c->m->loop, &c->watch);
 	close(fd);
 }
@@ -22,7 +23,24 @@ static void drop(struct ctl_client *c)
  * for a client here. */
 static void reply(struct ctl_client *c, const struct buf *b)
 {
-	if (send(c->watch.fd, b->data, b->len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	union {
+		struct cmsghdr h;
+		char space[CMSG_SPACE(sizeof c->pass)];
+	} control = {0};
+	struct iovec iov = {b->data, b->len};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	if (c->n_pass) {
+		control.h.cmsg_level = SOL_SOCKET;
+		control.h.cmsg_type = SCM_RIGHTS;
+		control.h.cmsg_len = CMSG_LEN(c->n_pass * sizeof *c->pass);
+		memcpy(CMSG_DATA(&control.h), c->pass, c->n_pass * sizeof *c->pass);
+		msg.msg_control = &control;
+		msg.msg_controllen = CMSG_SPACE(c->n_pass * sizeof *c->pass);
+	}
+	bool failed = sendmsg(c->watch.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0;
+	while (c->n_pass)
+		close(c->pass[--c->n_pass]);
+	if (failed)
 		drop(c);
 }
 
@@ -36,9 +54,10 @@ static void reply_error(struct ctl_client *c, const struct err *why)
 	reply(c, &b);
 }
 
-static int op_reopen(struct monitor *m, const char *text, size_t len, struct buf *out,
+static int op_reopen(struct ctl_client *c, const char *text, size_t len, struct buf *out,
 		     struct err *e)
 {
+	struct monitor *m = c->m;
 	(void)text;
 	(void)len;
 	if (m->state != MON_RUNNING)
@@ -48,9 +67,10 @@ static int op_reopen(struct monitor *m, const char *text, size_t len, struct buf
 	return buf_addstr(out, "{\"ok\":true}", e);
 }
 
-static int op_status(struct monitor *m, const char *text, size_t len, struct buf *out,
+static int op_status(struct ctl_client *c, const char *text, size_t len, struct buf *out,
 		     struct err *e)
 {
+	const struct monitor *m = c->m;
 	(void)text;
 	(void)len;
 	const char *log = m->log.fd < 0 ? "none" : m->log.lost ? "degraded" : "ok";
@@ -61,27 +81,35 @@ static int op_status(struct monitor *m, const char *text, size_t len, struct buf
 			(unsigned long long)m->log.lost_total);
 }
 
-static int op_resize(struct monitor *m, const char *text, size_t len, struct buf *out,
+static int op_resize(struct ctl_client *c, const char *text, size_t len, struct buf *out,
 		     struct err *e)
 {
 	int64_t width, height;
 	if (!flatjson_int(text, len, "width", &width) ||
 	    !flatjson_int(text, len, "height", &height))
 		return err_set(e, ERR_BAD_INPUT, "resize: width and height are needed");
-	if (stdio_resize(&m->io, width, height, e) < 0)
+	if (stdio_resize(&c->m->io, width, height, e) < 0)
 		return -1;
 	return buf_addstr(out, "{\"ok\":true}", e);
 }
 
-/* Attach joins here: its request carries the client's descriptors. "wait" is answered when
- * exit.json is on disk. */
+static int op_stdin_end(struct ctl_client *c, const char *text, size_t len, struct buf *out,
+			struct err *e)
+{
+	(void)text;
+	(void)len;
+	attach_stdin_end(c);
+	return buf_addstr(out, "{\"ok\":true}", e);
+}
+
+/* "wait" is answered when exit.json is on disk. */
 static const struct {
 	const char *name;
-	int (*run)(struct monitor *m, const char *text, size_t len, struct buf *out, struct err *e);
+	int (*run)(struct ctl_client *c, const char *text, size_t len, struct buf *out,
+		   struct err *e);
 } ops[] = {
-	{"reopen", op_reopen},
-	{"status", op_status},
-	{"resize", op_resize},
+	{"reopen", op_reopen},    {"status", op_status},       {"resize", op_resize},
+	{"attach", attach_begin}, {"stdin_end", op_stdin_end},
 };
 
 void ctl_tell_exit(struct monitor *m)
@@ -116,7 +144,7 @@ static void serve(struct ctl_client *c, const char *text, size_t len)
 	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
 		if (strcmp(ops[i].name, name) != 0)
 			continue;
-		if (ops[i].run(c->m, text, len, &out, &e) < 0)
+		if (ops[i].run(c, text, len, &out, &e) < 0)
 			reply_error(c, &e);
 		else
 			reply(c, &out);
@@ -152,7 +180,7 @@ static void on_connect(struct watch *w, uint32_t events)
 		struct ctl_client *c = &m->ctl.client[i];
 		if (c->watch.fd >= 0)
 			continue;
-		c->waits = false;
+		*c = (struct ctl_client){.watch = WATCH_NONE, .m = m, .out = {-1, -1}};
 		if (loop_add(m->loop, &c->watch, fd, EPOLLIN, on_request, c, &e) < 0)
 			break;
 		return;
@@ -166,7 +194,8 @@ int ctl_open(struct monitor *m, struct err *e)
 	/* Below /proc/self/fd no path is too long for a socket. */
 	snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d/ctl.sock", m->run_dir);
 	for (size_t i = 0; i < CTL_CLIENTS; i++)
-		m->ctl.client[i] = (struct ctl_client){.watch = WATCH_NONE, .m = m};
+		m->ctl.client[i] =
+			(struct ctl_client){.watch = WATCH_NONE, .m = m, .out = {-1, -1}};
 	/* Ours by the monitor's lock: whatever is there was left by a dead one. */
 	unlinkat(m->run_dir, "ctl.sock", 0);
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

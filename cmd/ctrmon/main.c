@@ -20,6 +20,8 @@ static const struct opt option_table[] = {
 	{"log-line-max", 0, OPT_INT, &opts.line_max, "BYTES", "cut longer lines (16384)"},
 	{"tty", 't', OPT_FLAG, &opts.tty, NULL, "the container has a terminal"},
 	{"stdin", 'i', OPT_FLAG, &opts.stdin_open, NULL, "keep the container's stdin open"},
+	{"stdin-once", 0, OPT_FLAG, &opts.stdin_once, NULL,
+	 "close it when the first attached client is done with it"},
 	{0},
 };
 

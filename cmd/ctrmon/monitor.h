@@ -20,7 +20,7 @@ struct mon_opts {
 	const char *runtime, *runtime_root, *log_path, *pod;
 	struct opt_strings runtime_args;
 	long line_max;
-	bool tty, stdin_open, systemd;
+	bool tty, stdin_open, stdin_once, systemd;
 };
 
 /* ---- logfile.c: the log file; a failing disk loses lines, which are counted, never the pump. */
@@ -84,12 +84,16 @@ int exitrec_prepare(struct monitor *m, struct err *e);
 int exitrec_write(struct monitor *m, struct err *e);
 
 /* ---- ctl.c: ctl.sock. */
-enum { CTL_CLIENTS = 16 };
+enum { CTL_CLIENTS = 48 };
 
 struct ctl_client {
 	struct watch watch;
 	struct monitor *m;
 	bool waits; /* for the container's end */
+	bool attached, has_stdin;
+	int out[2];  /* attached to stdout and stderr: write ends of pipes, -1 = not */
+	int pass[3]; /* go with the next reply */
+	size_t n_pass;
 };
 struct ctl {
 	struct watch listen;
@@ -99,6 +103,17 @@ int ctl_open(struct monitor *m, struct err *e);
 /* exit.json is on disk: whoever waits for it is told. */
 void ctl_tell_exit(struct monitor *m);
 void ctl_close(struct monitor *m);
+
+/* ---- attach.c: an attached client gets the container's stdin itself, or the terminal, and reads
+ * its output from a pipe, which is all the queue that it has: who lets it run full is dropped. */
+int attach_begin(struct ctl_client *c, const char *text, size_t len, struct buf *out,
+		 struct err *e);
+/* The client sends no more; with --stdin-once nobody will. */
+void attach_stdin_end(struct ctl_client *c);
+void attach_end(struct ctl_client *c);
+/* which: 0 stdout, 1 stderr */
+void attach_feed(struct monitor *m, int which, const char *data, size_t len);
+void attach_output_ended(struct monitor *m, int which);
 
 /* ---- monitor.c */
 enum mon_state { MON_STARTING, MON_RUNNING, MON_EXITED, MON_DRAINING, MON_DONE, MON_STATES };

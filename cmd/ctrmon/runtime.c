@@ -58,7 +58,7 @@ static void build(struct args *a, const struct monitor *m)
 
 int runtime_start(struct monitor *m, struct err *e)
 {
-	struct args a;
+	struct args a = {.n = 0};
 	build(&a, m);
 	unlinkat(m->run_dir, "pid", 0);
 	unlinkat(m->run_dir, "runtime.log", 0);

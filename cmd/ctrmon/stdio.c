@@ -48,6 +48,7 @@ static void close_stream(struct stream *t)
 	crilog_release(&t->log);
 	loop_del(t->m->loop, &t->watch);
 	close(fd);
+	attach_output_ended(t->m, t == &t->m->io.err);
 }
 
 /* One read. 1 = there was something, 0 = nothing now, -1 = the stream has ended. */
@@ -69,6 +70,7 @@ static int pump(struct stream *t, size_t *len)
 		return 1;
 	stamp_now(stamp);
 	crilog_feed(&t->log, stamp, chunk, (size_t)n, &sink);
+	attach_feed(t->m, t == &s->err, chunk, (size_t)n);
 	return 1;
 }
 
@@ -177,6 +179,8 @@ int stdio_open(struct monitor *m, struct err *e)
 		return err_sys(e, "pipe");
 	s->child[0] = fds[0];
 	s->in = fds[1];
+	/* For the clients, which get this very end. */
+	fcntl(s->in, F_SETFL, O_NONBLOCK);
 	return 0;
 }
 

@@ -89,6 +89,8 @@ static int build(struct monitor_args *a, const struct ctr *k, int status_fd, str
 		add(a, "--tty", NULL);
 	if (k->rec.stdin_open)
 		add(a, "--stdin", NULL);
+	if (k->rec.stdin_once)
+		add(a, "--stdin-once", NULL);
 	add(a, "--timeout", a->timeout);
 	add(a, "--status-fd", a->fd);
 	add(a, k->id, NULL);

@@ -296,6 +296,7 @@ int exec_session(struct start *s, const char *ctr, char *const *command, struct 
 		remote_release(&x.r);
 		return -1;
 	}
+	x.r.ends_terminal = s->flags.tty;
 	if (begin(&x, s, ctr, command, &why) < 0) {
 		proc_kill(&x.proc, SIGKILL);
 		remote_failure(&x.r, &why);

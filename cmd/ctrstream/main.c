@@ -88,6 +88,18 @@ static int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	return r;
 }
 
+static int verb_attach(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	char head[HEAD_MAX + 1];
+	struct start s = {0};
+	(void)argc;
+	int r = prepare(&s, c, head, e);
+	if (r == 0)
+		r = attach_session(&s, argv[0], e);
+	loop_free(s.loop);
+	return r;
+}
+
 static int verb_forward(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	char head[HEAD_MAX + 1];
@@ -109,6 +121,7 @@ static int verb_forward(struct tool_ctx *c, int argc, char **argv, struct err *e
 static const struct verb verbs[] = {
 	{"exec", "CTR COMMAND...", "run a command in a running container", stream_opts, 2, -1,
 	 verb_exec},
+	{"attach", "CTR", "attach to a running container", stream_opts, 1, 1, verb_attach},
 	{"portforward", "POD [PORT...]", "forward connections to ports of a pod", NULL, 1,
 	 1 + PORTS_MAX, verb_forward},
 	{0},

@@ -116,7 +116,7 @@ static void stdin_end(struct remote *r)
 {
 	char eof = END_OF_FILE;
 	/* A terminal has no half to close. */
-	if (r->tty && write(r->in, &eof, 1) < 0)
+	if (r->ends_terminal && write(r->in, &eof, 1) < 0)
 		log_debug("terminal: %s", strerrordesc_np(errno));
 	remote_close_stdin(r);
 	r->ops->stdin_ended(r);
@@ -183,6 +183,8 @@ static bool complete(const struct remote *r)
 	return all;
 }
 
+static void on_creation(struct timer *t);
+
 static int on_open(void *arg, struct chan *c)
 {
 	struct remote *r = arg;
@@ -193,8 +195,12 @@ static int on_open(void *arg, struct chan *c)
 	    r->link.up.wire != WIRE_WS_CHANNELS)
 		return -1;
 	r->chan[c->kind] = c;
-	if (complete(r))
+	if (complete(r)) {
 		loop_timer_cancel(r->loop, &r->creation);
+		/* Not from here: the stream has to be answered first. */
+		if (r->pending)
+			loop_timer(r->loop, &r->creation, 0, on_creation, r);
+	}
 	for (size_t i = 0; i < ARRAY_LEN(r->out); i++)
 		if (r->out[i].kind == c->kind)
 			pump_update(&r->out[i]);
@@ -240,10 +246,17 @@ static void on_gone(void *arg)
 
 static const struct link_events link_events = {on_open, on_input, on_room, on_gone};
 
+static void end_with(struct remote *r, const char *text);
+
 static void on_creation(struct timer *t)
 {
 	struct remote *r = t->arg;
 	struct err e;
+	r->expired = true;
+	if (r->pending) {
+		end_with(r, r->pending);
+		return;
+	}
 	err_set(&e, ERR_TIMEOUT, "the client has not opened its streams within %d s",
 		CREATION_MS / 1000);
 	remote_failure(r, &e);
@@ -292,11 +305,17 @@ static void end_with(struct remote *r, const char *text)
 	struct chan *error = r->chan[CHAN_ERROR];
 	if (r->finished)
 		return;
+	if (!complete(r) && !r->expired) {
+		/* The client is still opening its streams; it is told when it can listen. */
+		free(r->pending);
+		r->pending = xstrdup(text ? text : "");
+		return;
+	}
 	loop_timer_cancel(r->loop, &r->creation);
 	remote_close_stdin(r);
 	for (size_t i = 0; i < ARRAY_LEN(r->out); i++)
 		pump_close(&r->out[i]);
-	if (error && text)
+	if (error && text && *text)
 		chan_write(error, text, strlen(text));
 	r->finished = true;
 	for (int k = 0; k < CHAN_KINDS; k++)
@@ -356,4 +375,5 @@ void remote_release(struct remote *r)
 			close(TAKE_FD(r->out[i].fd));
 		}
 	link_release(&r->link);
+	free(r->pending);
 }

@@ -38,9 +38,12 @@ struct remote {
 	struct pump out[2];
 	int in; /* -1 = there is none, or it has ended */
 	struct watch in_watch;
+	bool ends_terminal; /* tty: the client's end of input is typed as an end-of-file character
+			     */
 	bool outputs_told, finished, hung_up;
-	struct timer creation;
-	int signo;
+	struct timer creation; /* the client must open its streams */
+	bool expired;
+	char *pending; /* how it ended, while the client cannot be told yet */
 };
 
 /* The flags of the command line. */

@@ -71,7 +71,7 @@ static void put_line(struct batch *b, struct crilog *c, int full, const char *te
 void crilog_feed(struct crilog *c, const char *stamp, const char *data, size_t len,
 		 const struct crilog_sink *sink)
 {
-	struct batch b;
+	struct batch b = {.count = 0};
 	const char *end = data + len;
 	batch_init(&b, c, stamp, sink);
 	while (data < end) {
@@ -100,7 +100,7 @@ void crilog_feed(struct crilog *c, const char *stamp, const char *data, size_t l
 
 void crilog_end(struct crilog *c, const char *stamp, const struct crilog_sink *sink)
 {
-	struct batch b;
+	struct batch b = {.count = 0};
 	if (!c->held_len)
 		return;
 	batch_init(&b, c, stamp, sink);

@@ -19,7 +19,7 @@ struct token {
 
 static void skip_space(struct scan *s)
 {
-	while (s->at < s->end && memchr(" \t\r\n", *s->at, 4))
+	while (s->at < s->end && *s->at && strchr(" \t\r\n", *s->at))
 		s->at++;
 }
 
@@ -79,7 +79,8 @@ static bool take_value(struct scan *s, struct token *t)
 	if (s->at < s->end && (*s->at == '[' || *s->at == '{'))
 		return take_nested(s, t);
 	*t = (struct token){.start = s->at};
-	while (s->at < s->end && memchr("-+.0123456789abcdefghijklmnopqrstuvwxyzE", *s->at, 40))
+	while (s->at < s->end && *s->at &&
+	       strchr("-+.0123456789abcdefghijklmnopqrstuvwxyzE", *s->at))
 		s->at++;
 	t->end = s->at;
 	return t->end > t->start;

@@ -111,7 +111,7 @@ int fs_replace_file_at(int dirfd, const char *name, mode_t mode, const void *dat
 		openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
 		return err_sys(e, "create %s", tmp);
-	/* With its blocks allocated, ext4's rename over an old file starts no write-back at once. */
+	/* With its blocks allocated, ext4's rename over an old file starts no write-back. */
 	if (!(flags & FS_DURABLE) && len)
 		(void)!fallocate(fd, 0, 0, (off_t)len);
 	if (fs_write_all(fd, data, len, e) < 0) {

@@ -86,10 +86,14 @@ static int add_row(void *arg, const char *id, struct err *e)
 	return 0;
 }
 
+struct row {
+	json_t *j;
+};
+
 static int newest_first(const void *a, const void *b)
 {
-	json_int_t x = jsonx_opt_int(*(json_t *const *)a, "created_at", 0);
-	json_int_t y = jsonx_opt_int(*(json_t *const *)b, "created_at", 0);
+	json_int_t x = jsonx_opt_int(((const struct row *)a)->j, "created_at", 0);
+	json_int_t y = jsonx_opt_int(((const struct row *)b)->j, "created_at", 0);
 	return (x < y) - (x > y);
 }
 
@@ -121,18 +125,18 @@ int verb_ls(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	if (object_each(&c->st, OBJ_CONTAINER, add_row, &l, e) < 0)
 		return -1;
 	size_t n = json_array_size(rows);
-	AUTO_FREE json_t **sorted = xcalloc(n ? n : 1, sizeof *sorted);
+	AUTO_FREE struct row *sorted = xcalloc(n ? n : 1, sizeof *sorted);
 	for (size_t i = 0; i < n; i++)
-		sorted[i] = json_array_get(rows, i);
+		sorted[i].j = json_array_get(rows, i);
 	qsort(sorted, n, sizeof *sorted, newest_first);
 	if (!c->json)
 		printf("%-13s %-24s %-13s %-14s %-21s %s\n", "ID", "NAME", "POD", "STATUS",
 		       "CREATED", "IMAGE");
 	AUTO_JSON json_t *out = json_array();
 	for (size_t i = 0; i < n; i++) {
-		json_array_append(out, sorted[i]);
+		json_array_append(out, sorted[i].j);
 		if (!c->json)
-			print_row(sorted[i]);
+			print_row(sorted[i].j);
 	}
 	if (c->json) {
 		json_dumpf(out, stdout, JSON_INDENT(2));

@@ -107,6 +107,9 @@ static int read_security(struct pod_spec *s, const Runtime__V1__LinuxSandboxSecu
 	if (x && x->run_as_group && !x->run_as_user)
 		return err_set(e, ERR_BAD_INPUT,
 			       "security_context.run_as_group: given without run_as_user");
+	/* Absent options are the message's zeros, as the peers read them: the pod shares its
+	 * processes. */
+	s->shared_pid = !n || n->pid == RUNTIME__V1__NAMESPACE_MODE__POD;
 	if (!n)
 		return 0;
 	if (pod_or_node("network", n->network, &s->host_net, e) < 0 ||
@@ -118,7 +121,6 @@ static int read_security(struct pod_spec *s, const Runtime__V1__LinuxSandboxSecu
 		return err_set(e, ERR_BAD_INPUT,
 			       "namespace_options.pid: only POD, CONTAINER or NODE, not %d",
 			       (int)n->pid);
-	s->shared_pid = n->pid == RUNTIME__V1__NAMESPACE_MODE__POD;
 	return check_userns(n->userns_options, e);
 }
 

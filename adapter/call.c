@@ -23,6 +23,8 @@ struct call {
 	long long begin_us;
 	void (*cancel)(void *arg);
 	void *cancel_arg;
+	void (*room)(void *arg);
+	void *room_arg;
 	char id[24];
 };
 
@@ -55,6 +57,30 @@ void call_on_cancel(struct call *c, void (*cb)(void *arg), void *arg)
 {
 	c->cancel = cb;
 	c->cancel_arg = arg;
+}
+
+size_t call_queued(const struct call *c)
+{
+	return c->stream ? h2_queued(c->stream) : 0;
+}
+
+void call_open(struct call *c)
+{
+	if (c->stream)
+		h2_open(c->stream);
+}
+
+void call_on_room(struct call *c, size_t below, void (*cb)(void *arg), void *arg)
+{
+	c->room = cb;
+	c->room_arg = arg;
+	if (c->stream)
+		h2_tell_room(c->stream, below);
+}
+
+void call_room(struct call *c)
+{
+	c->room(c->room_arg);
 }
 
 static long long now_us(void)

@@ -45,6 +45,13 @@ void call_reply(struct call *c, const ProtobufCMessage *msg);
 /* False when the message cannot be taken any more (too large): the call has failed then and is
  * over. */
 bool call_send(struct call *c, const ProtobufCMessage *msg);
+/* For a stream that may have nothing to say for long: the client learns now that it is heard. */
+void call_open(struct call *c);
+/* For who has much to send: how many bytes the client has not fetched yet, and a callback, once,
+ * when there are not more than `below`; it may answer. The callback is not remembered over an
+ * answer. */
+size_t call_queued(const struct call *c);
+void call_on_room(struct call *c, size_t below, void (*cb)(void *arg), void *arg);
 void call_end(struct call *c);
 void call_fail(struct call *c, const struct err *e);
 

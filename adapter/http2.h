@@ -70,6 +70,12 @@ bool h2_send(struct h2_stream *s, struct h2_msg *m);
 void h2_finish(struct h2_stream *s, int code, const char *text);
 long long h2_time_left_ms(const struct h2_stream *s); /* -1 = no deadline */
 struct h2_host *h2_stream_host(const struct h2_stream *s);
+/* Bytes of messages that wait to be sent; and have the call told (call_room), once, when there are
+ * not more than `below`. */
+size_t h2_queued(const struct h2_stream *s);
+void h2_tell_room(struct h2_stream *s, size_t below);
+/* Send the headers of the answer although there is no message yet. */
+void h2_open(struct h2_stream *s);
 
 /* Of call.c, for us. A request is complete: decodes it and runs the handler. *slot is where the
  * stream knows its call by: set while there is one that is not answered. */
@@ -78,4 +84,5 @@ void call_begin(struct h2_stream *s, struct call **slot, const struct call_metho
 /* The client is gone, or is told `code` by us: the call leaves the stream, and its owner is told.
  */
 void call_gone(struct call *c, int code);
+void call_room(struct call *c);
 #endif

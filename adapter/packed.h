@@ -10,6 +10,8 @@
 
 /* The message with its length before it, as it stands in a repeated field; free() it. */
 uint8_t *packed_element(const ProtobufCMessage *m, size_t *len);
+/* The same in the arena. */
+uint8_t *packed_in(const ProtobufCMessage *m, struct arena *a, size_t *len);
 /* Append such bytes to field 1 of `reply`, whose list of fields lives in the arena and has room
  * for `cap` (the same on every call). The bytes are borrowed. */
 void packed_append(ProtobufCMessage *reply, struct arena *a, size_t cap, uint8_t *data, size_t len);

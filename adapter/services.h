@@ -16,6 +16,7 @@ void svc_stop_pod_sandbox(struct call *c, const ProtobufCMessage *request);
 void svc_remove_pod_sandbox(struct call *c, const ProtobufCMessage *request);
 void svc_pod_sandbox_status(struct call *c, const ProtobufCMessage *request);
 void svc_list_pod_sandbox(struct call *c, const ProtobufCMessage *request);
+void svc_stream_pod_sandboxes(struct call *c, const ProtobufCMessage *request);
 
 /* svc_containers.c: what changes one */
 void svc_create_container(struct call *c, const ProtobufCMessage *request);
@@ -26,13 +27,16 @@ void svc_reopen_container_log(struct call *c, const ProtobufCMessage *request);
 
 /* svc_ctr_read.c, svc_exec.c */
 void svc_list_containers(struct call *c, const ProtobufCMessage *request);
+void svc_stream_containers(struct call *c, const ProtobufCMessage *request);
 void svc_container_status(struct call *c, const ProtobufCMessage *request);
 void svc_container_stats(struct call *c, const ProtobufCMessage *request);
 void svc_list_container_stats(struct call *c, const ProtobufCMessage *request);
+void svc_stream_container_stats(struct call *c, const ProtobufCMessage *request);
 void svc_exec_sync(struct call *c, const ProtobufCMessage *request);
 
 /* svc_images.c */
 void svc_list_images(struct call *c, const ProtobufCMessage *request);
+void svc_stream_images(struct call *c, const ProtobufCMessage *request);
 void svc_image_status(struct call *c, const ProtobufCMessage *request);
 void svc_pull_image(struct call *c, const ProtobufCMessage *request);
 void svc_remove_image(struct call *c, const ProtobufCMessage *request);

@@ -313,6 +313,14 @@ static void respond_data(struct h2_stream *s)
 	nghttp2_submit_response(h2_session(s->conn), s->id, h, ARRAY_LEN(h), &provider);
 }
 
+void h2_open(struct h2_stream *s)
+{
+	if (s->responded || s->finished)
+		return;
+	respond_data(s);
+	h2_woken(s->conn);
+}
+
 bool h2_send(struct h2_stream *s, struct h2_msg *m)
 {
 	/* One message may always wait, whatever its size. */
@@ -380,7 +388,22 @@ int stream_take(struct h2_stream *s, struct buf *out, size_t len, struct err *e)
 	s->head_off = 0;
 	s->queued -= m->len;
 	free(m);
+	if (s->call && s->room_wanted && s->queued <= s->room_below) {
+		s->room_wanted = false;
+		call_room(s->call);
+	}
 	return 0;
+}
+
+size_t h2_queued(const struct h2_stream *s)
+{
+	return s->queued;
+}
+
+void h2_tell_room(struct h2_stream *s, size_t below)
+{
+	s->room_below = below;
+	s->room_wanted = true;
 }
 
 static void on_linger(struct timer *t)

@@ -32,6 +32,8 @@ struct h2_stream {
 	size_t head_off; /* bytes of the head that are sent */
 	size_t promised; /* bytes of the head that nghttp2 was told of and has not fetched */
 	size_t queued;
+	size_t room_below; /* tell the call when no more than this is queued */
+	bool room_wanted;
 	bool responded; /* the HEADERS are submitted */
 	bool deferred;  /* nghttp2 waits to be told that there is data */
 	bool finished;

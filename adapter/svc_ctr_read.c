@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
+#include "lister.h"
 #include "packed.h"
 #include "services.h"
 #include "svc.h"
@@ -35,6 +36,25 @@ void svc_list_containers(struct call *c, const ProtobufCMessage *request)
 			packed_append(&reply.base, &a, index_n_ctrs(ix), k->packed, k->packed_len);
 	}
 	call_reply(c, &reply.base);
+}
+
+static uint8_t *ctr_element(struct crispd *d, const char *id, struct arena *a, size_t *len)
+{
+	struct ctr *k = index_ctr(d->index, id);
+	(void)a;
+	*len = k ? k->packed_len : 0;
+	return k ? k->packed : NULL;
+}
+
+void svc_stream_containers(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__StreamContainersRequest *r = (const void *)request;
+	const struct index *ix = call_daemon(c)->index;
+	struct lister *l = lister_new(c, ctr_element, index_n_ctrs(ix));
+	for (size_t i = 0; i < index_n_ctrs(ix); i++)
+		if (ctr_matches(index_ctr_at(ix, i), r->filter))
+			lister_add(l, index_ctr_at(ix, i)->o.id);
+	lister_send(l);
 }
 
 void svc_container_status(struct call *c, const ProtobufCMessage *request)
@@ -90,6 +110,23 @@ void svc_list_container_stats(struct call *c, const ProtobufCMessage *request)
 			reply.stats[reply.n_stats++] = stats_ctr(d, k, &a);
 	}
 	call_reply(c, &reply.base);
+}
+
+static uint8_t *stats_element(struct crispd *d, const char *id, struct arena *a, size_t *len)
+{
+	struct ctr *k = index_ctr(d->index, id);
+	return k ? packed_in(&stats_ctr(d, k, a)->base, a, len) : NULL;
+}
+
+void svc_stream_container_stats(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__StreamContainerStatsRequest *r = (const void *)request;
+	const struct index *ix = call_daemon(c)->index;
+	struct lister *l = lister_new(c, stats_element, index_n_ctrs(ix));
+	for (size_t i = 0; i < index_n_ctrs(ix); i++)
+		if (stats_match(index_ctr_at(ix, i), r->filter))
+			lister_add(l, index_ctr_at(ix, i)->o.id);
+	lister_send(l);
 }
 
 void svc_container_stats(struct call *c, const ProtobufCMessage *request)

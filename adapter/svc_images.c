@@ -2,6 +2,7 @@
 #include "auto.h"
 #include "digest.h"
 #include "jsonx.h"
+#include "lister.h"
 #include "packed.h"
 #include "pbjson.h"
 #include "ref.h"
@@ -38,12 +39,21 @@ static void done_image(struct job *j)
 }
 
 /* Two pulls are the same when name and credentials are; the digest keeps the latter out of memory
- * that outlives the tool. */
+ * that outlives the tool. The key gets into the log: without the salt it could be tried out there
+ * against a list of passwords. */
 static char *pull_key(const char *image, const char *secret, size_t len)
 {
+	static char salt[ID_SIZE];
 	char hex[DIGEST_HEX_LEN + 1] = "";
-	if (secret)
-		digest_of(secret, len, hex);
+	if (!*salt)
+		id_new(salt);
+	if (secret) {
+		AUTO_DIGEST struct digest d;
+		digest_init(&d);
+		digest_update(&d, salt, ID_LEN);
+		digest_update(&d, secret, len);
+		digest_hex(&d, hex);
+	}
 	return xasprintf("pull %s %.16s", image, hex);
 }
 
@@ -135,6 +145,29 @@ void svc_list_images(struct call *c, const ProtobufCMessage *request)
 		if (!*want || all[i] == only)
 			packed_append(&reply.base, &a, n, all[i]->packed, all[i]->packed_len);
 	call_reply(c, &reply.base);
+}
+
+static uint8_t *image_element(struct crispd *d, const char *id, struct arena *a, size_t *len)
+{
+	struct image_entry *im = index_image(d->index, id);
+	(void)a;
+	*len = im ? im->packed_len : 0;
+	return im ? im->packed : NULL;
+}
+
+void svc_stream_images(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__StreamImagesRequest *r = (const void *)request;
+	const struct index *ix = call_daemon(c)->index;
+	const char *want = r->filter ? spec_image(r->filter->image) : "";
+	const struct image_entry *only = *want ? index_image(ix, want) : NULL;
+	size_t n;
+	struct image_entry *const *all = index_images(ix, &n);
+	struct lister *l = lister_new(c, image_element, n);
+	for (size_t i = 0; i < n; i++)
+		if (!*want || all[i] == only)
+			lister_add(l, all[i]->id);
+	lister_send(l);
 }
 
 /* The configuration as it stands in the store: Entrypoint, Env and the rest. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
 #include "jsonx.h"
+#include "lister.h"
 #include "packed.h"
 #include "services.h"
 #include "svc.h"
@@ -240,6 +241,25 @@ void svc_list_pod_sandbox(struct call *c, const ProtobufCMessage *request)
 			packed_append(&reply.base, &a, index_n_pods(ix), p->packed, p->packed_len);
 	}
 	call_reply(c, &reply.base);
+}
+
+static uint8_t *pod_element(struct crispd *d, const char *id, struct arena *a, size_t *len)
+{
+	struct pod *p = index_pod(d->index, id);
+	(void)a;
+	*len = p ? p->packed_len : 0;
+	return p ? p->packed : NULL;
+}
+
+void svc_stream_pod_sandboxes(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__StreamPodSandboxesRequest *r = (const void *)request;
+	const struct index *ix = call_daemon(c)->index;
+	struct lister *l = lister_new(c, pod_element, index_n_pods(ix));
+	for (size_t i = 0; i < index_n_pods(ix); i++)
+		if (pod_matches(index_pod_at(ix, i), r->filter))
+			lister_add(l, index_pod_at(ix, i)->o.id);
+	lister_send(l);
 }
 
 static void add_ctr_statuses(struct crispd *d, const struct pod *p,

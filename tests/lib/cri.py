@@ -5,6 +5,7 @@
     client.raw("ListContainers")                          # the undecoded answer, for timing
 """
 import os
+import shutil
 import sys
 import tempfile
 
@@ -21,9 +22,8 @@ def _compile():
         raise RuntimeError("cri.proto does not compile")
     sys.path.insert(0, out)
     import cri_pb2
-    for name in os.listdir(out):
-        if name.endswith(".py"):
-            os.unlink(os.path.join(out, name))
+    sys.path.remove(out)
+    shutil.rmtree(out)
     return cri_pb2
 
 
@@ -58,6 +58,11 @@ class Client:
     def future(self, name, timeout=None, **fields):
         rpc = self.channel.unary_unary(_methods[name][0], lambda m: m.SerializeToString(), _methods[name][2].FromString)
         return rpc.future(self.request(name, **fields), timeout=timeout or self.timeout)
+
+    def stream(self, name, timeout=None, **fields):
+        """The call of a streaming method: iterate over it, or cancel() it."""
+        rpc = self.channel.unary_stream(_methods[name][0], lambda m: m.SerializeToString(), _methods[name][2].FromString)
+        return rpc(self.request(name, **fields), timeout=timeout or self.timeout)
 
     def __getattr__(self, name):
         if name not in _methods:

@@ -419,6 +419,39 @@ static void test_slow_reader(void)
 	client_free(c);
 }
 
+static int rooms;
+
+/* As a long list does it: the next message when the one before has nearly gone. */
+static void on_room(void *arg)
+{
+	(void)arg;
+	if (++rooms == 5) {
+		call_end(TAKE(held));
+		return;
+	}
+	send_sized(held, PIECE, try_send);
+	call_on_room(held, 1000, on_room, NULL);
+}
+
+static void test_room(void)
+{
+	struct client *c = client_new(false);
+	int32_t id = ask_with(c, "/s/Stream", NULL, NULL, 0);
+	struct answer *a = &c->answers[id];
+	rooms = 0;
+	send_sized(held, PIECE, try_send);
+	call_on_room(held, 1000, on_room, NULL);
+	pump(c);
+	ok(rooms == 0 && call_queued(held) > PIECE / 2, "no room while the client does not read");
+	for (int i = 0; i < 10; i++) {
+		nghttp2_submit_window_update(c->ng, 0, 0, PIECE);
+		nghttp2_submit_window_update(c->ng, 0, id, PIECE);
+		pump(c);
+	}
+	ok(rooms == 5 && got(a, 0, 5 * (PIECE + 9)), "room is told each time, and the end is sent");
+	client_free(c);
+}
+
 static void test_drain(void)
 {
 	struct client *c = client_new(true);
@@ -461,6 +494,7 @@ int main(void)
 	test_cancel();
 	test_stream();
 	test_slow_reader();
+	test_room();
 	test_drain();
 	loop_free(daemon_.loop);
 	return tap_done();

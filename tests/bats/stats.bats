@@ -1,0 +1,51 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Lists as streams, statistics and metrics, changed limits; with the real tools and runtime.
+load ../lib/helpers
+load ../lib/crispd
+
+setup_file() {
+  crisp_file_setup
+  jq '.default_runtime = "runc"' "$CRISP_CONFIG" >"$CRISP_CONFIG.new" && mv "$CRISP_CONFIG.new" "$CRISP_CONFIG"
+  IMAGE=$(pull_image bb)
+  export IMAGE
+  crispd_start
+  echo "$CRISPD_PID" >"$CRISP_TMP/crispd.pid"
+}
+teardown_file() {
+  CRISPD_PID=$(cat "$CRISP_TMP/crispd.pid")
+  crisp_file_teardown
+}
+setup() {
+  requires root runc
+  CRISPD_PID=$(cat "$CRISP_TMP/crispd.pid")
+}
+teardown() {
+  local id
+  kill -0 "$CRISPD_PID"
+  for id in $(cri ListPodSandbox | jq -r '.items[]?.id'); do cri RemovePodSandbox "{\"pod_sandbox_id\":\"$id\"}"; done
+}
+
+cri() { timeout 100 cricall --socket "$SOCK" "$@"; }
+case_py() {
+  run py rpc_case.py "$SOCK" "$@"
+  echo "$output"
+  [ "$status" = 0 ]
+}
+
+@test "the Stream lists say what the lists say" { case_py same_lists; }
+
+@test "a list of 20 MiB comes in messages of at most 1 MiB, each pod once, and is not held in memory" {
+  local pid
+  py rpc_case.py - records "$CRISP_TMP/long" 5000 4
+  "$BUILD/bin/crispd" --root "$CRISP_TMP/long" --runroot "$CRISP_TMP/longrun" >"$CRISP_TMP/long.log" 2>&1 3>&- &
+  pid=$!
+  SOCK=$CRISP_TMP/longrun/crisp.sock
+  wait_for 20 crispd_ready || { cat "$CRISP_TMP/long.log"; false; }
+  run py rpc_case.py "$SOCK" long_list 5000 $pid
+  echo "$output"
+  kill $pid
+  wait $pid
+  [ "$status" = 0 ]
+  SOCK=$RUNROOT/crisp.sock
+}

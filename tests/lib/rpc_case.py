@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""rpc_case.py SOCKET CASE [ARG...]: streams, events and statistics from a client that is not ours. Ends with status 0
+when the case holds. `records ROOT N KIB` writes N pods of KIB kilobytes each below ROOT instead of calling anybody."""
+import json
+import os
+import sys
+import threading
+import time
+
+import grpc
+
+import cri
+
+SOCK, CASE, ARGS = sys.argv[1], sys.argv[2], sys.argv[3:]
+client = cri.Client(SOCK)
+IMAGE = os.environ.get("IMAGE", "")
+CODE = grpc.StatusCode
+
+
+def pod_config(name=CASE, **more):
+    return {"metadata": {"name": name, "namespace": "default", "uid": "uid-" + name, "attempt": 1}, "hostname": "h",
+            "log_directory": os.environ["CRISP_TMP"] + "/logs/" + name, "linux": {"cgroup_parent": "/crisp-test/" + name}, **more}
+
+
+def ctr_config(*command, name="c", **more):
+    return {"metadata": {"name": name}, "image": {"image": IMAGE}, "command": list(command), "log_path": name + ".log", **more}
+
+
+def run_pod(name=CASE, **more):
+    return client.RunPodSandbox(config=pod_config(name, **more)).pod_sandbox_id
+
+
+def create_ctr(pod, *command, name="c", **more):
+    return client.CreateContainer(pod_sandbox_id=pod, config=ctr_config(*command, name=name, **more)).container_id
+
+
+def run_ctr(pod, *command, name="c", **more):
+    ctr = create_ctr(pod, *command, name=name, **more)
+    client.StartContainer(container_id=ctr)
+    return ctr
+
+
+def remove(pod):
+    client.StopPodSandbox(pod_sandbox_id=pod)
+    client.RemovePodSandbox(pod_sandbox_id=pod)
+
+
+def stream(name, field, timeout=60, slow=0.0, **fields):
+    """The messages of a Stream* call, each as (bytes, list)."""
+    out = []
+    for m in client.stream(name, timeout=timeout, **fields):
+        out.append((m.ByteSize(), list(getattr(m, field))))
+        time.sleep(slow)
+    return out
+
+
+def records():
+    root, n, kib = ARGS[0], int(ARGS[1]), int(ARGS[2])
+    for i in range(n):
+        pod = "%064x" % (i + 1)
+        path = "%s/pods/%s" % (root, pod)
+        os.makedirs(path)
+        config = {"metadata": {"name": "p%d" % i, "namespace": "n", "uid": "u%d" % i}, "labels": {"half": str(i % 2)},
+                  "annotations": {"big": "x" * (kib << 10)}}
+        state = {"version": 1, "id": pod, "state": "notready", "origin": "cri", "created_at": 1 + i, "complete": True}
+        for file, what in ("pod.json", config), ("state.json", state):
+            with open(path + "/" + file, "w") as f:
+                json.dump(what, f)
+
+
+def rss_kib(pid):
+    with open("/proc/%s/status" % pid) as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
+
+
+def long_list():
+    """Each of N records once, in messages of at most 1 MiB, while the daemon does not hold the whole answer."""
+    n, pid = int(ARGS[0]), ARGS[1]
+    before = rss_kib(pid)
+    call = client.stream("StreamPodSandboxes")
+    seen, peak, sizes = [], 0, []
+    for m in call:
+        sizes.append(m.ByteSize())
+        seen += [p.id for p in m.pod_sandboxes]
+        if len(sizes) < 12:
+            time.sleep(0.1)
+        peak = max(peak, rss_kib(pid))
+    print(len(sizes), "messages,", sum(sizes) >> 20, "MiB, daemon", before, "->", peak, "KiB")
+    assert len(seen) == n and len(set(seen)) == n, (len(seen), len(set(seen)))
+    assert len(sizes) > 12 and max(sizes) <= 1 << 20 and min(sizes) > 0
+    assert peak - before < 8 << 10, peak - before
+    half = [p for _, ps in stream("StreamPodSandboxes", "pod_sandboxes", filter={"label_selector": {"half": "1"}}) for p in ps]
+    assert len(half) == n // 2 and all(p.labels["half"] == "1" for p in half)
+    # One message is larger than the client takes in a unary answer.
+    try:
+        client.ListPodSandbox()
+        raise AssertionError("the list is larger than an answer may be")
+    except grpc.RpcError as e:
+        assert e.code() == CODE.RESOURCE_EXHAUSTED, e
+    # Given up in the middle: nothing happens.
+    call = client.stream("StreamPodSandboxes")
+    next(call)
+    call.cancel()
+    assert client.Version().version
+
+
+def same_lists():
+    """The streams say what the lists say."""
+    pod = run_pod(labels={"a": "1"})
+    ctrs = {run_ctr(pod, "sleep", "1000", name=n, labels={"n": n}) for n in ("x", "y")}
+    pods = [p for _, ps in stream("StreamPodSandboxes", "pod_sandboxes") for p in ps]
+    assert pods == list(client.ListPodSandbox().items) and pod in [p.id for p in pods]
+    got = [k for _, ks in stream("StreamContainers", "containers") for k in ks]
+    assert got == list(client.ListContainers().containers) and ctrs <= {k.id for k in got}
+    got = [k for _, ks in stream("StreamContainers", "containers", filter={"label_selector": {"n": "x"}}) for k in ks]
+    assert len(got) == 1 and got[0].labels["n"] == "x"
+    images = [i for _, xs in stream("StreamImages", "images") for i in xs]
+    assert images == list(client.ListImages().images) and images
+    assert stream("StreamImages", "images", filter={"image": {"image": "none.example/x:1"}}) == []
+    stats = [s for _, xs in stream("StreamContainerStats", "container_stats", filter={"pod_sandbox_id": pod}) for s in xs]
+    assert {s.attributes.id for s in stats} == ctrs and all(s.memory.usage_bytes.value > 0 for s in stats)
+    remove(pod)
+    assert stream("StreamContainers", "containers", filter={"pod_sandbox_id": pod}) == []
+
+
+if __name__ == "__main__":
+    globals()[CASE]()

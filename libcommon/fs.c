@@ -153,29 +153,40 @@ int fs_open_dir(int dirfd, const char *path, struct err *e)
 }
 
 /* Deeper trees than any sane one are refused, so that a hostile image cannot exhaust our stack. */
-enum { TREE_DEPTH_MAX = 4096 };
+enum { TREE_DEPTH_MAX = 4096, REMOVE_TRIES = 8 };
 
-static int remove_entries(int fd, dev_t dev, int depth, struct err *e);
+static int remove_entries(int fd, int depth, struct err *e);
 
-static int remove_subdir(int parent, const char *name, dev_t dev, int depth, struct err *e)
+/* A device number would not tell a directory of the same file system that is bound there. */
+static int open_to_remove(int parent, const char *name, struct err *e)
 {
-	AUTO_CLOSE int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct stat st;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return errno == ENOENT ? 0 : err_sys(e, "open %s", name);
-	if (st.st_dev != dev)
-		return err_set(e, ERR_UNAVAILABLE, "%s: something is mounted there", name);
+	int fd = open_resolved(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
+			       RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS, e);
+	return fd < 0 && e->errnum == EXDEV
+		       ? err_set(e, ERR_UNAVAILABLE, "%s: something is mounted there", name)
+		       : fd;
+}
+
+static int remove_subdir(int parent, const char *name, int depth, struct err *e)
+{
 	if (depth > TREE_DEPTH_MAX)
 		return err_set(e, ERR_BAD_INPUT, "%s: directories nested too deep", name);
-	if (remove_entries(TAKE_FD(fd), dev, depth, e) < 0)
-		return -1;
-	if (unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		return err_sys(e, "remove %s", name);
-	return 0;
+	for (int tries = 1;; tries++) {
+		int fd = open_to_remove(parent, name, e);
+		if (fd < 0)
+			return e->errnum == ENOENT ? 0 : -1;
+		if (remove_entries(fd, depth, e) < 0)
+			return -1;
+		if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+			return 0;
+		/* Who waits for an object that goes makes its lock file anew, just now. */
+		if (errno != ENOTEMPTY || tries == REMOVE_TRIES)
+			return err_sys(e, "remove %s", name);
+	}
 }
 
 /* Takes fd over. */
-static int remove_entries(int fd, dev_t dev, int depth, struct err *e)
+static int remove_entries(int fd, int depth, struct err *e)
 {
 	AUTO_CLOSEDIR DIR *d = fdopendir(fd);
 	if (!d) {
@@ -194,7 +205,7 @@ static int remove_entries(int fd, dev_t dev, int depth, struct err *e)
 				continue;
 			return err_sys(e, "remove %s", de->d_name);
 		}
-		if (remove_subdir(fd, de->d_name, dev, depth + 1, e) < 0)
+		if (remove_subdir(fd, de->d_name, depth + 1, e) < 0)
 			return -1;
 	}
 	return errno ? err_sys(e, "read directory") : 0;
@@ -203,6 +214,8 @@ static int remove_entries(int fd, dev_t dev, int depth, struct err *e)
 int fs_remove_tree(int dirfd, const char *name, struct err *e)
 {
 	struct stat st;
+	char above[PATH_MAX];
+	const char *slash = strrchr(name, '/');
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : err_sys(e, "stat %s", name);
 	if (!S_ISDIR(st.st_mode)) {
@@ -210,7 +223,12 @@ int fs_remove_tree(int dirfd, const char *name, struct err *e)
 			return err_sys(e, "remove %s", name);
 		return 0;
 	}
-	return remove_subdir(dirfd, name, st.st_dev, 0, e);
+	/* What is above it may well be a mount of its own. */
+	snprintf(above, sizeof above, "%.*s/", slash ? (int)(slash - name) : 1, slash ? name : ".");
+	AUTO_CLOSE int parent = openat(dirfd, above, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (parent < 0)
+		return err_sys(e, "open %s", above);
+	return remove_subdir(parent, slash ? slash + 1 : name, 0, e);
 }
 
 /* OFD, not POSIX: owned by the open file, so that no other close() in this process can drop it. */

@@ -14,6 +14,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -30,6 +31,25 @@ static void put(const char *name, const char *text)
 	AUTO_FREE char *path = under(name);
 	ok(fs_replace_file_at(AT_FDCWD, path, 0600, text, strlen(text), 0, &e) == 0, "write %s",
 	   name);
+}
+
+/* Bound from the same file system: the device number does not tell. */
+static void test_remove_mounted(int d)
+{
+	struct err e;
+	AUTO_FREE char *precious = under("precious"), *in = under("tree/in");
+	ok(mkdirat(d, "precious", 0755) == 0 && mkdirat(d, "precious/x", 0755) == 0 &&
+		   mkdirat(d, "tree", 0755) == 0 && mkdirat(d, "tree/in", 0755) == 0,
+	   "a tree and something precious beside it");
+	if (mount(precious, in, NULL, MS_BIND, NULL) == 0) {
+		ok(fs_remove_tree(d, "tree", &e) == -1 && e.kind == ERR_UNAVAILABLE,
+		   "remove_tree does not enter a bind mount: %s", e.msg);
+		ok(fs_remove_tree(d, "tree/in", &e) == -1 && e.kind == ERR_UNAVAILABLE,
+		   "nor is one its top: %s", e.msg);
+		ok(faccessat(d, "precious/x", F_OK, 0) == 0, "what is mounted there is whole");
+		umount2(in, MNT_DETACH);
+	}
+	ok(fs_remove_tree(d, "tree", &e) == 0 && fs_remove_tree(d, "precious", &e) == 0, "gone");
 }
 
 static void test_fs(void)
@@ -58,6 +78,7 @@ static void test_fs(void)
 	ok(fs_open_beneath(root, "abs/hello", O_RDONLY, 0, &e) == -1, "beneath follows no symlink");
 	ok(fs_remove_tree(d, "root", &e) == 0 && fstatat(d, "root", &st, 0) < 0, "remove_tree");
 	ok(fs_remove_tree(d, "root", &e) == 0, "remove_tree of nothing is success");
+	test_remove_mounted(d);
 	ok(access("/etc/passwd", F_OK) == 0, "and /etc/passwd is still there");
 }
 

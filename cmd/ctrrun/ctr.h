@@ -72,6 +72,8 @@ int rt_run(const struct ctr *k, const struct rt_args *a, int timeout_ms, struct 
 /* RUNTIME VERB [OPTION] ID [LAST]; option and last may be NULL. */
 int rt_call(const struct ctr *k, const char *verb, const char *option, const char *last,
 	    struct err *e);
+/* Does the runtime itself say that it runs? */
+bool rt_is_running(const struct ctr *k);
 int rt_timeout_ms(const struct ctr *k);
 /* What the runtime and the monitor get of our environment; NULL-terminated, for the life of the
  * process. */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
 #include "ctr.h"
+#include "jsonx.h"
 #include "rtwords.h"
 #include "xalloc.h"
 
 #include <string.h>
 
-enum { WORDS_MAX = 8192 };
+enum { WORDS_MAX = 8192, STATE_MAX = 1 << 20 };
 
 void rt_add(struct rt_args *a, const char *s)
 {
@@ -61,7 +62,8 @@ const char *const *rt_env(void)
 	return env;
 }
 
-int rt_run(const struct ctr *k, const struct rt_args *a, int timeout_ms, struct err *e)
+static int run(const struct ctr *k, const struct rt_args *a, struct buf *out, int timeout_ms,
+	       struct err *e)
 {
 	char words[900];
 	struct proc_result r;
@@ -70,7 +72,7 @@ int rt_run(const struct ctr *k, const struct rt_args *a, int timeout_ms, struct 
 	s.envp = rt_env();
 	if (!*k->rec.runtime)
 		return err_set(e, ERR_BAD_STATE, "the record names no runtime");
-	if (proc_run(&s, NULL, 0, NULL, &text, timeout_ms, &r, e) < 0)
+	if (proc_run(&s, NULL, 0, out, &text, timeout_ms, &r, e) < 0)
 		return -1;
 	if (r.exited && r.status == 0)
 		return 0;
@@ -79,6 +81,25 @@ int rt_run(const struct ctr *k, const struct rt_args *a, int timeout_ms, struct 
 		return err_set(e, ERR_FAILED, "%s", words);
 	return err_set(e, ERR_FAILED, "%s: %s %d", k->rec.runtime,
 		       r.exited ? "exit status" : "killed by signal", r.status);
+}
+
+int rt_run(const struct ctr *k, const struct rt_args *a, int timeout_ms, struct err *e)
+{
+	return run(k, a, NULL, timeout_ms, e);
+}
+
+bool rt_is_running(const struct ctr *k)
+{
+	struct err ignored;
+	struct rt_args a;
+	AUTO_BUF struct buf out = BUF_INIT(STATE_MAX);
+	rt_begin(&a, k);
+	rt_add(&a, "state");
+	rt_add(&a, k->id);
+	if (run(k, &a, &out, rt_timeout_ms(k), &ignored) < 0)
+		return false;
+	AUTO_JSON json_t *j = jsonx_parse(out.data, out.len, "state", &ignored);
+	return strcmp(jsonx_opt_string(j, "status", ""), "running") == 0;
 }
 
 int rt_call(const struct ctr *k, const char *verb, const char *option, const char *last,

@@ -34,15 +34,18 @@ int verb_start(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	if (k.state != CTR_CREATED)
 		return err_set(e, ERR_BAD_STATE, "container %s is %s, not created", k.id,
 			       ctr_state_name(k.state));
-	/* Before it runs: the monitor copies it into exit.json, however soon that is. */
-	k.rec.started_at = record_now_ns();
+	/* Before it runs: the monitor copies it into exit.json, however soon that is. One that is
+	 * there already was left by a start that was killed. */
+	bool again = k.rec.started_at > 0;
+	if (!again)
+		k.rec.started_at = record_now_ns();
 	if (ctr_save(&k, e) < 0)
 		return -1;
 	if (*k.rec.start_error) {
 		err_set(e, ERR_FAILED, "%s", k.rec.start_error);
 		return refuse(&k, e);
 	}
-	if (rt_call(&k, "start", NULL, NULL, e) < 0) {
+	if (rt_call(&k, "start", NULL, NULL, e) < 0 && !(again && rt_is_running(&k))) {
 		struct err why = *e;
 		ctr_look(&k);
 		if (k.state == CTR_EXITED && k.exit.signal)

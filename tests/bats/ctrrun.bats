@@ -441,6 +441,31 @@ monitor_killed() {
   [ -z "$(left_of "$CTR")" ]
 }
 
+@test "kill -9 of ctrrun while it starts: the next start takes it as it is" {
+  fake_runtime
+  bundle "$CRISP_TMP/fake" sleep 1000 >/dev/null
+  ctrrun create "$CTR"
+  # The runtime has started it, and nobody is left to write that down.
+  echo 'crun "$@"; kill -9 "$PPID"; exit 0' >"$CRISP_TMP/fake.start"
+  run -137 ctrrun start "$CTR"
+  [ "$(effective)" = created ]
+  rm "$CRISP_TMP/fake.start"
+  ctrrun start "$CTR"
+  [ "$(effective)" = running ]
+  [ "$(ctrrun exec "$CTR" echo here)" = here ]
+  run_err 5 ctrrun start "$CTR"
+  ctrrun rm --force "$CTR"
+  [ -z "$(left_of "$CTR")" ]
+  # Killed before the runtime had begun.
+  ctrrun create "$CTR"
+  echo 'kill -9 "$PPID"; exit 0' >"$CRISP_TMP/fake.start"
+  run -137 ctrrun start "$CTR"
+  rm "$CRISP_TMP/fake.start"
+  ctrrun start "$CTR"
+  [ "$(effective)" = running ]
+  ctrrun rm --force "$CTR"
+}
+
 @test "of two creations at once one is refused" {
   bundle crun sleep 1000 >/dev/null
   local a b ra=0 rb=0

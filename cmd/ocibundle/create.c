@@ -11,7 +11,6 @@
 #include "jsonx.h"
 #include "overlay.h"
 #include "pbjson.h"
-#include "proc.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -281,7 +280,7 @@ static void creation_release(struct creation *k)
 	bundle_release(&k->b);
 }
 
-static int run_creation(struct creation *k, long long began, struct err *e)
+static int run_creation(struct creation *k, int64_t began, struct err *e)
 {
 	struct bundle *b = &k->b;
 	/* The parts that the checks look at; the id, and what depends on it, comes with the claim.
@@ -304,7 +303,7 @@ static int run_creation(struct creation *k, long long began, struct err *e)
 int create_container(struct tool_ctx *c, const struct create_options *o, const char *pod,
 		     const char *file, struct err *e)
 {
-	long long began = proc_now_ms();
+	int64_t began = record_now_ns();
 	struct creation k = {.c = c, .o = o, .obj = {.dir = -1, .lock = -1}};
 	AUTO_PB Runtime__V1__PodSandboxConfig *pod_config = NULL;
 	AUTO_PB Runtime__V1__ContainerConfig *ctr = (Runtime__V1__ContainerConfig *)pbjson_load(

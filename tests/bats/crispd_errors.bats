@@ -311,6 +311,8 @@ echo $IMAGE
 EOF
   fcri PullImage '{"image":{"image":"some.host/image:1"},"auth":{"username":"u","password":"hunter2"}}' | jq -e --arg i "$IMAGE" '.image_ref == $i'
   jq -e '. == {username:"u",password:"hunter2"}' "$FAKE/auth"
+  # Nor does anything get into the log against which passwords can be tried.
+  run ! grep -F "$(sha256sum <"$FAKE/auth" | cut -c1-16)" "$FAKE/log"
   rm "$FAKE/auth"
   run ! grep -rl hunter2 "$FAKE"
 }

@@ -460,6 +460,7 @@ LIST
   id=$(ctr | ocibundle create "$POD" -)
   line=$(grep -F "$id" "$ROOT/pods/$POD/journal" | tail -1)
   [[ $line == *"ocibundle create --id $id --origin hand $POD - < $ROOT/containers/$id/container.json # "*" hand exit=0 ms="* ]]
+  [[ $line == *" # $(date -u +%Y-)"* && $line =~ \ ms=[0-9]{1,5}$ ]]
   CRISP_REQ=7 ocibundle rm "$id"
   [ "$(grep -cF "ocibundle rm $id" "$ROOT/pods/$POD/journal")" = 0 ]
 }

@@ -306,6 +306,17 @@ static void release(struct monitor *m)
 		auto_close(&fds[i]);
 }
 
+/* What the runtime keeps of an ended container serves nobody: its removal need not wait for ours.
+ * Only when nobody is at the container: a start may still be on its way out of the runtime, and a
+ * removal waits for us. Then ctrrun rm does it. An empty lock file says that it is done. */
+static void delete_container(struct monitor *m)
+{
+	struct err ignored;
+	AUTO_CLOSE int lock = fs_lock_at(m->root_dir, "lock", 0, &ignored);
+	if (lock >= 0 && runtime_delete(m) && ftruncate(m->lock, 0) < 0)
+		log_warn("monitor.lock: %s", strerrordesc_np(errno));
+}
+
 int monitor_run(const struct tool_ctx *ctx, const struct mon_opts *o, const char *id, struct err *e)
 {
 	struct monitor m = {
@@ -339,6 +350,8 @@ int monitor_run(const struct tool_ctx *ctx, const struct mon_opts *o, const char
 		report_failed(&m, "monitor", e);
 	} else {
 		r = loop_run(m.loop, e);
+		if (r == 0 && m.recorded)
+			delete_container(&m);
 	}
 	release(&m);
 	return r < 0 ? -1 : m.status;

@@ -69,10 +69,13 @@ bool stdio_is_open(const struct stdio *s);
 int stdio_resize(struct stdio *s, int64_t width, int64_t height, struct err *e);
 void stdio_close(struct monitor *m);
 
-/* ---- runtime.c: RUNTIME create. */
+/* ---- runtime.c: RUNTIME create and delete. */
 int runtime_start(struct monitor *m, struct err *e);
 /* After its end: 0 with m->pid set, or -1 with the runtime's words. */
 int runtime_result(struct monitor *m, const struct proc_result *r, struct err *e);
+/* RUNTIME delete of the ended container, within the runtime's clock; true when nothing of it is
+ * left. */
+bool runtime_delete(struct monitor *m);
 
 /* ---- exitrec.c: exit.json, whose space is taken before the container starts. */
 struct exitrec {

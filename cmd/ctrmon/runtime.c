@@ -2,6 +2,7 @@
 #include "auto.h"
 #include "console.h"
 #include "fs.h"
+#include "log.h"
 #include "monitor.h"
 #include "rtwords.h"
 
@@ -24,13 +25,11 @@ static void add(struct args *a, const char *s)
 	a->v[a->n] = NULL;
 }
 
-static void build(struct args *a, const struct monitor *m)
+/* PATH --root R ARGS… --log F; the verb follows. */
+static void build_head(struct args *a, const struct monitor *m)
 {
 	const struct mon_opts *o = m->opts;
-	const char *run = m->ctx->cfg.runroot;
-	snprintf(a->bundle, sizeof a->bundle, "%s/containers/%s/bundle", run, m->id);
-	snprintf(a->pid_file, sizeof a->pid_file, "%s/containers/%s/pid", run, m->id);
-	snprintf(a->log, sizeof a->log, "%s/containers/%s/runtime.log", run, m->id);
+	snprintf(a->log, sizeof a->log, "%s/containers/%s/runtime.log", m->ctx->cfg.runroot, m->id);
 	a->n = 0;
 	add(a, o->runtime);
 	add(a, "--root");
@@ -43,6 +42,15 @@ static void build(struct args *a, const struct monitor *m)
 	add(a, "json");
 	if (o->systemd)
 		add(a, "--systemd-cgroup");
+}
+
+static void build(struct args *a, const struct monitor *m)
+{
+	const struct mon_opts *o = m->opts;
+	const char *run = m->ctx->cfg.runroot;
+	snprintf(a->bundle, sizeof a->bundle, "%s/containers/%s/bundle", run, m->id);
+	snprintf(a->pid_file, sizeof a->pid_file, "%s/containers/%s/pid", run, m->id);
+	build_head(a, m);
 	add(a, "create");
 	add(a, "--bundle");
 	add(a, a->bundle);
@@ -72,6 +80,27 @@ int runtime_start(struct monitor *m, struct err *e)
 	int r = proc_start(&m->runtime, &s, e);
 	stdio_close_child(&m->io);
 	return r;
+}
+
+bool runtime_delete(struct monitor *m)
+{
+	struct args a = {.n = 0};
+	struct proc p;
+	struct proc_result r;
+	struct err e;
+	build_head(&a, m);
+	add(&a, "delete");
+	add(&a, "--force");
+	add(&a, m->id);
+	struct proc_spec s = PROC_SPEC(a.v);
+	s.err = -1;
+	s.new_group = true;
+	if (proc_start(&p, &s, &e) < 0 ||
+	    proc_wait(&p, (int)(m->ctx->timeout * 1000), &r, &e) < 0) {
+		log_warn("delete: %s", e.msg);
+		return false;
+	}
+	return r.exited && r.status == 0;
 }
 
 /* The last LOG_TAIL bytes of runtime.log. */

@@ -141,6 +141,12 @@ static bool was_created(const struct ctr *k)
 	return run >= 0 && fstatat(run, "monitor.lock", &st, 0) == 0 && st.st_size > 0;
 }
 
+/* The monitor of an ended container has the runtime delete it, and is about to end itself. */
+static bool deleted_by_monitor(const struct ctr *k, int monitor)
+{
+	return k->state == CTR_EXITED && wait_dead(monitor, MONITOR_END_MS) && !was_created(k);
+}
+
 int ctr_cleanup(struct ctr *k, struct err *e)
 {
 	struct err why;
@@ -148,6 +154,12 @@ int ctr_cleanup(struct ctr *k, struct err *e)
 		return 0;
 	AUTO_CLOSE int pidfd = ctr_pidfd(k);
 	AUTO_CLOSE int monitor = ctr_monitor_pidfd(k);
+	if (deleted_by_monitor(k, monitor)) {
+		if (remove_cgroup(k, e) < 0)
+			return -1;
+		remove_files(k);
+		return 0;
+	}
 	struct rt_args a;
 	int limit = rt_timeout_ms(k);
 	/* One that has not finished its creation must not go on behind our back. */

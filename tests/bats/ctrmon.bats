@@ -236,6 +236,7 @@ host_pid() {
   sleep 8765 >"/proc/$(ctr_pid)/fd/1" 3>&- &
   local holder=$! monitor start=$SECONDS
   monitor=$(monitor_pid)
+  wait_for 5 pgrep -f '^sleep 8765'
   ctrrun stop --timeout 0 "$CTR"
   [ "$(effective)" = "exited 137 Error" ]
   wait_for 6 is_dead "$monitor"

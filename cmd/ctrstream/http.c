@@ -3,8 +3,8 @@
 
 #include "auto.h"
 #include "base64.h"
+#include "sha1.h"
 
-#include <openssl/sha.h>
 #include <string.h>
 #include <strings.h>
 
@@ -207,10 +207,10 @@ int http_upgrade(char *head, size_t len, enum work work, struct upgrade *u, stru
 static char *ws_accept_value(const char *key)
 {
 	static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-	unsigned char text[KEY_LEN + sizeof guid - 1], digest[SHA_DIGEST_LENGTH];
+	unsigned char text[KEY_LEN + sizeof guid - 1], digest[SHA1_SIZE];
 	memcpy(text, key, KEY_LEN);
 	memcpy(text + KEY_LEN, guid, sizeof guid - 1);
-	SHA1(text, sizeof text, digest);
+	sha1(text, sizeof text, digest);
 	return base64_encode(digest, sizeof digest);
 }
 

@@ -108,7 +108,8 @@ static int parse_block(const char *block, size_t len, struct spdy_header *h, siz
 	return 0;
 }
 
-static int on_syn_stream(struct spdy *s, const uint8_t *p, size_t n, unsigned flags, struct err *e)
+static int take_syn_stream(struct spdy *s, const uint8_t *p, size_t n, unsigned flags,
+			   struct err *e)
 {
 	struct spdy_header headers[SPDY_HEADERS_MAX];
 	size_t count = 0, len;
@@ -128,7 +129,7 @@ static int on_syn_stream(struct spdy *s, const uint8_t *p, size_t n, unsigned fl
 }
 
 /* HEADERS, and a SYN_REPLY to nothing: what they say is of no interest. */
-static int on_headers(struct spdy *s, const uint8_t *p, size_t n, unsigned flags, struct err *e)
+static int take_headers(struct spdy *s, const uint8_t *p, size_t n, unsigned flags, struct err *e)
 {
 	size_t len;
 	if (n < 4)
@@ -141,7 +142,7 @@ static int on_headers(struct spdy *s, const uint8_t *p, size_t n, unsigned flags
 	return 0;
 }
 
-static int on_settings(struct spdy *s, const uint8_t *p, size_t n, struct err *e)
+static int take_settings(struct spdy *s, const uint8_t *p, size_t n, struct err *e)
 {
 	int64_t window = -1;
 	if (n < 4 || get32(p) != (n - 4) / 8 || (n - 4) % 8)
@@ -161,19 +162,19 @@ static int put_control(struct spdy *s, unsigned type, const void *payload, size_
 	return buf_add(s->out, head, sizeof head, e) < 0 ? -1 : buf_add(s->out, payload, len, e);
 }
 
-static int on_control(struct spdy *s, struct err *e)
+static int take_control(struct spdy *s, struct err *e)
 {
 	const uint8_t *p = (const uint8_t *)s->control.data;
 	size_t n = s->control.len;
 	unsigned type = (unsigned)s->head[2] << 8 | s->head[3], flags = s->head[4];
 	switch (type) {
 	case SYN_STREAM:
-		return on_syn_stream(s, p, n, flags, e);
+		return take_syn_stream(s, p, n, flags, e);
 	case SYN_REPLY:
 	case HEADERS:
-		return on_headers(s, p, n, flags, e);
+		return take_headers(s, p, n, flags, e);
 	case SETTINGS:
-		return on_settings(s, p, n, e);
+		return take_settings(s, p, n, e);
 	case PING:
 		if (n != 4)
 			return bad(e, "PING has the wrong length");
@@ -211,7 +212,7 @@ static int end_frame(struct spdy *s, struct err *e)
 {
 	s->head_len = 0;
 	if (s->head[0] & 0x80)
-		return on_control(s, e);
+		return take_control(s, e);
 	if (s->head[4] & FLAG_FIN)
 		s->ev->end(s->arg, get32(s->head));
 	return 0;

@@ -2,11 +2,13 @@
 #include "index.h"
 
 #include "auto.h"
+#include "feed.h"
 #include "index_load.h"
 #include "log.h"
 #include "proc.h"
 #include "xalloc.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -156,12 +158,6 @@ static bool watch_process(struct ctr *c)
 	return true;
 }
 
-static void drop_pod(struct index *ix, struct pod *p)
-{
-	table_del(&ix->pods, &p->o);
-	pod_free(p);
-}
-
 static void drop_ctr(struct index *ix, struct ctr *c)
 {
 	unwatch(c);
@@ -169,19 +165,38 @@ static void drop_ctr(struct index *ix, struct ctr *c)
 	ctr_free(c);
 }
 
-void index_refresh_pod(struct index *ix, const char *id)
+static void replace_pod(struct index *ix, const char *id, struct pod *p)
 {
 	struct pod *old = (struct pod *)table_find(&ix->pods, id);
-	struct pod *p = id_is_valid(id) ? pod_load(&ix->d->st, id) : NULL;
 	if (old)
-		drop_pod(ix, old);
+		table_del(&ix->pods, &old->o);
 	if (p)
 		table_add(&ix->pods, &p->o);
+	if (p || old)
+		feed_pod(ix->d->feed, p ? p : old, feed_phase_pod(old), feed_phase_pod(p));
+	if (old)
+		pod_free(old);
+}
+
+void index_refresh_pod(struct index *ix, const char *id)
+{
+	replace_pod(ix, id, id_is_valid(id) ? pod_load(&ix->d->st, id) : NULL);
+}
+
+static bool has_run(const struct ctr *c)
+{
+	if (!c || (c->state == CTR_EXITED && strcmp(c->exit.reason, "StartError") == 0))
+		return false;
+	return c->rec.started_at || c->exit.started_at;
 }
 
 static void replace_ctr(struct index *ix, const char *id, struct ctr *c)
 {
 	struct ctr *old = (struct ctr *)table_find(&ix->ctrs, id);
+	enum feed_phase was = feed_phase_ctr(old);
+	char pod[ID_SIZE] = "", name[ID_SIZE];
+	snprintf(pod, sizeof pod, "%s", c ? c->rec.pod_id : old ? old->rec.pod_id : "");
+	snprintf(name, sizeof name, "%s", id); /* may be the old one's */
 	if (c) {
 		c->index = ix;
 		c->watch = WATCH_NONE;
@@ -192,6 +207,7 @@ static void replace_ctr(struct index *ix, const char *id, struct ctr *c)
 		drop_ctr(ix, old);
 	if (c)
 		table_add(&ix->ctrs, &c->o);
+	feed_ctr(ix->d->feed, name, pod, was, feed_phase_ctr(c), has_run(c));
 }
 
 void index_refresh_ctr(struct index *ix, const char *id)
@@ -246,12 +262,12 @@ static int read_all(struct index *ix, struct err *e)
 void index_rescan(struct index *ix)
 {
 	struct err e;
-	for (size_t i = ix->pods.n; i-- > 0;)
-		if (!exists(ix, OBJ_POD, ix->pods.all[i]->id))
-			drop_pod(ix, index_pod_at(ix, i));
 	for (size_t i = ix->ctrs.n; i-- > 0;)
 		if (!exists(ix, OBJ_CONTAINER, ix->ctrs.all[i]->id))
-			drop_ctr(ix, index_ctr_at(ix, i));
+			replace_ctr(ix, ix->ctrs.all[i]->id, NULL);
+	for (size_t i = ix->pods.n; i-- > 0;)
+		if (!exists(ix, OBJ_POD, ix->pods.all[i]->id))
+			replace_pod(ix, ix->pods.all[i]->id, NULL);
 	if (read_all(ix, &e) < 0)
 		log_warn("index: %s", e.msg);
 }
@@ -288,8 +304,11 @@ void index_free(struct index *ix)
 {
 	if (!ix)
 		return;
-	while (ix->pods.n)
-		drop_pod(ix, index_pod_at(ix, ix->pods.n - 1));
+	while (ix->pods.n) {
+		struct pod *p = index_pod_at(ix, ix->pods.n - 1);
+		table_del(&ix->pods, &p->o);
+		pod_free(p);
+	}
 	while (ix->ctrs.n)
 		drop_ctr(ix, index_ctr_at(ix, ix->ctrs.n - 1));
 	table_release(&ix->pods);

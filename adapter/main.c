@@ -2,6 +2,7 @@
 #include "auto.h"
 #include "bus.h"
 #include "crispd.h"
+#include "feed.h"
 #include "fs.h"
 #include "index.h"
 #include "jobs.h"
@@ -38,6 +39,7 @@ static int parts_open(struct crispd *d, struct err *e)
 	d->index = d->events ? index_new(d, e) : NULL;
 	if (!d->index)
 		return -1;
+	d->feed = feed_new(d);
 	d->execs = execs_new(d);
 	d->streaming = streaming_new(d);
 	return 0;
@@ -50,6 +52,7 @@ static void parts_close(struct crispd *d)
 	execs_free(d->execs);
 	streaming_free(d->streaming);
 	jobs_free(d->jobs);
+	feed_free(d->feed);
 	index_free(d->index);
 }
 

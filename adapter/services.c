@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "services.h"
 
+#include "feed.h"
 #include "svc_streaming.h"
 
 #include "cri.pb-c.h"
@@ -46,6 +47,7 @@ const struct call_method call_methods[] = {
 		svc_list_container_stats),
 	RUNTIME("StreamContainerStats", stream_container_stats_request, true,
 		svc_stream_container_stats),
+	RUNTIME("GetContainerEvents", get_events_request, true, svc_get_container_events),
 	IMAGE("ListImages", list_images_request, false, svc_list_images),
 	IMAGE("StreamImages", stream_images_request, true, svc_stream_images),
 	IMAGE("ImageStatus", image_status_request, false, svc_image_status),

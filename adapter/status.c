@@ -125,6 +125,21 @@ Runtime__V1__ContainerStatus *status_ctr(struct crispd *d, struct ctr *c, struct
 	return m;
 }
 
+Runtime__V1__ContainerStatus **status_ctrs_of(struct crispd *d, const char *pod_id, size_t *n,
+					      struct arena *a)
+{
+	size_t all = index_n_ctrs(d->index);
+	Runtime__V1__ContainerStatus **list =
+		arena_alloc(a, (all + 1) * sizeof(Runtime__V1__ContainerStatus *));
+	*n = 0;
+	for (size_t i = 0; i < all; i++) {
+		struct ctr *k = index_ctr_at(d->index, i);
+		if (ctr_visible(k) && strcmp(k->rec.pod_id, pod_id) == 0)
+			list[(*n)++] = status_ctr(d, k, a);
+	}
+	return list;
+}
+
 static Runtime__V1__PodSandboxNetworkStatus *network_of(const struct pod *p, struct arena *a)
 {
 	size_t i, n = json_array_size(p->rec.additional_ips);

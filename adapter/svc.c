@@ -125,7 +125,6 @@ void svc_done_ctr(struct job *j)
 void svc_done_pod(struct job *j)
 {
 	struct index *ix = job_daemon(j)->index;
-	index_refresh_pod(ix, job_pod(j));
 	for (size_t i = index_n_ctrs(ix); i-- > 0;) {
 		const struct ctr *c = index_ctr_at(ix, i);
 		char id[ID_SIZE];
@@ -134,4 +133,6 @@ void svc_done_pod(struct job *j)
 		memcpy(id, c->o.id, ID_SIZE);
 		index_refresh_ctr(ix, id);
 	}
+	/* Last, so that what its containers do is told while there is a pod. */
+	index_refresh_pod(ix, job_pod(j));
 }

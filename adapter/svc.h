@@ -38,6 +38,9 @@ void svc_done_pod(struct job *j);
 /* status.c: the messages of one object, in the arena, strings borrowed from the index. */
 Runtime__V1__ContainerStatus *status_ctr(struct crispd *d, struct ctr *c, struct arena *a);
 Runtime__V1__PodSandboxStatus *status_pod(struct pod *p, struct arena *a);
+/* Of all containers of the pod. */
+Runtime__V1__ContainerStatus **status_ctrs_of(struct crispd *d, const char *pod_id, size_t *n,
+					      struct arena *a);
 /* The verbose "info" entry. */
 char *status_ctr_info(const struct ctr *c);
 char *status_pod_info(const struct pod *p);

@@ -262,20 +262,6 @@ void svc_stream_pod_sandboxes(struct call *c, const ProtobufCMessage *request)
 	lister_send(l);
 }
 
-static void add_ctr_statuses(struct crispd *d, const struct pod *p,
-			     Runtime__V1__PodSandboxStatusResponse *reply, struct arena *a)
-{
-	size_t all = index_n_ctrs(d->index);
-	reply->containers_statuses =
-		arena_alloc(a, (all + 1) * sizeof(Runtime__V1__ContainerStatus *));
-	for (size_t i = 0; i < all; i++) {
-		struct ctr *k = index_ctr_at(d->index, i);
-		if (ctr_visible(k) && strcmp(k->rec.pod_id, p->o.id) == 0)
-			reply->containers_statuses[reply->n_containers_statuses++] =
-				status_ctr(d, k, a);
-	}
-}
-
 void svc_pod_sandbox_status(struct call *c, const ProtobufCMessage *request)
 {
 	const Runtime__V1__PodSandboxStatusRequest *r = (const void *)request;
@@ -291,7 +277,8 @@ void svc_pod_sandbox_status(struct call *c, const ProtobufCMessage *request)
 		return;
 	reply.status = status_pod(p, &a);
 	reply.timestamp = record_now_ns();
-	add_ctr_statuses(call_daemon(c), p, &reply, &a);
+	reply.containers_statuses =
+		status_ctrs_of(call_daemon(c), p->o.id, &reply.n_containers_statuses, &a);
 	if (r->verbose) {
 		text = status_pod_info(p);
 		info.key = (char *)"info";

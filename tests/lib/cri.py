@@ -36,11 +36,11 @@ for _service in pb.DESCRIPTOR.services_by_name.values():
 
 
 class Client:
-    def __init__(self, socket, timeout=120):
+    def __init__(self, socket, timeout=120, options=()):
         self.timeout = timeout
         self.channel = grpc.insecure_channel("unix:" + socket, options=[
             ("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20),
-            ("grpc.use_local_subchannel_pool", 1)])
+            ("grpc.use_local_subchannel_pool", 1), *options])
         self._calls = {}
 
     def request(self, name, **fields):

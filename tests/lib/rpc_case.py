@@ -124,5 +124,146 @@ def same_lists():
     assert stream("StreamContainers", "containers", filter={"pod_sandbox_id": pod}) == []
 
 
+class Listener(threading.Thread):
+    """Collects (id, type) and the messages of GetContainerEvents."""
+
+    def __init__(self, c=client):
+        super().__init__(daemon=True)
+        self.messages, self.error = [], None
+        self.call = c.stream("GetContainerEvents", timeout=300)
+        self.call.initial_metadata()  # it is heard
+        self.start()
+
+    def run(self):
+        try:
+            for m in self.call:
+                self.messages.append(m)
+        except grpc.RpcError as e:
+            self.error = e
+
+    def types(self, which):
+        names = cri.pb.DESCRIPTOR.enum_types_by_name["ContainerEventType"].values_by_number
+        return [names[m.container_event_type].name.split("_")[1] for m in self.messages if m.container_id == which]
+
+    def wait(self, which, *types, seconds=20):
+        end = time.time() + seconds
+        while self.types(which) != list(types):
+            assert time.time() < end, (which, self.types(which), types)
+            time.sleep(0.01)
+
+
+def life_events():
+    l = Listener()
+    pod = run_pod(annotations={"x": "y"})
+    l.wait(pod, "CREATED", "STARTED")
+    m = l.messages[-1]
+    assert m.pod_sandbox_status.id == pod and m.pod_sandbox_status.state == 0 and m.pod_sandbox_status.annotations["x"] == "y"
+    assert m.pod_sandbox_status.network.ip and m.created_at > 1e18
+    ctr = create_ctr(pod, "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done")
+    l.wait(ctr, "CREATED")
+    assert [s.id for s in l.messages[-1].containers_statuses] == [ctr] and l.messages[-1].pod_sandbox_status.id == pod
+    client.StartContainer(container_id=ctr)
+    l.wait(ctr, "CREATED", "STARTED")
+    assert l.messages[-1].containers_statuses[0].state == 1
+    short = run_ctr(pod, "sh", "-c", "exit 7", name="short")
+    l.wait(short, "CREATED", "STARTED", "STOPPED")
+    status = {s.id: s for s in l.messages[-1].containers_statuses}
+    assert status[short].exit_code == 7 and status[short].state == 2 and status[ctr].state == 1
+    client.StopContainer(container_id=ctr, timeout=10)
+    l.wait(ctr, "CREATED", "STARTED", "STOPPED")
+    client.RemoveContainer(container_id=ctr)
+    l.wait(ctr, "CREATED", "STARTED", "STOPPED", "DELETED")
+    assert [s.id for s in l.messages[-1].containers_statuses] == [short]
+    client.StopPodSandbox(pod_sandbox_id=pod)
+    l.wait(pod, "CREATED", "STARTED", "STOPPED")
+    client.RemovePodSandbox(pod_sandbox_id=pod)
+    l.wait(short, "CREATED", "STARTED", "STOPPED", "DELETED")
+    l.wait(pod, "CREATED", "STARTED", "STOPPED", "DELETED")
+    assert l.messages[-1].container_id == pod and l.messages[-1].pod_sandbox_status.state == 1
+    assert all(m.HasField("pod_sandbox_status") for m in l.messages)
+    times = [m.created_at for m in l.messages]
+    assert times == sorted(set(times))
+    assert l.error is None
+    l.call.cancel()
+
+
+def running_pod_removed():
+    """A pod with a running container goes at once: the end of each is told, the pod's last."""
+    pod = run_pod()
+    ctr = run_ctr(pod, "sleep", "1000")
+    l = Listener()
+    client.RemovePodSandbox(pod_sandbox_id=pod)
+    l.wait(ctr, "STOPPED", "DELETED")
+    l.wait(pod, "STOPPED", "DELETED")
+    assert l.messages[-1].container_id == pod
+    l.call.cancel()
+
+
+def start_error():
+    pod = run_pod()
+    l = Listener()
+    ctr = create_ctr(pod, "no-such-command")
+    l.wait(ctr, "CREATED")
+    try:
+        client.StartContainer(container_id=ctr)
+        raise AssertionError("it started")
+    except grpc.RpcError:
+        pass
+    l.wait(ctr, "CREATED", "STOPPED")
+    l.call.cancel()
+    remove(pod)
+
+
+def killed():
+    """The container's process dies by another hand."""
+    pod = run_pod()
+    ctr = run_ctr(pod, "sleep", "1000")
+    l = Listener()
+    info = json.loads(client.ContainerStatus(container_id=ctr, verbose=True).info["info"])
+    os.kill(info["pid"], 9)
+    l.wait(ctr, "STOPPED", seconds=5)
+    assert l.messages[-1].containers_statuses[0].exit_code == 137
+    l.call.cancel()
+    remove(pod)
+
+
+def many_listeners():
+    """40 that read, 10 that went, one that does not read: it is dropped, the others get everything."""
+    lazy_client = cri.Client(SOCK, options=[("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65535)])
+    lazy = lazy_client.stream("GetContainerEvents", timeout=300)
+    lazy.initial_metadata()
+    good = [Listener() for _ in range(40)]
+    for _ in range(10):
+        gone = Listener()
+        gone.call.cancel()
+    pod = run_pod(annotations={"big": "x" * 200_000})
+    ctrs = [run_ctr(pod, "true", name="c%d" % i) for i in range(8)]
+    for l in good:
+        for ctr in ctrs:
+            l.wait(ctr, "CREATED", "STARTED", "STOPPED")
+    remove(pod)
+    for l in good:
+        l.wait(pod, "CREATED", "STARTED", "STOPPED", "DELETED")
+        assert l.error is None
+        assert [m.SerializeToString() for m in l.messages] == [m.SerializeToString() for m in good[0].messages]
+    got = 0
+    try:
+        for _ in lazy:
+            got += 1
+        raise AssertionError("it ended well")
+    except grpc.RpcError as e:
+        print(got, "messages, then", e.code(), e.details())
+        assert e.code() == CODE.RESOURCE_EXHAUSTED and got < 20, (got, e)
+    for l in good:
+        l.call.cancel()
+
+
+def daemon_goes():
+    l = Listener()
+    os.kill(int(ARGS[0]), 15)
+    l.join(10)
+    assert l.error is not None and l.error.code() == CODE.UNAVAILABLE, l.error
+
+
 if __name__ == "__main__":
     globals()[CASE]()

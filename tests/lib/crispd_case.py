@@ -129,6 +129,45 @@ def outlives_deadline():
     remove(pod)
 
 
+# Twice: for a pod (a plugin takes its time) and for a container (the runtime does).
+def gave_up():
+    def slow(call):
+        fails(CODE.DEADLINE_EXCEEDED, lambda: call(0.4))
+        cancelled = call(None, now=False)
+        time.sleep(0.2)
+        cancelled.cancel()
+        return call(100)
+
+    def create(name, **fields):
+        def call(timeout, now=True):
+            f = client.future(name, timeout=timeout, **fields)
+            return f.result() if now else f
+        return call
+
+    handler, root = ARGS
+    pod = slow(create("RunPodSandbox", config=pod_config(), runtime_handler=handler)).pod_sandbox_id
+    assert os.listdir(root + "/pods").count(pod) == 1 and [p.id for p in client.ListPodSandbox().items] == [pod]
+    ctr = slow(create("CreateContainer", pod_sandbox_id=pod, config=ctr_config("sleep", "1000"))).container_id
+    assert os.listdir(root + "/containers") == [ctr]
+    client.StartContainer(container_id=ctr)
+    remove(pod)
+
+
+# Bytes that are no message, to every method there is.
+def malformed():
+    for name, (path, request, _) in sorted(cri._methods.items()):
+        for data in (b"\xff\xff\xff", b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x05abc"):
+            call = client.channel.unary_unary(path, lambda b: b, lambda b: b)
+            try:
+                call(data, timeout=20)
+            except grpc.RpcError as e:
+                if e.code() == CODE.UNIMPLEMENTED:
+                    continue
+                assert e.code() == CODE.INVALID_ARGUMENT and name in e.details(), (name, data, e.code(), e.details())
+                continue
+            raise AssertionError("%s took %r" % (name, data))
+
+
 def many_pods():
     n = 10
     calls = [client.future("RunPodSandbox", config=pod_config("%s-%d" % (CASE, i))) for i in range(n)]

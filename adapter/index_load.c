@@ -12,17 +12,22 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum { CONFIG_MAX = 16 << 20, BUNDLE_CONFIG_MAX = 4 << 20 };
+enum { BUNDLE_CONFIG_MAX = 4 << 20 };
 
-/* `file` as a message with what no reply needs left out, in `mem`; NULL with an error. */
-static ProtobufCMessage *read_config(int dir, const char *file, const ProtobufCMessageDescriptor *d,
-				     struct arena *mem, struct err *e)
+/* The configuration as a message with what no reply needs left out, in `mem`; NULL with an error.
+ */
+static ProtobufCMessage *read_config(int dir, enum object_kind kind, struct arena *mem,
+				     struct err *e)
 {
-	AUTO_JSON json_t *j = jsonx_read_at(dir, file, CONFIG_MAX, e);
-	AUTO_PB ProtobufCMessage *full = j ? pbjson_read(d, j, file, e) : NULL;
+	const ProtobufCMessageDescriptor *d = kind == OBJ_POD
+						      ? &runtime__v1__pod_sandbox_config__descriptor
+						      : &runtime__v1__container_config__descriptor;
+	AUTO_JSON json_t *j = object_config_read(dir, kind, e);
+	AUTO_PB ProtobufCMessage *full =
+		j ? pbjson_read(d, j, kind == OBJ_POD ? "pod.json" : "container.json", e) : NULL;
 	if (!full)
 		return NULL;
-	if (d == &runtime__v1__container_config__descriptor) {
+	if (kind == OBJ_CONTAINER) {
 		const Runtime__V1__ContainerConfig *c = (void *)full;
 		Runtime__V1__LinuxContainerConfig linux_part;
 		Runtime__V1__ContainerConfig lean = *c;
@@ -102,8 +107,7 @@ struct pod *pod_load(const struct state *s, const char *id)
 			set_damage(&p->damage, "pod", id, e.msg);
 	}
 	if (dir >= 0)
-		p->config = (void *)read_config(
-			dir, "pod.json", &runtime__v1__pod_sandbox_config__descriptor, &p->mem, &e);
+		p->config = (void *)read_config(dir, OBJ_POD, &p->mem, &e);
 	if (!p->config && p->rec.complete)
 		set_damage(&p->damage, "pod", id, e.msg);
 	if (!p->config || !p->config->metadata)
@@ -216,9 +220,7 @@ struct ctr *ctr_load(const struct state *s, const char *id)
 		c->state = ctr_effective(s, &c->rec, &c->exit);
 	}
 	if (dir >= 0)
-		c->config = (void *)read_config(dir, "container.json",
-						&runtime__v1__container_config__descriptor, &c->mem,
-						&e);
+		c->config = (void *)read_config(dir, OBJ_CONTAINER, &c->mem, &e);
 	if (!c->config && c->rec.complete)
 		set_damage(&c->damage, "container", id, e.msg);
 	if (!c->config || !c->config->metadata)

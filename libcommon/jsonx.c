@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "fs.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,15 +33,30 @@ json_t *jsonx_read_at(int dirfd, const char *name, size_t limit, struct err *e)
 	return jsonx_parse(b.data, b.len, name, e);
 }
 
-int jsonx_replace_at(int dirfd, const char *name, mode_t mode, const json_t *j, int fs_flags,
-		     struct err *e)
+static int replace(int dirfd, const char *name, mode_t mode, const json_t *j, size_t limit,
+		   int fs_flags, struct err *e)
 {
 	AUTO_FREE char *text = json_dumps(j, JSON_COMPACT);
 	if (!text)
 		return err_set(e, ERR_BAD_INPUT, "%s: cannot be written as JSON", name);
 	size_t len = strlen(text);
+	if (len >= limit)
+		return err_set(e, ERR_EXHAUSTED, "%s: %zu bytes are more than %zu", name, len,
+			       limit);
 	text[len] = '\n'; /* the terminator's place: the length says where the text ends */
 	return fs_replace_file_at(dirfd, name, mode, text, len + 1, fs_flags, e);
+}
+
+int jsonx_replace_at(int dirfd, const char *name, mode_t mode, const json_t *j, int fs_flags,
+		     struct err *e)
+{
+	return replace(dirfd, name, mode, j, SIZE_MAX, fs_flags, e);
+}
+
+int jsonx_replace_bounded_at(int dirfd, const char *name, mode_t mode, const json_t *j,
+			     size_t limit, struct err *e)
+{
+	return replace(dirfd, name, mode, j, limit, 0, e);
 }
 
 json_t *jsonx_get(json_t *j, const char *what, json_type type, struct err *e, ...)

@@ -21,6 +21,10 @@ json_t *jsonx_read_at(int dirfd, const char *name, size_t limit, struct err *e);
 /* Compact, keys in insertion order, one newline at the end; atomic (fs_replace_file_at). */
 int jsonx_replace_at(int dirfd, const char *name, mode_t mode, const json_t *j, int fs_flags,
 		     struct err *e);
+/* The same without flags for a document whose readers take no more than `limit` bytes:
+ * ERR_EXHAUSTED when it is larger. */
+int jsonx_replace_bounded_at(int dirfd, const char *name, mode_t mode, const json_t *j,
+			     size_t limit, struct err *e);
 
 /* The member at a path of keys (NULL ends), borrowed; NULL with an error when missing or of another
  * type. */

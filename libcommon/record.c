@@ -161,7 +161,7 @@ static int members_write(const struct member *m, const void *rec, int dir, const
 		}
 		json_object_set_new(j, m->name, v);
 	}
-	return jsonx_replace_at(dir, file, 0600, j, 0, e);
+	return jsonx_replace_bounded_at(dir, file, 0600, j, RECORD_MAX, e);
 }
 
 static int object_read(const struct state *s, enum object_kind kind, const char *id,

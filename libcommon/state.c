@@ -12,7 +12,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-enum { CONFIG_MAX = 4 << 20, PREFIX_MIN = 4 };
+enum { CONFIG_MAX = 16 << 20, PREFIX_MIN = 4 };
 
 static const struct {
 	const char *dir, *noun, *config;
@@ -29,6 +29,16 @@ const char *object_dir_name(enum object_kind kind)
 const char *object_kind_name(enum object_kind kind)
 {
 	return kinds[kind].noun;
+}
+
+int object_config_write(int dir, enum object_kind kind, const json_t *config, struct err *e)
+{
+	return jsonx_replace_bounded_at(dir, kinds[kind].config, 0600, config, CONFIG_MAX, e);
+}
+
+json_t *object_config_read(int dir, enum object_kind kind, struct err *e)
+{
+	return jsonx_read_at(dir, kinds[kind].config, CONFIG_MAX, e);
 }
 
 static int open_top(const char *path, const char *const *subdirs, struct err *e)
@@ -119,8 +129,7 @@ static int name_matches(const struct search *q, const char *id)
 {
 	struct err ignored;
 	AUTO_CLOSE int dir = object_open(q->s, q->kind, id, &ignored);
-	AUTO_JSON json_t *j =
-		dir < 0 ? NULL : jsonx_read_at(dir, kinds[q->kind].config, CONFIG_MAX, &ignored);
+	AUTO_JSON json_t *j = dir < 0 ? NULL : object_config_read(dir, q->kind, &ignored);
 	const char *name = jsonx_opt_string(json_object_get(j, "metadata"), "name", "");
 	return strcmp(name, q->typed) == 0;
 }

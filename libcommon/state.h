@@ -19,6 +19,7 @@
  *whatever a dead creator left is reported as abandoned, for the caller to remove and try again. */
 #include "err.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -51,6 +52,11 @@ int object_resolve(const struct state *s, enum object_kind kind, const char *typ
 int object_open(const struct state *s, enum object_kind kind, const char *id, struct err *e);
 int object_open_run(const struct state *s, enum object_kind kind, const char *id, bool create,
 		    struct err *e);
+
+/* pod.json and container.json in the object's directory. What could not be read again is refused
+ * with ERR_EXHAUSTED; a new reference, or NULL. */
+int object_config_write(int dir, enum object_kind kind, const json_t *config, struct err *e);
+json_t *object_config_read(int dir, enum object_kind kind, struct err *e);
 
 /* Lock an existing object; ERR_NOT_FOUND if it went away while we waited. timeout_ms as in
  * fs_lock_at. */

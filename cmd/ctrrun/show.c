@@ -62,8 +62,7 @@ static json_t *row_of(const struct tool_ctx *c, const char *id)
 					       : json_pack("{s:s, s:s, s:s}", "id", id, "status",
 							   "damaged", "message", e.msg);
 	AUTO_CLOSE int dir = object_open(&c->st, OBJ_CONTAINER, id, &e);
-	AUTO_JSON json_t *conf =
-		dir < 0 ? NULL : jsonx_read_at(dir, "container.json", FILE_MAX, &e);
+	AUTO_JSON json_t *conf = dir < 0 ? NULL : object_config_read(dir, OBJ_CONTAINER, &e);
 	const char *name = jsonx_opt_string(json_object_get(conf, "metadata"), "name", "");
 	json_t *row =
 		json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "id", id, "name", name, "pod_id",

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { LOCK_MS = 10000, JSON_MAX = 16 << 20, TRIES = 3 };
+enum { LOCK_MS = 10000, TRIES = 3 };
 
 /* All that one creation holds. */
 struct creation {
@@ -37,7 +37,7 @@ static int read_pod(struct creation *k, const char *typed, Runtime__V1__PodSandb
 	    pod_record_read(&k->c->st, id, &k->b.pod_rec, e) < 0)
 		return -1;
 	AUTO_CLOSE int dir = object_open(&k->c->st, OBJ_POD, id, e);
-	AUTO_JSON json_t *j = dir < 0 ? NULL : jsonx_read_at(dir, "pod.json", JSON_MAX, e);
+	AUTO_JSON json_t *j = dir < 0 ? NULL : object_config_read(dir, OBJ_POD, e);
 	if (j)
 		*pod = (Runtime__V1__PodSandboxConfig *)pbjson_read(
 			&runtime__v1__pod_sandbox_config__descriptor, j, "pod.json", e);
@@ -169,7 +169,7 @@ static int write_config(struct creation *k, struct err *e)
 	AUTO_JSON json_t *j = pbjson_write(&k->b.ctr->base, 0, e);
 	if (!j)
 		return -1;
-	return jsonx_replace_at(k->obj.dir, "container.json", 0600, j, 0, e);
+	return object_config_write(k->obj.dir, OBJ_CONTAINER, j, e);
 }
 
 static int mount_rootfs(struct creation *k, const char *target, struct err *e)

@@ -71,7 +71,7 @@ static int write_intent(struct creation *k, struct err *e)
 	struct pod_record *r = &k->rec;
 	const struct pod_spec *s = k->spec;
 	AUTO_JSON json_t *config = pbjson_write(&k->config->base, 0, e);
-	if (!config || jsonx_replace_at(k->pod.dir, "pod.json", 0600, config, 0, e) < 0)
+	if (!config || object_config_write(k->pod.dir, OBJ_POD, config, e) < 0)
 		return -1;
 	record_set(&r->id, k->pod.id);
 	record_set(&r->state, "creating");

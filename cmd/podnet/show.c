@@ -32,7 +32,7 @@ static const char *effective(const struct pod *p, const struct pod_record *r, co
 
 static json_t *read_config(const struct pod *p, struct err *e)
 {
-	return jsonx_read_at(p->dir, "pod.json", CONFIG_MAX, e);
+	return object_config_read(p->dir, OBJ_POD, e);
 }
 
 /* A new object; `config` is borrowed and may be NULL. */

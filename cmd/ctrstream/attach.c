@@ -168,7 +168,7 @@ static int begin(struct attach *a, const struct start *s, const char *ctr, struc
 	if (ctl < 0)
 		return -1;
 	int r = ask(ctl, &s->flags, fds, e);
-	remote_attach(&a->r, fds[0], fds[1], fds[2], e);
+	remote_attach(&a->r, fds[0], fds[1], fds[2]);
 	if (r < 0 || loop_add(s->loop, &a->ctl, ctl, EPOLLIN, on_monitor, a, e) < 0)
 		return -1;
 	(void)TAKE_FD(ctl);
@@ -184,9 +184,9 @@ int attach_session(struct start *s, const char *ctr, struct err *e)
 		remote_release(&a.r);
 		return -1;
 	}
-	if (begin(&a, s, ctr, &why) < 0)
+	if (!a.r.hung_up && begin(&a, s, ctr, &why) < 0)
 		remote_failure(&a.r, &why);
-	int r = loop_run(s->loop, e);
+	int r = a.r.hung_up ? 0 : loop_run(s->loop, e);
 	int fd = a.ctl.fd;
 	loop_del(s->loop, &a.ctl);
 	auto_close(&fd);

@@ -22,7 +22,8 @@ extern char **environ;
 
 enum {
 	STATUS_MAX = 16 << 10,
-	DRAIN_MS = 2000,       /* for output of processes that outlive the command */
+	DRAIN_MS = 2000, /* for output of processes that outlive the command */
+	AGAIN_MS = 200,
 	KILL_AFTER_MS = 10000, /* ctrrun takes five seconds to end all processes of a command */
 };
 
@@ -32,8 +33,7 @@ struct exec {
 	struct watch end;
 	struct timer clock;
 	int status, master; /* master: for the size */
-	size_t owed[2];     /* bytes that were in the pipes when the command ended */
-	bool ended, cut;
+	bool ended;
 	struct proc_result result;
 };
 
@@ -113,15 +113,9 @@ static void outputs_ended(struct remote *r)
 static void on_drained(struct timer *t)
 {
 	struct exec *x = t->arg;
-	for (int i = 0; i < 2; i++) {
-		int left = 0;
-		if (x->r.out[i].fd >= 0 && x->r.link.out.len &&
-		    ioctl(x->r.out[i].fd, FIONREAD, &left) == 0 && left > 0) {
-			loop_timer(x->r.loop, &x->clock, DRAIN_MS, on_drained, x);
-			return;
-		}
-	}
 	remote_cut_outputs(&x->r);
+	if (remote_outputs_open(&x->r))
+		loop_timer(x->r.loop, &x->clock, AGAIN_MS, on_drained, x);
 }
 
 static void on_end(struct watch *w, uint32_t events)
@@ -137,6 +131,7 @@ static void on_end(struct watch *w, uint32_t events)
 	loop_del(x->r.loop, &x->end);
 	x->ended = true;
 	remote_close_stdin(&x->r);
+	remote_owe_outputs(&x->r);
 	loop_timer(x->r.loop, &x->clock, DRAIN_MS, on_drained, x);
 	check_end(x);
 }
@@ -283,7 +278,7 @@ static int begin(struct exec *x, const struct start *s, const char *ctr, char *c
 	for (int i = 0; i < 3; i++)
 		auto_close(&n.child[i]);
 	auto_close(&n.status);
-	remote_attach(&x->r, n.in, n.out, n.err, e);
+	remote_attach(&x->r, n.in, n.out, n.err);
 	return r;
 }
 
@@ -297,11 +292,12 @@ int exec_session(struct start *s, const char *ctr, char *const *command, struct 
 		return -1;
 	}
 	x.r.ends_terminal = s->flags.tty;
-	if (begin(&x, s, ctr, command, &why) < 0) {
+	/* A client that is gone already gets nothing started. */
+	if (!x.r.hung_up && begin(&x, s, ctr, command, &why) < 0) {
 		proc_kill(&x.proc, SIGKILL);
 		remote_failure(&x.r, &why);
 	}
-	int r = loop_run(s->loop, e);
+	int r = x.r.hung_up ? 0 : loop_run(s->loop, e);
 	/* However we came here, nothing of it stays. */
 	if (!x.ended && x.proc.pid > 0) {
 		proc_kill(&x.proc, SIGTERM);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 
 enum { READ_SIZE = 64 << 10, CREATION_MS = 30 * 1000, RESIZE_MAX = 4096, END_OF_FILE = 4 };
 
@@ -53,6 +54,8 @@ static void pump_run(struct pump *p)
 			pump_close(p);
 		else if (n > 0 && !drop)
 			chan_write(c, chunk, (size_t)n);
+		if (n > 0)
+			p->owed -= (size_t)n < p->owed ? (size_t)n : p->owed;
 	}
 	pump_update(p);
 }
@@ -87,10 +90,20 @@ bool remote_outputs_open(const struct remote *r)
 	return r->out[0].fd >= 0 || r->out[1].fd >= 0;
 }
 
+void remote_owe_outputs(struct remote *r)
+{
+	for (size_t i = 0; i < ARRAY_LEN(r->out); i++) {
+		int n = 0;
+		if (r->out[i].fd >= 0 && ioctl(r->out[i].fd, FIONREAD, &n) == 0 && n > 0)
+			r->out[i].owed = (size_t)n;
+	}
+}
+
 void remote_cut_outputs(struct remote *r)
 {
 	for (size_t i = 0; i < ARRAY_LEN(r->out); i++)
-		pump_close(&r->out[i]);
+		if (!r->out[i].owed)
+			pump_close(&r->out[i]);
 	check_outputs(r);
 }
 
@@ -129,8 +142,8 @@ static void stdin_run(struct remote *r)
 	if (!c)
 		return;
 	if (r->in < 0) {
-		/* Nobody is there to read it. */
-		if (r->outputs_told || r->finished)
+		/* Nobody is there to read it, unless the process is yet to come. */
+		if (r->attached)
 			chan_consume(c, c->in.len);
 		return;
 	}
@@ -284,18 +297,17 @@ int remote_open(struct remote *r, struct loop *loop, int fd, char *head, size_t 
 	return 0;
 }
 
-int remote_attach(struct remote *r, int in, int out, int err, struct err *e)
+void remote_attach(struct remote *r, int in, int out, int err)
 {
-	(void)e;
+	r->attached = true;
 	r->in = in;
 	r->out[0].fd = out;
 	r->out[1].fd = err;
-	if (r->hung_up)
-		return 0;
+	if (r->finished)
+		return;
 	pump_update(&r->out[0]);
 	pump_update(&r->out[1]);
 	stdin_run(r);
-	return 0;
 }
 
 /* ---- the end */

@@ -26,6 +26,7 @@ struct pump {
 	struct watch watch;
 	int fd; /* -1 = none, or it has ended */
 	bool wanted;
+	size_t owed; /* bytes that the client must still get */
 };
 
 struct remote {
@@ -40,6 +41,7 @@ struct remote {
 	struct watch in_watch;
 	bool ends_terminal; /* tty: the client's end of input is typed as an end-of-file character
 			     */
+	bool attached;      /* remote_attach was called */
 	bool outputs_told, finished, hung_up;
 	struct timer creation; /* the client must open its streams */
 	bool expired;
@@ -56,10 +58,12 @@ int remote_open(struct remote *r, struct loop *loop, int fd, char *head, size_t 
 		const struct stream_flags *f, const struct remote_ops *ops, void *arg,
 		struct err *e);
 /* The process's ends, non-blocking, owned by r from now on; -1 = there is none. */
-int remote_attach(struct remote *r, int in, int out, int err, struct err *e);
+void remote_attach(struct remote *r, int in, int out, int err);
 /* Nothing is written to the process any more. */
 void remote_close_stdin(struct remote *r);
-/* What is waiting in the outputs can be counted on; nothing more is waited for. */
+/* The process has ended: what its outputs hold now is its last word… */
+void remote_owe_outputs(struct remote *r);
+/* …and an output of which the client has that is closed, whoever else may hold it. */
 void remote_cut_outputs(struct remote *r);
 bool remote_outputs_open(const struct remote *r);
 /* Say how it ended, and hang up; the loop stops when that has been sent. */

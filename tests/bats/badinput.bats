@@ -32,10 +32,10 @@ setup() {
   world >"$BATS_TEST_TMPDIR/world"
 }
 teardown() {
-  local id
+  local dir
   rm -f "$CRISP_TMP"/fake.* "$NETD/00-bad.conflist"
-  for id in $(ls "$ROOT/containers"); do ctrrun rm --force "$id" && ocibundle rm "$id"; done
-  for id in $(ls "$ROOT/pods"); do podnet rm "$id"; done
+  for dir in "$ROOT"/containers/*/; do [ ! -d "$dir" ] || { ctrrun rm --force "$(basename "$dir")" && ocibundle rm "$(basename "$dir")"; }; done
+  for dir in "$ROOT"/pods/*/; do [ ! -d "$dir" ] || podnet rm "$(basename "$dir")"; done
   # The pods' own groups go with them.
   [ -z "$(find /sys/fs/cgroup -type d -path '*/crisp-test/bad-*' -not -path '*/unified/*' 2>/dev/null)" ]
 }
@@ -160,7 +160,7 @@ PY
   local pod
   pod=$(run_pod bad-json)
   world >"$BATS_TEST_TMPDIR/world"
-  local verb text json
+  local text json
   while IFS='|' read -r text json; do
     at_tool 6 "$text" podnet create - <<<"$json"
     at_tool 6 "$text" ocibundle create "$pod" - <<<"$json"
@@ -412,7 +412,6 @@ prepare() { CTR=$(ctr_json "$2" "$IMAGE" "${@:3}" | ocibundle create "$1" -); }
 }
 
 @test "a creation whose client gave up: the retry returns the same object" {
-  local plugin
   bad_plugin <<'SH'
 [ "$CNI_COMMAND" = ADD ] && sleep 1.5
 jq .prevResult

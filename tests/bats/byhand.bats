@@ -40,9 +40,9 @@ whole_line() { # RUNTIME
   [ -n "$(groups "$pod")" ]
   down
   [ -z "$(groups "$pod")" ]
-  [ -z "$(ls "$ROOT/pods" "$ROOT/containers" "$RUNROOT/pods" "$RUNROOT/containers" | grep -v :$ | tr -d '\n')" ]
+  [ -z "$(find "$ROOT"/pods "$ROOT"/containers "$RUNROOT"/pods "$RUNROOT"/containers -mindepth 1)" ]
   [ -z "$(ls "$ROOT/reserved")" ]
-  [ -z "$(ls "$CRISP_TMP/ipam/$NET_NAME" | grep -E '^[0-9]')" ]
+  [ -z "$(find "$CRISP_TMP/ipam/$NET_NAME" -name '[0-9]*')" ]
   ! ip netns | grep -q "$pod" || false
 }
 

@@ -1,0 +1,13 @@
+# fish completion for ocibundle; written by scripts/completions
+complete -c ocibundle -l root -r -d 'persistent state (/var/lib/crisp)'
+complete -c ocibundle -l runroot -r -d 'volatile state (/run/crisp)'
+complete -c ocibundle -l config -r -d 'configuration file'
+complete -c ocibundle -l dry-run -d 'print what would be done'
+complete -c ocibundle -l log-level -r -d 'error, warning, info or debug'
+complete -c ocibundle -l help -s h -d 'print this text'
+complete -c ocibundle -l version -d 'print the version'
+complete -c ocibundle -n __fish_use_subcommand -a create -d 'make a container of a pod, and its bundle; print its id'
+complete -c ocibundle -n '__fish_seen_subcommand_from create' -l id -r -d 'the container\'s id (64 hex digits) instead of a new one'
+complete -c ocibundle -n '__fish_seen_subcommand_from create' -l origin -r -d 'who asks; crispd lists only its own to the kubelet (hand)'
+complete -c ocibundle -n __fish_use_subcommand -a show -d 'print the config.json of the container\'s bundle'
+complete -c ocibundle -n __fish_use_subcommand -a rm -d 'unmount and remove a container that does not run'

@@ -1,0 +1,12 @@
+# fish completion for ocipull; written by scripts/completions
+complete -c ocipull -l root -r -d 'persistent state (/var/lib/crisp)'
+complete -c ocipull -l runroot -r -d 'volatile state (/run/crisp)'
+complete -c ocipull -l config -r -d 'configuration file'
+complete -c ocipull -l log-level -r -d 'error, warning, info or debug'
+complete -c ocipull -l help -s h -d 'print this text'
+complete -c ocipull -l version -d 'print the version'
+complete -c ocipull -l platform -r -d 'which image of an index (default: this machine\'s)'
+complete -c ocipull -l auth-fd -r -d 'read credentials (a CRI AuthConfig as JSON) from descriptor N'
+complete -c ocipull -l progress -r -d 'how to tell on stderr how it goes (default: plain on a terminal)'
+complete -c ocipull -l parallel -s j -r -d 'layers at once (default: max_parallel_downloads)'
+complete -c ocipull -l name -r -d 'what to call the image'

@@ -363,7 +363,7 @@ static void on_connect(struct watch *w, uint32_t events)
 
 static int name_base(struct streaming *s, int fd, struct err *e)
 {
-	struct sockaddr_storage a;
+	struct sockaddr_storage a = {0};
 	socklen_t len = sizeof a;
 	char host[64], port[16];
 	if (getsockname(fd, (struct sockaddr *)&a, &len) < 0)
@@ -424,10 +424,14 @@ void streaming_free(struct streaming *s)
 	loop_del(s->d->loop, &s->listen);
 	auto_close(&fd);
 	loop_timer_cancel(s->d->loop, &s->again);
-	while (s->heads)
-		head_free(s->heads);
-	while (s->sessions)
-		session_free(s->sessions);
+	for (struct head *h = s->heads, *next; h; h = next) {
+		next = h->next;
+		head_free(h);
+	}
+	for (struct session *n = s->sessions, *next; n; n = next) {
+		next = n->next;
+		session_free(n);
+	}
 	while (s->tokens) {
 		struct token *t = s->tokens;
 		s->tokens = t->next;

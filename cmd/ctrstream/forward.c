@@ -363,8 +363,10 @@ int forward_session(struct start *s, const char *pod, const unsigned *ports, siz
 	if (r == 0 && !f.gone)
 		r = loop_run(s->loop, e);
 	f.gone = true;
-	while (f.pairs)
-		pair_free(f.pairs);
+	for (struct pair *p = f.pairs, *next; p; p = next) {
+		next = p->next;
+		pair_free(p);
+	}
 	link_release(&f.link);
 	return r;
 }

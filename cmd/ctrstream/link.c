@@ -234,8 +234,10 @@ void link_release(struct link *l)
 	loop_timer_cancel(l->loop, &l->flush);
 	loop_del(l->loop, &l->sock);
 	auto_close(&fd);
-	while (l->chans)
-		chan_release(l->chans);
+	for (struct chan *c = l->chans, *next; c; c = next) {
+		next = c->next;
+		chan_release(c);
+	}
 	wire_release(l);
 	buf_release(&l->out);
 	buf_release(&l->plain);

@@ -156,7 +156,7 @@ echo_server() {
   run_err 6 cri Attach "$(request '' "$CTR")"
   run_err 3 cri PortForward '{"pod_sandbox_id":"nosuch"}'
   run_err 6 cri PortForward "{\"pod_sandbox_id\":\"$POD\",\"port\":[70000]}"
-  ctr=$(run_ctr "$POD" done . true)
+  ctr=$(run_ctr "$POD" ended . true)
   wait_for 10 test -e "$ROOT/containers/$ctr/exit.json"
   run_err 5 cri Exec "$(request o "$ctr" | jq -c '.cmd=["true"]')"
   run_err 5 cri Attach "$(request o "$ctr")"

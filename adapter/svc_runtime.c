@@ -137,13 +137,18 @@ static int look_at_network(const struct config *cfg, struct err *e)
 	return r < 0 ? err_wrap(e, "network configuration") : 0;
 }
 
-static Runtime__V1__RuntimeHandler *handler_named(struct arena *a, const char *name)
+static Runtime__V1__RuntimeHandler *handler_named(struct arena *a, const struct config *cfg,
+						  const char *name)
 {
+	struct err ignored;
+	AUTO_HANDLER struct handler known = {0};
 	Runtime__V1__RuntimeHandler *h =
 		NEW_MSG(a, Runtime__V1__RuntimeHandler, runtime__v1__runtime_handler);
 	h->name = arena_strdup(a, name);
 	h->features = NEW_MSG(a, Runtime__V1__RuntimeHandlerFeatures,
 			      runtime__v1__runtime_handler_features);
+	if (handler_find(&known, cfg, name, &ignored) == 0)
+		h->features->recursive_read_only_mounts = known.rro;
 	return h;
 }
 
@@ -154,10 +159,10 @@ static void add_handlers(Runtime__V1__StatusResponse *r, struct arena *a, const 
 	size_t i, n = json_array_size(names);
 	json_t *name;
 	r->runtime_handlers = arena_alloc(a, (n + 1) * sizeof(void *));
-	r->runtime_handlers[r->n_runtime_handlers++] = handler_named(a, "");
+	r->runtime_handlers[r->n_runtime_handlers++] = handler_named(a, cfg, "");
 	json_array_foreach (names, i, name)
 		r->runtime_handlers[r->n_runtime_handlers++] =
-			handler_named(a, json_string_value(name));
+			handler_named(a, cfg, json_string_value(name));
 }
 
 static void add_info(Runtime__V1__StatusResponse *r, struct arena *a, const struct config *cfg)

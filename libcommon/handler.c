@@ -6,8 +6,10 @@
 #include "xalloc.h"
 
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 enum { HANDLER_FILE_MAX = 1 << 16, NAME_LEN_MAX = 63 };
 
@@ -19,6 +21,24 @@ static bool name_is_valid(const char *s)
 	size_t n = strlen(s);
 	return n > 0 && n <= NAME_LEN_MAX && s[0] != '-' && s[0] != '.' &&
 	       strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-.") == n;
+}
+
+static bool is_known(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (strcmp(known[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* mount_setattr, Linux 5.12, is what a runtime needs for it. */
+static bool kernel_has_rro(void)
+{
+	static int known_answer = -1;
+	if (known_answer < 0)
+		known_answer =
+			syscall(SYS_mount_setattr, -1, NULL, 0, NULL, 0) < 0 && errno != ENOSYS;
+	return known_answer;
 }
 
 static char *installed(const char *name)
@@ -52,6 +72,7 @@ static int read_file(struct handler *h, const char *file, struct err *e)
 	h->path = xstrdup(path);
 	h->root = root ? xstrdup(root) : NULL;
 	h->args = json_is_array(args) ? json_incref(args) : json_array();
+	h->rro = jsonx_opt_bool(j, "recursive_read_only", is_known(basename(h->path)));
 	return 0;
 }
 
@@ -60,11 +81,10 @@ static int find_named(struct handler *h, const struct config *c, const char *nam
 	AUTO_FREE char *file = xasprintf("%s/%s.json", c->handlers_dir, name);
 	if (access(file, F_OK) == 0)
 		return read_file(h, file, e);
-	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-		if (strcmp(known[i], name) != 0)
-			continue;
+	if (is_known(name)) {
 		h->path = installed(name);
 		h->args = json_array();
+		h->rro = true;
 		if (h->path)
 			return 0;
 	}
@@ -96,6 +116,7 @@ int handler_find(struct handler *h, const struct config *c, const char *name, st
 		return -1;
 	}
 	h->name = xstrdup(name);
+	h->rro = h->rro && kernel_has_rro();
 	if (!h->root)
 		h->root = xasprintf("%s/runtimes/%s", c->runroot, name);
 	return 0;

@@ -7,17 +7,23 @@
  *	{ "path": "/usr/bin/crun", "root": "/run/crisp/runtimes/crun", "type": "oci" }
  *
  * "path" is required; "root" defaults to <runroot>/runtimes/<name>, "type" to "oci" (the only one
- *so far). "args": strings put before the verb on every call. Without a file, crun and runc are
- *known by themselves when they are installed in /usr/bin, /usr/sbin or /usr/local/{bin,sbin}; the
- *empty name is default_runtime, else crun, else runc. */
+ * so far). "args": strings put before the verb on every call. "recursive_read_only": whether the
+ * runtime honours the mount option "rro"; by default crun and runc only, since one that does not
+ * know it would drop it silently.
+ *
+ * Without a file, crun and runc are known by themselves when they are installed in /usr/bin,
+ * /usr/sbin or /usr/local/{bin,sbin}; the empty name is default_runtime, else crun, else runc. */
 #include "config.h"
 #include "err.h"
+
+#include <stdbool.h>
 
 struct handler {
 	char *name; /* resolved, never "" */
 	char *path; /* absolute */
 	char *root;
 	json_t *args; /* array of strings, never NULL */
+	bool rro;     /* recursive read-only mounts, by runtime and kernel */
 };
 
 /* ERR_BAD_INPUT "unknown runtime handler 'x'" when there is none. */

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #define NODE RUNTIME__V1__NAMESPACE_MODE__NODE
 #define POD RUNTIME__V1__NAMESPACE_MODE__POD
@@ -72,7 +71,6 @@ static int check_envs(const struct bundle *b, struct err *e)
 	return 0;
 }
 
-/* ERR_RRO also when the kernel lacks it: the request must never become weaker silently. */
 static int check_rro(const Runtime__V1__Mount *m, size_t i, struct err *e)
 {
 	if (!m->readonly)
@@ -81,8 +79,6 @@ static int check_rro(const Runtime__V1__Mount *m, size_t i, struct err *e)
 	if (m->propagation != RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_PRIVATE)
 		return err_set(e, ERR_BAD_INPUT,
 			       "mounts[%zu].recursive_read_only: needs PROPAGATION_PRIVATE", i);
-	if (syscall(SYS_mount_setattr, -1, "", 0, NULL, 0) < 0 && errno == ENOSYS)
-		return err_set(e, ERR_RRO, "mounts[%zu]: this kernel is older than Linux 5.12", i);
 	return 0;
 }
 

@@ -210,12 +210,25 @@ static int make_bundle(struct creation *k, struct err *e)
 	return bundle < 0 ? -1 : jsonx_replace_at(bundle, "config.json", 0600, spec, 0, e);
 }
 
+/* The request must never become weaker silently. */
+static int check_handler(const struct bundle *b, const struct handler *h, struct err *e)
+{
+	for (size_t i = 0; i < b->ctr->n_mounts; i++)
+		if (b->ctr->mounts[i]->recursive_read_only && !h->rro)
+			return err_set(
+				e, ERR_RRO,
+				"mounts[%zu].recursive_read_only: runtime handler '%s' or this "
+				"kernel is not known to honour it",
+				i, h->name);
+	return 0;
+}
+
 /* After the claim: everything that is made is undone when a step fails. */
 static int make_container(struct creation *k, struct err *e)
 {
 	struct bundle *b = &k->b;
 	AUTO_HANDLER struct handler h = {0};
-	if (handler_find(&h, b->cfg, b->pod_rec.handler, e) < 0)
+	if (handler_find(&h, b->cfg, b->pod_rec.handler, e) < 0 || check_handler(b, &h, e) < 0)
 		return -1;
 	int r = register_container(k, &h, e);
 	if (r == 0)

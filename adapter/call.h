@@ -2,17 +2,17 @@
 #ifndef CRISP_CALL_H
 #define CRISP_CALL_H
 /* One RPC under way, as the service handlers see it: the seam between the transport (http2.c,
- *server.c: bytes, streams, deadlines, flow control) and the services (what a request means).
+ * server.c: bytes, streams, deadlines, flow control) and the services (what a request means).
  *
  * A handler is called once with the decoded request, which is valid only until it returns. It
- *answers now or later, exactly once:
+ * answers now or later, exactly once:
  *
  *	unary	call_reply() or call_fail()
  *	stream	call_send() any number of times, then call_end() or call_fail()
  *
  * After the answer, and after the cancel callback has run (client gone, stream reset, deadline
- *passed), the call must not be touched any more. Work that goes on after a cancellation keeps its
- *own data. */
+ * passed), the call must not be touched any more. Work that goes on after a cancellation keeps its
+ * own data. */
 #include "err.h"
 
 #include <protobuf-c/protobuf-c.h>

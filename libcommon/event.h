@@ -2,7 +2,7 @@
 #ifndef CRISP_EVENT_H
 #define CRISP_EVENT_H
 /* The event bus: nanomsg REQ/REP at <runroot>/events.ipc. It only wakes people up: what an event
- *says is on disk already, so a lost one costs latency, never truth. A message is one JSON object:
+ * says is on disk already, so a lost one costs latency, never truth. A message is one JSON object:
  *
  *	{"event":"exited","kind":"container","id":"…","pod":"…"}
  *
@@ -10,7 +10,7 @@
  * kinds: pod, container, image (id "" = the store). The reply "ok" proves receipt.
  *
  * libnanomsg is loaded with dlopen only when there is somebody to tell, so that a sleeping ctrmon
- *does not carry it. */
+ * does not carry it. */
 #include "state.h"
 
 /* Best effort, at most about a second; nobody listening is not an error. Does nothing when crispd

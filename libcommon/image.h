@@ -17,8 +17,8 @@
  *              "layers":[{"id":"<hex>","diff_id":"sha256:…","digest":"sha256:…","size":N,
  *                         "opaque":bool}, …]}
  * A layer with "opaque":true hides all layers below it: overlay does not look for the mark of that
- *on a layer's root, so image_lowerdirs leaves them out. size is the sum of the layers' uncompressed
- *tar bytes and the config; layers are bottom first.
+ * on a layer's root, so image_lowerdirs leaves them out. size is the sum of the layers' uncompressed
+ * tar bytes and the config; layers are bottom first.
  *
  * Writers hold <root>/images/.lock; readers hold nothing. An image is there whole or not at all. A
  * container uses an image's layers from the moment its state.json names the image (record.h) until

@@ -2,14 +2,14 @@
 #ifndef CRISP_JOURNAL_H
 #define CRISP_JOURNAL_H
 /* The journal of a pod, pods/<id>/journal: one line a step. A line is a shell command that repeats
- *the step, then a comment that tells how it went:
+ * the step, then a comment that tells how it went:
  *
  *	/usr/bin/ctrrun start 4f1c… # 2026-08-22T10:00:00.123456789Z StartContainer req=17 exit=0
- *ms=12 /usr/bin/podnet create --id 9a… - < /var/lib/crisp/pods/9a…/pod.json # … exit=3 ms=4
- *error="…"
+ * ms=12 /usr/bin/podnet create --id 9a… - < /var/lib/crisp/pods/9a…/pod.json # … exit=3 ms=4
+ * error="…"
  *
  * so it can be read, pasted into a shell, and split at the last " # ". Lines are appended with one
- *write(2). Secrets never get here: the writer passes argv, and no argv of ours carries one. */
+ * write(2). Secrets never get here: the writer passes argv, and no argv of ours carries one. */
 #include "err.h"
 #include "state.h"
 

@@ -2,7 +2,7 @@
 #ifndef CRISP_LOG_H
 #define CRISP_LOG_H
 /* Diagnostics on stderr: one line each, one write(2) each, so that lines of several processes
- *sharing a stderr never interleave. Text for people by default:
+ * sharing a stderr never interleave. Text for people by default:
  *
  *	ctrrun: error: start web-1: no such container
  *
@@ -11,8 +11,8 @@
  *	{"time":"…","level":"error","prog":"ctrrun","pid":42,"req":"17","code":"NOT_FOUND","msg":"…"}
  *
  * CRISP_LOG_LEVEL is one of error, warning, info, debug (default info); CRISP_REQ is the request id
- *that crispd gave. All three are inherited by children. Control characters and bytes that are not
- *UTF-8 are escaped either way, because messages quote untrusted names. */
+ * that crispd gave. All three are inherited by children. Control characters and bytes that are not
+ * UTF-8 are escaped either way, because messages quote untrusted names. */
 struct err;
 
 /* Not LOG_*: syslog.h has those names. */

@@ -2,18 +2,18 @@
 #ifndef CRISP_RECORD_H
 #define CRISP_RECORD_H
 /* The records beside an object's configuration: state.json of a pod and of a container, and a
- *container's exit.json. Who writes what:
+ * container's exit.json. Who writes what:
  *
- *	pods/<id>/pod.json              PodSandboxConfig in the protobuf JSON mapping         podnet
- *create pods/<id>/state.json            struct pod_record podnet containers/<id>/container.json
- *ContainerConfig                                       ocibundle create containers/<id>/state.json
- *struct ctr_record                                     ocibundle, then ctrrun
- *	containers/<id>/exit.json       struct exit_record; written once, before anyone is told
- *	                                                       ctrmon; ctrrun when a start fails
+ *	pods/<id>/pod.json              PodSandboxConfig as JSON (pbjson.h)    podnet create
+ *	pods/<id>/state.json            struct pod_record                      podnet
+ *	containers/<id>/container.json  ContainerConfig as JSON                ocibundle create
+ *	containers/<id>/state.json      struct ctr_record                      ocibundle, then ctrrun
+ *	containers/<id>/exit.json       struct exit_record; written once,      ctrmon; ctrrun when a
+ *	                                before anyone is told                  start fails
  *
  * Times are nanoseconds since 1970 (CLOCK_REALTIME), 0 = not yet. Strings are never NULL after a
- *read, "" when absent. A record of a higher "version" or that does not parse is ERR_BAD_STATE:
- *shown as damaged, still removable. */
+ * read, "" when absent. A record of a higher "version" or that does not parse is ERR_BAD_STATE:
+ * shown as damaged, still removable. */
 #include "err.h"
 #include "state.h"
 

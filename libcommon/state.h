@@ -3,20 +3,20 @@
 #define CRISP_STATE_H
 /* The state directories (DESIGN: truth is on disk) and the objects in them.
  *
- *	<root>/pods/<id>/        pod.json state.json journal lock
+ *	<root>/pods/<id>/        pod.json state.json network.json journal lock
  *	<root>/containers/<id>/  container.json state.json exit.json lock upper/ work/
  *	<root>/images/<hex>/ names/ layers/ reserved/ tmp/
  *	<runroot>/pods/<id>/     ns/ shm/ resolv.conf hostname cni/
  *	<runroot>/containers/<id>/  bundle/ monitor.lock ctl.sock
  *
  * An object (pod, container) is a directory named by 64 hex digits. Its `lock` file serialises
- *whoever changes it: order pod, container, store. Readers take no lock: every JSON file is replaced
- *atomically.
+ * whoever changes it: order pod, container, store. Readers take no lock: every JSON file is replaced
+ * atomically.
  *
  * A creation claims a name (pod name, namespace, uid, attempt; or pod, container name, attempt) by
- *a symlink reserved/<sha256 of the name> -> id. The claim counts while the object's directory
- *exists and either its state.json says it was completed or the lock of its creator is held;
- *whatever a dead creator left is reported as abandoned, for the caller to remove and try again. */
+ * a symlink reserved/<sha256 of the name> -> id. The claim counts while the object's directory
+ * exists and either its state.json says it was completed or the lock of its creator is held;
+ * whatever a dead creator left is reported as abandoned, for the caller to remove and try again. */
 #include "err.h"
 
 #include <jansson.h>

@@ -2,13 +2,13 @@
 #ifndef CRISP_TOOL_H
 #define CRISP_TOOL_H
 /* The frame of every program: one table of options and verbs gives the parser, the usage errors,
- *--help and the completions. A main is
+ * --help and the completions. A main is
  *
  *	int main(int argc, char **argv) { return tool_main(&tool, argc, argv); }
  *
  * tool_main sets up logging, parses, loads the configuration, opens the state directories when the
- *tool asks for them, runs the verb, prints its error and checks that stdout could be written.
- *Options that mean the same everywhere are declared by flag (enum tool_flags), never by hand. */
+ * tool asks for them, runs the verb, prints its error and checks that stdout could be written.
+ * Options that mean the same everywhere are declared by flag (enum tool_flags), never by hand. */
 #include "config.h"
 #include "err.h"
 #include "state.h"

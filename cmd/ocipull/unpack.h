@@ -4,7 +4,7 @@
 /* The confined child that turns a layer's bytes into a directory. ocipull starts itself anew as
  *
  *	ocipull UNPACK_ARG layer|files    stdin: the bytes, stdout: the report, directory: the
- *target
+ * target
  *
  * so that nothing of the parent's memory (credentials) is in it. It makes the directory its root,
  * has no network, few capabilities and few system calls (confine.h), inflates (inflate.h), hashes

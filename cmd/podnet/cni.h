@@ -8,7 +8,7 @@
  *	{ "cniVersion": "1.0.0", "name": "net", "plugins": [ {"type": "bridge", …}, … ] }
  *
  * cni_conf.c and cni_result.c are pure: JSON in, JSON out, everything in it hostile. cni_exec.c
- *runs one plugin. What an attachment needs at its end is in network.c. */
+ * runs one plugin. What an attachment needs at its end is in network.c. */
 #include "config.h"
 #include "err.h"
 

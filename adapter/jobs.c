@@ -36,6 +36,7 @@ struct job {
 	struct err error;
 	char *output;
 	struct waiter *waiters;
+	void (*plan)(struct job *j);
 	void (*done)(struct job *j);
 };
 
@@ -142,6 +143,11 @@ struct step *job_step_argv(struct job *j, int flags, long long timeout_ms, const
 	*j->tail = s;
 	j->tail = &s->next;
 	return s;
+}
+
+void job_plan(struct job *j, void (*plan)(struct job *j))
+{
+	j->plan = plan;
 }
 
 struct job *job_find(const struct jobs *js, const char *key)
@@ -397,6 +403,8 @@ static void schedule(struct jobs *js)
 		while ((j = next_ready(js, true)) || (j = next_ready(js, false))) {
 			j->started = true;
 			js->running[j->class]++;
+			if (j->plan)
+				j->plan(j);
 			j->group = j->steps;
 			advance(j);
 		}

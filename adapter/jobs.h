@@ -64,6 +64,9 @@ void step_stdin(struct step *s, const char *data, size_t len, const char *file);
 /* A secret for the tool: an anonymous file whose number replaces the argument "@FD". */
 void step_secret(struct step *s, const void *data, size_t len);
 
+/* For a job whose steps depend on what it waits for: `plan` runs once, when its turn has come, and
+ * appends them. */
+void job_plan(struct job *j, void (*plan)(struct job *j));
 /* The call gets `answer` when the job ends; the job may be under way already. */
 void job_wait(struct job *j, struct call *c, void (*answer)(struct call *c, const struct job *j));
 /* Hand it over: it runs when its turn comes and frees itself after `done` (may be NULL) and the

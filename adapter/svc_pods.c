@@ -125,38 +125,52 @@ static void answer_stop(struct call *c, const struct job *j)
 	svc_answer(c, j, &r.base);
 }
 
-void svc_stop_pod_sandbox(struct call *c, const ProtobufCMessage *request)
+/* One job for equal requests. What it is to do is looked up when its turn comes: a container may be
+ * in the making, and the job waits for that. */
+static void shared_job(struct call *c, const struct pod *p, const char *what, enum job_class class,
+		       void (*plan)(struct job *j),
+		       void (*answer)(struct call *c, const struct job *j))
 {
-	const Runtime__V1__StopPodSandboxRequest *r = (const void *)request;
-	Runtime__V1__StopPodSandboxResponse nothing = RUNTIME__V1__STOP_POD_SANDBOX_RESPONSE__INIT;
 	struct crispd *d = call_daemon(c);
-	struct pod *p = svc_pod(c, r->pod_sandbox_id);
-	size_t live = 0;
-	if (!p) {
-		call_reply(c, &nothing.base);
-		return;
-	}
-	AUTO_FREE char *key = xasprintf("stop pod %s", p->o.id);
+	AUTO_FREE char *key = xasprintf("%s pod %s", what, p->o.id);
 	struct job *j = job_find(d->jobs, key);
 	if (j) {
-		job_wait(j, c, answer_stop);
+		job_wait(j, c, answer);
 		return;
 	}
-	j = job_new(d, call_rpc(c), call_id(c), JOB_STOP);
+	j = job_new(d, call_rpc(c), call_id(c), class);
 	job_for(j, p->o.id, NULL);
 	job_identify(j, key, NULL);
+	job_plan(j, plan);
+	job_wait(j, c, answer);
+	job_submit(j, svc_done_pod);
+}
+
+static void plan_stop(struct job *j)
+{
+	struct crispd *d = job_daemon(j);
+	size_t live = 0;
 	for (size_t i = 0; i < index_n_ctrs(d->index); i++) {
 		const struct ctr *k = index_ctr_at(d->index, i);
 		char grace[16];
-		if (strcmp(k->rec.pod_id, p->o.id) != 0 || !ctr_live(k))
+		if (strcmp(k->rec.pod_id, job_pod(j)) != 0 || !ctr_live(k))
 			continue;
 		snprintf(grace, sizeof grace, "%d", POD_STOP_GRACE_S);
 		job_step(j, STEP_GO_ON | (live++ ? STEP_BESIDE : 0), svc_runtime_ms(d), "ctrrun",
 			 "stop", "--timeout", grace, k->o.id);
 	}
-	job_step(j, STEP_PLAIN, svc_network_ms(d), "podnet", "stop", p->o.id);
-	job_wait(j, c, answer_stop);
-	job_submit(j, svc_done_pod);
+	job_step(j, STEP_PLAIN, svc_network_ms(d), "podnet", "stop", job_pod(j));
+}
+
+void svc_stop_pod_sandbox(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__StopPodSandboxRequest *r = (const void *)request;
+	Runtime__V1__StopPodSandboxResponse nothing = RUNTIME__V1__STOP_POD_SANDBOX_RESPONSE__INIT;
+	struct pod *p = svc_pod(c, r->pod_sandbox_id);
+	if (p)
+		shared_job(c, p, "stop", JOB_STOP, plan_stop, answer_stop);
+	else
+		call_reply(c, &nothing.base);
 }
 
 static void answer_remove(struct call *c, const struct job *j)
@@ -166,14 +180,14 @@ static void answer_remove(struct call *c, const struct job *j)
 }
 
 /* One step for each container of the pod, all at once. */
-static void each_ctr(struct job *j, const char *pod, const char *tool, const char *option)
+static void each_ctr(struct job *j, const char *tool, const char *option)
 {
 	struct crispd *d = job_daemon(j);
 	size_t n = 0;
 	for (size_t i = 0; i < index_n_ctrs(d->index); i++) {
 		const struct ctr *k = index_ctr_at(d->index, i);
 		int flags = STEP_GO_ON | (n ? STEP_BESIDE : 0);
-		if (strcmp(k->rec.pod_id, pod) != 0)
+		if (strcmp(k->rec.pod_id, job_pod(j)) != 0)
 			continue;
 		n++;
 		if (option)
@@ -183,35 +197,26 @@ static void each_ctr(struct job *j, const char *pod, const char *tool, const cha
 	}
 }
 
+static void plan_remove(struct job *j)
+{
+	struct crispd *d = job_daemon(j);
+	/* Whatever is in the pod goes, also what nobody told us of. */
+	index_rescan(d->index);
+	each_ctr(j, "ctrrun", "--force");
+	each_ctr(j, "ocibundle", NULL);
+	job_step(j, STEP_DECIDES, svc_network_ms(d), "podnet", "rm", job_pod(j));
+}
+
 void svc_remove_pod_sandbox(struct call *c, const ProtobufCMessage *request)
 {
 	const Runtime__V1__RemovePodSandboxRequest *r = (const void *)request;
 	Runtime__V1__RemovePodSandboxResponse nothing =
 		RUNTIME__V1__REMOVE_POD_SANDBOX_RESPONSE__INIT;
-	struct crispd *d = call_daemon(c);
 	struct pod *p = svc_pod(c, r->pod_sandbox_id);
-	char pod[ID_SIZE];
-	if (!p) {
+	if (p)
+		shared_job(c, p, "remove", JOB_REMOVE, plan_remove, answer_remove);
+	else
 		call_reply(c, &nothing.base);
-		return;
-	}
-	memcpy(pod, p->o.id, ID_SIZE);
-	AUTO_FREE char *key = xasprintf("remove pod %s", pod);
-	struct job *j = job_find(d->jobs, key);
-	if (j) {
-		job_wait(j, c, answer_remove);
-		return;
-	}
-	/* Whatever is in the pod goes, also what nobody told us of. */
-	index_rescan(d->index);
-	j = job_new(d, call_rpc(c), call_id(c), JOB_REMOVE);
-	job_for(j, pod, NULL);
-	job_identify(j, key, NULL);
-	each_ctr(j, pod, "ctrrun", "--force");
-	each_ctr(j, pod, "ocibundle", NULL);
-	job_step(j, STEP_DECIDES, svc_network_ms(d), "podnet", "rm", pod);
-	job_wait(j, c, answer_remove);
-	job_submit(j, svc_done_pod);
 }
 
 static bool pod_matches(const struct pod *p, const Runtime__V1__PodSandboxFilter *f)

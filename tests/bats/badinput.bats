@@ -424,6 +424,13 @@ SH
   nothing_left
 }
 
+@test "a pod that goes while a container of it is in the making takes it along" {
+  run py crispd_case.py "$SOCK" pod_goes_meanwhile fake "$CRISP_TMP/fake.create"
+  echo "$output"
+  [ "$status" = 0 ]
+  nothing_left
+}
+
 @test "two equal creations at once make one, of many clients" {
   local i pod
   for i in 1 2 3 4 5; do run_pod bad-twice >"$BATS_TEST_TMPDIR/pod.$i" 3>&- & done

@@ -153,6 +153,27 @@ def gave_up():
     remove(pod)
 
 
+# A pod is stopped, and one is removed, while a container of it is in the making: none is left running, none is left.
+def pod_goes_meanwhile():
+    handler, slow = ARGS
+    # Not sharing their processes: those would end with the pod.
+    own = {"cgroup_parent": "/crisp-test/bad-meanwhile", "security_context": {"namespace_options": {"pid": "CONTAINER"}}}
+    pods = [client.RunPodSandbox(config=pod_config("meanwhile-%d" % i, linux=own), runtime_handler=handler).pod_sandbox_id
+            for i in range(2)]
+    open(slow, "w").write("sleep 1.5")
+    made = [client.future("CreateContainer", pod_sandbox_id=p, config=ctr_config("sleep", "1000")) for p in pods]
+    time.sleep(0.5)
+    client.StopPodSandbox(pod_sandbox_id=pods[0])
+    ctr = made[0].result().container_id
+    assert status(ctr).state == cri.pb.CONTAINER_EXITED, status(ctr)
+    open(slow, "w").write("sleep 1.5")
+    client.RemovePodSandbox(pod_sandbox_id=pods[1])
+    gone = made[1].result().container_id
+    fails(CODE.NOT_FOUND, lambda: status(gone))
+    assert [p.id for p in client.ListPodSandbox().items] == [pods[0]]
+    remove(pods[0])
+
+
 # Bytes that are no message, to every method there is.
 def malformed():
     for name, (path, request, _) in sorted(cri._methods.items()):

@@ -118,6 +118,22 @@ echo_server() {
   wait_for 10 eval '! pgrep -f "^sleep 4712"'
 }
 
+@test "exec: when the container or ctrstream is killed" {
+  ctr=$(run_ctr "$POD" killed . sleep 1000)
+  (
+    for _ in $(seq 100); do ! pgrep -f "^sleep 4714" >/dev/null || break; sleep 0.1; done
+    ctrrun kill "$ctr" KILL
+  ) 3>&- &
+  url=$(cri Exec "$(request oe "$ctr" | jq -c '.cmd = ["sh", "-c", "echo out; echo err >&2; exec sleep 4714"]')" | jq -r .url)
+  case_py exec_killed "$url"
+  wait $!
+  timeout 30 python3 "$BATS_TEST_DIRNAME/../lib/streams_case.py" exec_dropped "$(exec_url o sh -c 'echo here; exec sleep 4715')" 3>&- &
+  wait_for 10 pgrep -f "^sleep 4715"
+  kill -9 "$(sessions | grep 4715 | cut -d' ' -f1)"
+  wait $!
+  wait_for 10 eval '! pgrep -f "^sleep 4715"'
+}
+
 @test "exec: who does not read holds up nobody, and loses nothing" {
   case_py exec_slow "$(exec_url o sh -c 'dd if=/dev/zero bs=1048576 count=50 2>/dev/null')" "$(exec_url o echo quick)"
   case_py exec_reset "$(exec_url oe sh -c 'dd if=/dev/zero bs=1048576 count=5 2>/dev/null; echo done >&2')"
@@ -236,6 +252,12 @@ echo_server() {
   echo "$output"
   [[ $status != 0 && $output == *"no streaming"*192.0.2.77* ]]
   cri ListContainers | jq -e '.containers | length > 0'
+  crispd_stop
+  crispd_start
+  echo "$CRISPD_PID" >"$CRISP_TMP/crispd.pid"
+  run py streams_tokens.py "$SOCK" "$CTR"
+  echo "$output"
+  [ "$status" = 0 ]
   crispd_stop
   crispd_start
   echo "$CRISPD_PID" >"$CRISP_TMP/crispd.pid"

@@ -191,6 +191,22 @@ def exec_gone(url):
     c.close()
 
 
+def exec_killed(url):
+    c = Spdy(url, V4)
+    error, out, err = open_all(c, "stdout", "stderr")
+    c.wait(error, out, err)
+    assert c.data(out) == b"out\n" and c.data(err) == b"err\n"
+    assert status(c, error)["details"]["causes"][0]["message"] == "137"
+
+
+def exec_dropped(url):
+    """ctrstream is killed: the connection ends, and that is all."""
+    c = Spdy(url, V4)
+    error, out = open_all(c, "stdout")
+    c.wait_closed(20)
+    assert c.data(out) == b"here\n" and c.data(error) == b""
+
+
 def exec_slow(url, other):
     """Who does not read holds up nobody else, and loses nothing."""
     c = Spdy(url, V4)

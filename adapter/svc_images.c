@@ -82,12 +82,14 @@ void svc_pull_image(struct call *c, const ProtobufCMessage *request)
 		j = job_new(d, call_rpc(c), call_id(c), JOB_PULL);
 		job_identify(j, key, NULL);
 		int flags = STEP_OUTPUT | STEP_PROXY;
+		/* Without the scheme an image called "oci" would be a directory's. */
+		AUTO_FREE char *remote = xasprintf("docker://%s", image);
 		if (secret)
 			step_secret(job_step(j, flags, -1, "ocipull", "--progress", "none",
-					     "--auth-fd", "@FD", image),
+					     "--auth-fd", "@FD", remote),
 				    secret, len);
 		else
-			job_step(j, flags, -1, "ocipull", "--progress", "none", image);
+			job_step(j, flags, -1, "ocipull", "--progress", "none", remote);
 		job_wait(j, c, answer_pull);
 		job_submit(j, done_image);
 	}

@@ -282,6 +282,14 @@ EOF
   cri ImageStatus "{\"image\":{\"image\":\"$IMAGE\"}}" | jq -e --arg i "$IMAGE" '.image.id == $i'
 }
 
+@test "an image called oci is a registry's, not a directory" {
+  echo "{\"host\":\"docker.io\",\"mirrors\":[{\"url\":\"http://$REGISTRY\"}]}" >"$CRISP_TMP/etc/registries.d/hub.json"
+  skopeo copy -q --dest-tls-verify=false "oci:$CRISP_TMP/oci:bb" "docker://$REGISTRY/library/oci:bb"
+  cri PullImage '{"image":{"image":"oci:bb"}}' | jq -e --arg i "$IMAGE" '.image_ref == $i'
+  cri ImageStatus '{"image":{"image":"oci:bb"}}' | jq -e '.image.repo_tags | index("docker.io/library/oci:bb")'
+  rm "$CRISP_TMP/etc/registries.d/hub.json"
+}
+
 @test "a pull with a deadline of a millisecond is DEADLINE_EXCEEDED" {
   run_case "$SOCK" pull_deadline "$REGISTRY/bb:latest"
 }

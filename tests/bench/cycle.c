@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cycle RUNTIME BUNDLE ROOT CTRRUN CTR N: create, start, stop, remove of a container, by the bare OCI runtime as
+ * cheaply as a caller can do it (the yardstick), and by ctrrun on the prepared container CTR, which includes its
+ * monitor, log and records. Taken in turns, so that a busy machine hurts both; prints the two medians in ms. */
+#include "auto.h"
+#include "fs.h"
+#include "log.h"
+#include "proc.h"
+#include "xalloc.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <time.h>
+
+static const char *runtime, *bundle, *root;
+
+static double now_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
+}
+
+static void run(const char *const *argv)
+{
+	struct err e;
+	struct proc p;
+	struct proc_result r;
+	struct proc_spec s = PROC_SPEC(argv);
+	if (proc_start(&p, &s, &e) < 0 || proc_wait(&p, 30000, &r, &e) < 0)
+		_exit(log_err(&e));
+	if (proc_exit_code(&r) != 0) {
+		log_error("%s: status %d", argv[0], proc_exit_code(&r));
+		_exit(1);
+	}
+}
+
+#define RUN(...) run((const char *const[]){__VA_ARGS__, NULL})
+
+static double bare_cycle(const char *pid_file)
+{
+	struct err e;
+	AUTO_BUF struct buf text = BUF_INIT(64);
+	double start = now_ms();
+	RUN(runtime, "--root", root, "create", "--bundle", bundle, "--pid-file", pid_file, "bench");
+	if (fs_read_at(AT_FDCWD, pid_file, &text, &e) < 0)
+		_exit(log_err(&e));
+	AUTO_CLOSE int pidfd = pidfd_open((pid_t)strtol(text.data, NULL, 10), 0);
+	RUN(runtime, "--root", root, "start", "bench");
+	RUN(runtime, "--root", root, "kill", "bench", "KILL");
+	struct pollfd pfd = {.fd = pidfd, .events = POLLIN};
+	poll(&pfd, 1, 10000);
+	RUN(runtime, "--root", root, "delete", "bench");
+	return now_ms() - start;
+}
+
+static double our_cycle(const char *ctrrun, const char *ctr)
+{
+	double start = now_ms();
+	RUN(ctrrun, "create", ctr);
+	RUN(ctrrun, "start", ctr);
+	RUN(ctrrun, "stop", "--timeout", "0", ctr);
+	RUN(ctrrun, "rm", ctr);
+	return now_ms() - start;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+static double median(double *took, size_t n)
+{
+	qsort(took, n, sizeof *took, by_value);
+	return took[n / 2];
+}
+
+int main(int argc, char **argv)
+{
+	log_init("cycle");
+	if (argc != 7) {
+		log_error("usage: cycle RUNTIME BUNDLE ROOT CTRRUN CTR N");
+		return 2;
+	}
+	runtime = argv[1];
+	bundle = argv[2];
+	root = argv[3];
+	size_t n = strtoul(argv[6], NULL, 10);
+	AUTO_FREE double *bare = xcalloc(n + 1, sizeof *bare);
+	AUTO_FREE double *ours = xcalloc(n + 1, sizeof *ours);
+	AUTO_FREE char *pid_file = xasprintf("%s/bench.pid", bundle);
+	for (size_t i = 0; i <= n; i++) { /* the first warms the caches */
+		bare[i ? i - 1 : 0] = bare_cycle(pid_file);
+		ours[i ? i - 1 : 0] = our_cycle(argv[4], argv[5]);
+	}
+	printf("%.2f %.2f\n", median(bare, n), median(ours, n));
+	return 0;
+}

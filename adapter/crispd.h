@@ -12,6 +12,7 @@ struct server;    /* server.h: the CRI socket */
 struct execs;     /* svc_exec.h: ExecSync under way */
 struct streaming; /* streaming.h: tokens and new connections */
 struct events;    /* bus.h: the nanomsg end */
+struct disk;      /* disk.h: sizes of writable layers */
 struct feed;      /* feed.h: GetContainerEvents */
 
 struct crispd {
@@ -26,6 +27,7 @@ struct crispd {
 	struct streaming *streaming;
 	struct events *events;
 	struct feed *feed;
+	struct disk *disk;
 	char *tools_dir; /* where the tools are: cfg.tools_dir, else the daemon's own directory */
 };
 #endif

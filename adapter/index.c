@@ -170,6 +170,8 @@ static void replace_pod(struct index *ix, const char *id, struct pod *p)
 	struct pod *old = (struct pod *)table_find(&ix->pods, id);
 	if (old)
 		table_del(&ix->pods, &old->o);
+	if (p && old)
+		pod_inherit(p, old);
 	if (p)
 		table_add(&ix->pods, &p->o);
 	if (p || old)

@@ -13,10 +13,18 @@
 #include "image.h"
 #include "record.h"
 #include "table.h"
+#include "usage.h"
 
 #include "cri.pb-c.h"
 
 struct index;
+
+/* What statistics remember from one look to the next. */
+struct cpu_sample {
+	uint64_t ns; /* used so far */
+	int64_t at;  /* when that was; 0 = never looked */
+	uint64_t rate;
+};
 
 struct pod {
 	struct entry o; /* o.id */
@@ -27,6 +35,8 @@ struct pod {
 	/* A PodSandbox as it stands in a ListPodSandboxResponse, length first. */
 	uint8_t *packed;
 	size_t packed_len;
+	struct usage_dirs dirs; /* when somebody has asked (svc_stats.c) */
+	struct cpu_sample cpu;
 };
 
 struct ctr_user {
@@ -52,10 +62,11 @@ struct ctr {
 	bool watching_monitor;
 	struct timer again; /* when a process that has ended is not buried yet */
 	struct ctr_user user;
-	/* The last CPU sample, for usage_nano_cores. */
-	uint64_t cpu_ns;
-	int64_t cpu_at;
-	uint64_t cpu_rate;
+	struct usage_dirs dirs;
+	struct cpu_sample cpu;
+	/* The writable layer as it was last walked (disk.h); disk_at 0 = not yet. */
+	uint64_t disk_bytes, disk_inodes;
+	int64_t disk_at, disk_asked;
 };
 
 struct image_entry {

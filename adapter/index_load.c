@@ -123,6 +123,7 @@ void pod_free(struct pod *p)
 	pod_record_release(&p->rec);
 	free(p->damage);
 	free(p->packed);
+	usage_dirs_release(&p->dirs);
 	arena_release(&p->mem);
 	free(p);
 }
@@ -238,6 +239,7 @@ void ctr_free(struct ctr *c)
 	free(c->damage);
 	free(c->packed);
 	free(c->user.groups);
+	usage_dirs_release(&c->dirs);
 	arena_release(&c->mem);
 	free(c);
 }
@@ -246,9 +248,20 @@ void ctr_inherit(struct ctr *c, struct ctr *old)
 {
 	c->user = old->user;
 	old->user = (struct ctr_user){0};
-	c->cpu_ns = old->cpu_ns;
-	c->cpu_at = old->cpu_at;
-	c->cpu_rate = old->cpu_rate;
+	c->dirs = old->dirs;
+	old->dirs = (struct usage_dirs){.known = false};
+	c->cpu = old->cpu;
+	c->disk_bytes = old->disk_bytes;
+	c->disk_inodes = old->disk_inodes;
+	c->disk_at = old->disk_at;
+	c->disk_asked = old->disk_asked;
+}
+
+void pod_inherit(struct pod *p, struct pod *old)
+{
+	p->dirs = old->dirs;
+	old->dirs = (struct usage_dirs){.known = false};
+	p->cpu = old->cpu;
 }
 
 static void read_user(struct ctr_user *u, json_t *process)

@@ -12,4 +12,5 @@ struct ctr *ctr_load(const struct state *s, const char *id);
 void ctr_free(struct ctr *c);
 /* What the older reading knew and the disk does not tell again. */
 void ctr_inherit(struct ctr *c, struct ctr *old);
+void pod_inherit(struct pod *p, struct pod *old);
 #endif

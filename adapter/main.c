@@ -2,6 +2,7 @@
 #include "auto.h"
 #include "bus.h"
 #include "crispd.h"
+#include "disk.h"
 #include "feed.h"
 #include "fs.h"
 #include "index.h"
@@ -40,6 +41,7 @@ static int parts_open(struct crispd *d, struct err *e)
 	if (!d->index)
 		return -1;
 	d->feed = feed_new(d);
+	d->disk = disk_new(d);
 	d->execs = execs_new(d);
 	d->streaming = streaming_new(d);
 	return 0;
@@ -53,6 +55,7 @@ static void parts_close(struct crispd *d)
 	streaming_free(d->streaming);
 	jobs_free(d->jobs);
 	feed_free(d->feed);
+	disk_free(d->disk);
 	index_free(d->index);
 }
 

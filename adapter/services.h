@@ -29,10 +29,15 @@ void svc_reopen_container_log(struct call *c, const ProtobufCMessage *request);
 void svc_list_containers(struct call *c, const ProtobufCMessage *request);
 void svc_stream_containers(struct call *c, const ProtobufCMessage *request);
 void svc_container_status(struct call *c, const ProtobufCMessage *request);
+void svc_exec_sync(struct call *c, const ProtobufCMessage *request);
+
+/* svc_stats.c */
 void svc_container_stats(struct call *c, const ProtobufCMessage *request);
 void svc_list_container_stats(struct call *c, const ProtobufCMessage *request);
 void svc_stream_container_stats(struct call *c, const ProtobufCMessage *request);
-void svc_exec_sync(struct call *c, const ProtobufCMessage *request);
+void svc_pod_sandbox_stats(struct call *c, const ProtobufCMessage *request);
+void svc_list_pod_sandbox_stats(struct call *c, const ProtobufCMessage *request);
+void svc_stream_pod_sandbox_stats(struct call *c, const ProtobufCMessage *request);
 
 /* svc_images.c */
 void svc_list_images(struct call *c, const ProtobufCMessage *request);

@@ -1,110 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "auto.h"
-#include "buf.h"
-#include "fs.h"
+#include "disk.h"
+#include "lister.h"
+#include "packed.h"
 #include "proc.h"
+#include "services.h"
 #include "svc.h"
-#include "xalloc.h"
+#include "usage.h"
 
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 /* Usage from the cgroup that the container's first process is in, whichever driver and version made
- * it; a few small reads, nothing is started. */
+ * it; a few small reads, nothing is started. A pod's is that of the group above its containers'. */
 
-enum { FILE_MAX = 16 << 10, SAMPLE_MIN_NS = 100 * 1000 * 1000 };
+enum { SAMPLE_MIN_NS = 100 * 1000 * 1000, INTERFACES_MAX = 64 };
 
-struct cgroup {
-	bool v2;
-	char cpu[PATH_MAX], memory[PATH_MAX]; /* directories; "" = none */
-};
-
-static bool read_file(const char *dir, const char *name, struct buf *b)
+const struct usage_dirs *stats_ctr_dirs(struct ctr *c)
 {
-	struct err ignored;
-	char path[PATH_MAX];
-	int n = snprintf(path, sizeof path, "%s%s%s", dir, *name ? "/" : "", name);
-	return n > 0 && (size_t)n < sizeof path && fs_read_at(AT_FDCWD, path, b, &ignored) == 0 &&
-	       b->data;
+	if (!c->dirs.known && c->rec.pid > 0 &&
+	    proc_start_time((pid_t)c->rec.pid) == (unsigned long long)c->rec.pid_start)
+		usage_dirs_of(&c->dirs, (pid_t)c->rec.pid, c->o.id);
+	return &c->dirs;
 }
 
-static bool has_controller(const char *list, size_t len, const char *name)
+static bool runs_in(const struct ctr *c, const struct pod *p)
 {
-	size_t n = strlen(name);
-	for (const char *at = list; at < list + len;) {
-		size_t k = strcspn(at, ",:");
-		if (k == n && memcmp(at, name, n) == 0)
-			return true;
-		at += k + 1;
-	}
-	return false;
+	return c->state == CTR_RUNNING && strcmp(c->rec.pod_id, p->o.id) == 0;
 }
 
-/* One line of /proc/PID/cgroup: "4:cpu,cpuacct:/path". */
-static void take_line(struct cgroup *g, const char *line)
+const struct usage_dirs *stats_pod_dirs(const struct crispd *d, struct pod *p)
 {
-	const char *list = strchr(line, ':'), *path = list ? strchr(list + 1, ':') : NULL;
-	if (!path || strstr(path, "/.."))
-		return;
-	size_t len = (size_t)(path - ++list);
-	int n = 0;
-	if (g->v2 && len == 0) {
-		n = snprintf(g->cpu, sizeof g->cpu, "/sys/fs/cgroup%s", path + 1);
-		memcpy(g->memory, g->cpu, sizeof g->memory);
-	} else if (has_controller(list, len, "cpuacct")) {
-		n = snprintf(g->cpu, sizeof g->cpu, "/sys/fs/cgroup/cpuacct%s", path + 1);
-	} else if (has_controller(list, len, "memory")) {
-		n = snprintf(g->memory, sizeof g->memory, "/sys/fs/cgroup/memory%s", path + 1);
-	}
-	if (n >= PATH_MAX)
-		g->cpu[0] = g->memory[0] = '\0';
-}
-
-static bool find_cgroup(const struct ctr *c, struct cgroup *g)
-{
-	char path[64];
-	AUTO_BUF struct buf b = BUF_INIT(FILE_MAX);
-	memset(g, 0, sizeof *g);
-	if (c->rec.pid <= 0 ||
-	    proc_start_time((pid_t)c->rec.pid) != (unsigned long long)c->rec.pid_start)
-		return false;
-	g->v2 = faccessat(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", F_OK, 0) == 0;
-	snprintf(path, sizeof path, "/proc/%lld/cgroup", (long long)c->rec.pid);
-	if (!read_file(path, "", &b))
-		return false;
-	for (char *line = b.data, *end; *line; line = end) {
-		end = line + strcspn(line, "\n");
-		if (*end)
-			*end++ = '\0';
-		take_line(g, line);
-	}
-	return true;
-}
-
-static bool read_number(const char *dir, const char *name, uint64_t *out)
-{
-	AUTO_BUF struct buf b = BUF_INIT(FILE_MAX);
-	char *end;
-	if (!*dir || !read_file(dir, name, &b))
-		return false;
-	errno = 0;
-	*out = strtoull(b.data, &end, 10);
-	return errno == 0 && end != b.data; /* "max" is no number */
-}
-
-/* The value of `key` in a file of "key value" lines; 0 when there is none. */
-static uint64_t field(const struct buf *b, const char *key)
-{
-	size_t n = strlen(key);
-	for (const char *line = b->data; line && *line;) {
-		if (strncmp(line, key, n) == 0 && line[n] == ' ')
-			return strtoull(line + n + 1, NULL, 10);
-		line = strchr(line, '\n');
-		line = line ? line + 1 : NULL;
-	}
-	return 0;
+	for (size_t i = 0; !p->dirs.known && i < index_n_ctrs(d->index); i++)
+		if (runs_in(index_ctr_at(d->index, i), p))
+			usage_dirs_above(&p->dirs, stats_ctr_dirs(index_ctr_at(d->index, i)));
+	return &p->dirs;
 }
 
 static Runtime__V1__UInt64Value *value(struct arena *a, uint64_t n)
@@ -115,60 +44,123 @@ static Runtime__V1__UInt64Value *value(struct arena *a, uint64_t n)
 	return v;
 }
 
-/* The rate since the last look, kept when the looks follow each other too closely. */
-static uint64_t cpu_rate(struct ctr *c, uint64_t used, int64_t now)
+/* The rate since the last look (the first: since the start), kept when the looks follow each other
+ * too closely. */
+static uint64_t cpu_rate(struct cpu_sample *s, uint64_t used, int64_t started, int64_t now)
 {
-	int64_t passed = now - c->cpu_at;
-	if (c->cpu_at && passed < SAMPLE_MIN_NS)
-		return c->cpu_rate;
-	if (c->cpu_at && used >= c->cpu_ns)
-		c->cpu_rate = (uint64_t)((double)(used - c->cpu_ns) * 1e9 / (double)passed);
-	c->cpu_ns = used;
-	c->cpu_at = now;
-	return c->cpu_rate;
+	if (!s->at) {
+		s->at = started;
+		s->ns = 0;
+	}
+	int64_t passed = now - s->at;
+	if (!s->at || passed < 0) {
+		*s = (struct cpu_sample){.ns = used, .at = now, .rate = s->rate};
+		return s->rate;
+	}
+	if (passed < SAMPLE_MIN_NS)
+		return s->rate;
+	if (used >= s->ns)
+		s->rate = (uint64_t)((double)(used - s->ns) * 1e9 / (double)passed);
+	s->ns = used;
+	s->at = now;
+	return s->rate;
 }
 
-static void add_cpu(struct ctr *c, const struct cgroup *g, Runtime__V1__ContainerStats *m,
-		    struct arena *a)
+static Runtime__V1__PsiData *psi_data(const struct usage_psi *p, struct arena *a)
 {
-	AUTO_BUF struct buf b = BUF_INIT(FILE_MAX);
-	uint64_t used = 0;
-	if (g->v2 && *g->cpu && read_file(g->cpu, "cpu.stat", &b))
-		used = 1000 * field(&b, "usage_usec");
-	else if (g->v2 || !read_number(g->cpu, "cpuacct.usage", &used))
-		return;
-	m->cpu = NEW_MSG(a, Runtime__V1__CpuUsage, runtime__v1__cpu_usage);
-	m->cpu->timestamp = record_now_ns();
-	m->cpu->usage_core_nano_seconds = value(a, used);
-	m->cpu->usage_nano_cores = value(a, cpu_rate(c, used, m->cpu->timestamp));
+	Runtime__V1__PsiData *m = NEW_MSG(a, Runtime__V1__PsiData, runtime__v1__psi_data);
+	m->total = 1000 * p->total_us;
+	m->avg10 = p->avg10;
+	m->avg60 = p->avg60;
+	m->avg300 = p->avg300;
+	return m;
 }
 
-static void add_memory(const struct cgroup *g, Runtime__V1__ContainerStats *m, struct arena *a)
+static Runtime__V1__PsiStats *psi(const struct usage_pressure *p, struct arena *a)
 {
-	const uint64_t no_limit = 1ULL << 62;
-	AUTO_BUF struct buf b = BUF_INIT(FILE_MAX);
-	uint64_t used, limit;
-	if (!read_number(g->memory, g->v2 ? "memory.current" : "memory.usage_in_bytes", &used) ||
-	    !read_file(g->memory, "memory.stat", &b))
-		return;
-	uint64_t idle = field(&b, g->v2 ? "inactive_file" : "total_inactive_file");
-	uint64_t set = used > idle ? used - idle : 0;
-	m->memory = NEW_MSG(a, Runtime__V1__MemoryUsage, runtime__v1__memory_usage);
-	m->memory->timestamp = record_now_ns();
-	m->memory->usage_bytes = value(a, used);
-	m->memory->working_set_bytes = value(a, set);
-	m->memory->rss_bytes = value(a, field(&b, g->v2 ? "anon" : "total_rss"));
-	m->memory->page_faults = value(a, field(&b, g->v2 ? "pgfault" : "total_pgfault"));
-	m->memory->major_page_faults =
-		value(a, field(&b, g->v2 ? "pgmajfault" : "total_pgmajfault"));
-	if (read_number(g->memory, g->v2 ? "memory.max" : "memory.limit_in_bytes", &limit) &&
-	    limit < no_limit)
-		m->memory->available_bytes = value(a, limit > set ? limit - set : 0);
+	if (!p->known)
+		return NULL;
+	Runtime__V1__PsiStats *m = NEW_MSG(a, Runtime__V1__PsiStats, runtime__v1__psi_stats);
+	m->some = psi_data(&p->some, a);
+	m->full = psi_data(&p->full, a);
+	return m;
+}
+
+static Runtime__V1__CpuUsage *cpu_of(const struct usage *u, struct cpu_sample *s, int64_t started,
+				     struct arena *a)
+{
+	if (!u->has_cpu)
+		return NULL;
+	Runtime__V1__CpuUsage *m = NEW_MSG(a, Runtime__V1__CpuUsage, runtime__v1__cpu_usage);
+	m->timestamp = record_now_ns();
+	m->usage_core_nano_seconds = value(a, u->cpu_ns);
+	m->usage_nano_cores = value(a, cpu_rate(s, u->cpu_ns, started, m->timestamp));
+	m->psi = psi(&u->cpu_pressure, a);
+	return m;
+}
+
+static Runtime__V1__MemoryUsage *memory_of(const struct usage *u, struct arena *a)
+{
+	if (!u->has_memory)
+		return NULL;
+	Runtime__V1__MemoryUsage *m =
+		NEW_MSG(a, Runtime__V1__MemoryUsage, runtime__v1__memory_usage);
+	m->timestamp = record_now_ns();
+	m->usage_bytes = value(a, u->memory);
+	m->working_set_bytes = value(a, u->working_set);
+	m->rss_bytes = value(a, u->rss);
+	m->page_faults = value(a, u->faults);
+	m->major_page_faults = value(a, u->major_faults);
+	if (u->memory_limit != USAGE_NO_LIMIT)
+		m->available_bytes = value(
+			a, u->memory_limit > u->working_set ? u->memory_limit - u->working_set : 0);
+	m->psi = psi(&u->memory_pressure, a);
+	return m;
+}
+
+static Runtime__V1__SwapUsage *swap_of(const struct usage *u, struct arena *a)
+{
+	if (!u->has_memory)
+		return NULL;
+	Runtime__V1__SwapUsage *m = NEW_MSG(a, Runtime__V1__SwapUsage, runtime__v1__swap_usage);
+	m->timestamp = record_now_ns();
+	m->swap_usage_bytes = value(a, u->swap);
+	if (u->swap_limit != USAGE_NO_LIMIT)
+		m->swap_available_bytes =
+			value(a, u->swap_limit > u->swap ? u->swap_limit - u->swap : 0);
+	return m;
+}
+
+static Runtime__V1__IoUsage *io_of(const struct usage *u, struct arena *a)
+{
+	if (!u->io_pressure.known)
+		return NULL;
+	Runtime__V1__IoUsage *m = NEW_MSG(a, Runtime__V1__IoUsage, runtime__v1__io_usage);
+	m->timestamp = record_now_ns();
+	m->psi = psi(&u->io_pressure, a);
+	return m;
+}
+
+/* As the last walk found it; nothing is known before the first. */
+static Runtime__V1__FilesystemUsage *layer_of(const struct crispd *d, const struct ctr *c,
+					      struct arena *a)
+{
+	Runtime__V1__FilesystemUsage *m =
+		NEW_MSG(a, Runtime__V1__FilesystemUsage, runtime__v1__filesystem_usage);
+	m->timestamp = c->disk_at ? c->disk_at : record_now_ns();
+	m->fs_id =
+		NEW_MSG(a, Runtime__V1__FilesystemIdentifier, runtime__v1__filesystem_identifier);
+	m->fs_id->mountpoint = arena_printf(a, "%s/containers", d->cfg.root);
+	if (c->disk_at) {
+		m->used_bytes = value(a, c->disk_bytes);
+		m->inodes_used = value(a, c->disk_inodes);
+	}
+	return m;
 }
 
 Runtime__V1__ContainerStats *stats_ctr(struct crispd *d, struct ctr *c, struct arena *a)
 {
-	struct cgroup g;
+	struct usage u;
 	Runtime__V1__ContainerStats *m =
 		NEW_MSG(a, Runtime__V1__ContainerStats, runtime__v1__container_stats);
 	Runtime__V1__ContainerAttributes *at =
@@ -180,14 +172,242 @@ Runtime__V1__ContainerStats *stats_ctr(struct crispd *d, struct ctr *c, struct a
 	at->labels = (void *)c->config->labels;
 	at->n_annotations = c->config->n_annotations;
 	at->annotations = (void *)c->config->annotations;
-	m->writable_layer = NEW_MSG(a, Runtime__V1__FilesystemUsage, runtime__v1__filesystem_usage);
-	m->writable_layer->timestamp = record_now_ns();
-	m->writable_layer->fs_id =
-		NEW_MSG(a, Runtime__V1__FilesystemIdentifier, runtime__v1__filesystem_identifier);
-	m->writable_layer->fs_id->mountpoint = arena_printf(a, "%s/containers", d->cfg.root);
-	if (c->state == CTR_RUNNING && find_cgroup(c, &g)) {
-		add_cpu(c, &g, m, a);
-		add_memory(&g, m, a);
+	m->writable_layer = layer_of(d, c, a);
+	if (c->state != CTR_RUNNING)
+		return m;
+	usage_read(stats_ctr_dirs(c), USAGE_BASIC, &u);
+	m->cpu = cpu_of(&u, &c->cpu, c->rec.started_at, a);
+	m->memory = memory_of(&u, a);
+	m->swap = swap_of(&u, a);
+	m->io = io_of(&u, a);
+	return m;
+}
+
+size_t stats_interfaces(const struct crispd *d, const struct pod *p, struct usage_interface *list,
+			size_t max)
+{
+	if (!*p->rec.netns)
+		return 0;
+	for (size_t i = 0; i < index_n_ctrs(d->index); i++) {
+		const struct ctr *c = index_ctr_at(d->index, i);
+		if (!runs_in(c, p))
+			continue;
+		size_t n = usage_interfaces((pid_t)c->rec.pid, list, max);
+		/* Looked at afterwards: then it was this process until now. */
+		if (proc_start_time((pid_t)c->rec.pid) == (unsigned long long)c->rec.pid_start)
+			return n;
+	}
+	return 0;
+}
+
+static void fill_interface(Runtime__V1__NetworkInterfaceUsage *m, const struct usage_interface *i,
+			   struct arena *a)
+{
+	m->name = arena_strdup(a, i->name);
+	m->rx_bytes = value(a, i->rx_bytes);
+	m->rx_errors = value(a, i->rx_errors);
+	m->tx_bytes = value(a, i->tx_bytes);
+	m->tx_errors = value(a, i->tx_errors);
+}
+
+/* Seen by a process in the pod's network; the first interface is the one that CNI gave first. */
+static Runtime__V1__NetworkUsage *network_of(const struct crispd *d, const struct pod *p,
+					     struct arena *a)
+{
+	struct usage_interface list[INTERFACES_MAX];
+	size_t n = stats_interfaces(d, p, list, INTERFACES_MAX), first = 0;
+	if (!n)
+		return NULL;
+	Runtime__V1__NetworkUsage *m =
+		NEW_MSG(a, Runtime__V1__NetworkUsage, runtime__v1__network_usage);
+	m->timestamp = record_now_ns();
+	m->interfaces = arena_alloc(a, n * sizeof(Runtime__V1__NetworkInterfaceUsage *));
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(list[i].name, "eth0") == 0)
+			first = i;
+	for (size_t i = 0; i < n; i++) {
+		Runtime__V1__NetworkInterfaceUsage *one =
+			NEW_MSG(a, Runtime__V1__NetworkInterfaceUsage,
+				runtime__v1__network_interface_usage);
+		fill_interface(one, &list[i], a);
+		if (i == first)
+			m->default_interface = one;
+		else
+			m->interfaces[m->n_interfaces++] = one;
 	}
 	return m;
+}
+
+/* The containers that run, and how many processes there are in them. */
+static uint64_t add_ctrs(struct crispd *d, const struct pod *p,
+			 Runtime__V1__LinuxPodSandboxStats *l, struct arena *a)
+{
+	size_t all = index_n_ctrs(d->index);
+	uint64_t processes = 0;
+	l->containers = arena_alloc(a, (all + 1) * sizeof(Runtime__V1__ContainerStats *));
+	for (size_t i = 0; i < all; i++) {
+		struct ctr *c = index_ctr_at(d->index, i);
+		if (!ctr_visible(c) || !runs_in(c, p))
+			continue;
+		l->containers[l->n_containers++] = stats_ctr(d, c, a);
+		processes += usage_processes(stats_ctr_dirs(c), NULL, 0);
+	}
+	return processes;
+}
+
+Runtime__V1__PodSandboxStats *stats_pod(struct crispd *d, struct pod *p, struct arena *a)
+{
+	struct usage u;
+	Runtime__V1__PodSandboxStats *m =
+		NEW_MSG(a, Runtime__V1__PodSandboxStats, runtime__v1__pod_sandbox_stats);
+	Runtime__V1__PodSandboxAttributes *at =
+		NEW_MSG(a, Runtime__V1__PodSandboxAttributes, runtime__v1__pod_sandbox_attributes);
+	Runtime__V1__LinuxPodSandboxStats *l =
+		NEW_MSG(a, Runtime__V1__LinuxPodSandboxStats, runtime__v1__linux_pod_sandbox_stats);
+	m->attributes = at;
+	at->id = p->o.id;
+	at->metadata = p->config->metadata;
+	at->n_labels = p->config->n_labels;
+	at->labels = (void *)p->config->labels;
+	at->n_annotations = p->config->n_annotations;
+	at->annotations = (void *)p->config->annotations;
+	m->linux = l;
+	if (!pod_ready(p))
+		return m;
+	usage_read(stats_pod_dirs(d, p), USAGE_BASIC, &u);
+	l->cpu = cpu_of(&u, &p->cpu, p->rec.created_at, a);
+	l->memory = memory_of(&u, a);
+	l->io = io_of(&u, a);
+	l->network = network_of(d, p, a);
+	l->process = NEW_MSG(a, Runtime__V1__ProcessUsage, runtime__v1__process_usage);
+	l->process->timestamp = record_now_ns();
+	l->process->process_count = value(a, add_ctrs(d, p, l, a));
+	return m;
+}
+
+/* ---- the requests ---- */
+
+static bool stats_match(const struct ctr *c, const Runtime__V1__ContainerStatsFilter *f)
+{
+	if (!ctr_visible(c) || c->state != CTR_RUNNING)
+		return false;
+	if (!f)
+		return true;
+	if (*f->id && strncmp(c->o.id, f->id, strlen(f->id)) != 0)
+		return false;
+	if (*f->pod_sandbox_id &&
+	    strncmp(c->rec.pod_id, f->pod_sandbox_id, strlen(f->pod_sandbox_id)) != 0)
+		return false;
+	return svc_labels_match(f->n_label_selector, (void **)f->label_selector,
+				c->config->n_labels, (void **)c->config->labels);
+}
+
+void svc_list_container_stats(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__ListContainerStatsRequest *r = (const void *)request;
+	Runtime__V1__ListContainerStatsResponse reply =
+		RUNTIME__V1__LIST_CONTAINER_STATS_RESPONSE__INIT;
+	struct crispd *d = call_daemon(c);
+	AUTO_ARENA struct arena a = {0};
+	disk_wanted(d->disk);
+	reply.stats = arena_alloc(&a, (index_n_ctrs(d->index) + 1) *
+					      sizeof(Runtime__V1__ContainerStats *));
+	for (size_t i = 0; i < index_n_ctrs(d->index); i++) {
+		struct ctr *k = index_ctr_at(d->index, i);
+		if (stats_match(k, r->filter))
+			reply.stats[reply.n_stats++] = stats_ctr(d, k, &a);
+	}
+	call_reply(c, &reply.base);
+}
+
+static uint8_t *stats_element(struct crispd *d, const char *id, struct arena *a, size_t *len)
+{
+	struct ctr *k = index_ctr(d->index, id);
+	return k ? packed_in(&stats_ctr(d, k, a)->base, a, len) : NULL;
+}
+
+void svc_stream_container_stats(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__StreamContainerStatsRequest *r = (const void *)request;
+	const struct index *ix = call_daemon(c)->index;
+	struct lister *l = lister_new(c, stats_element, index_n_ctrs(ix));
+	disk_wanted(call_daemon(c)->disk);
+	for (size_t i = 0; i < index_n_ctrs(ix); i++)
+		if (stats_match(index_ctr_at(ix, i), r->filter))
+			lister_add(l, index_ctr_at(ix, i)->o.id);
+	lister_send(l);
+}
+
+void svc_container_stats(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__ContainerStatsRequest *r = (const void *)request;
+	Runtime__V1__ContainerStatsResponse reply = RUNTIME__V1__CONTAINER_STATS_RESPONSE__INIT;
+	struct ctr *k = svc_need_ctr(c, r->container_id);
+	AUTO_ARENA struct arena a = {0};
+	if (!k)
+		return;
+	disk_wanted(call_daemon(c)->disk);
+	reply.stats = stats_ctr(call_daemon(c), k, &a);
+	call_reply(c, &reply.base);
+}
+
+static bool pod_stats_match(const struct pod *p, const Runtime__V1__PodSandboxStatsFilter *f)
+{
+	if (!pod_visible(p) || !pod_ready(p))
+		return false;
+	if (!f)
+		return true;
+	if (*f->id && strncmp(p->o.id, f->id, strlen(f->id)) != 0)
+		return false;
+	return svc_labels_match(f->n_label_selector, (void **)f->label_selector,
+				p->config->n_labels, (void **)p->config->labels);
+}
+
+void svc_list_pod_sandbox_stats(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__ListPodSandboxStatsRequest *r = (const void *)request;
+	Runtime__V1__ListPodSandboxStatsResponse reply =
+		RUNTIME__V1__LIST_POD_SANDBOX_STATS_RESPONSE__INIT;
+	struct crispd *d = call_daemon(c);
+	AUTO_ARENA struct arena a = {0};
+	disk_wanted(d->disk);
+	reply.stats = arena_alloc(&a, (index_n_pods(d->index) + 1) *
+					      sizeof(Runtime__V1__PodSandboxStats *));
+	for (size_t i = 0; i < index_n_pods(d->index); i++) {
+		struct pod *p = index_pod_at(d->index, i);
+		if (pod_stats_match(p, r->filter))
+			reply.stats[reply.n_stats++] = stats_pod(d, p, &a);
+	}
+	call_reply(c, &reply.base);
+}
+
+static uint8_t *pod_stats_element(struct crispd *d, const char *id, struct arena *a, size_t *len)
+{
+	struct pod *p = index_pod(d->index, id);
+	return p ? packed_in(&stats_pod(d, p, a)->base, a, len) : NULL;
+}
+
+void svc_stream_pod_sandbox_stats(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__StreamPodSandboxStatsRequest *r = (const void *)request;
+	const struct index *ix = call_daemon(c)->index;
+	struct lister *l = lister_new(c, pod_stats_element, index_n_pods(ix));
+	disk_wanted(call_daemon(c)->disk);
+	for (size_t i = 0; i < index_n_pods(ix); i++)
+		if (pod_stats_match(index_pod_at(ix, i), r->filter))
+			lister_add(l, index_pod_at(ix, i)->o.id);
+	lister_send(l);
+}
+
+void svc_pod_sandbox_stats(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__PodSandboxStatsRequest *r = (const void *)request;
+	Runtime__V1__PodSandboxStatsResponse reply = RUNTIME__V1__POD_SANDBOX_STATS_RESPONSE__INIT;
+	struct pod *p = svc_need_pod(c, r->pod_sandbox_id);
+	AUTO_ARENA struct arena a = {0};
+	if (!p)
+		return;
+	disk_wanted(call_daemon(c)->disk);
+	reply.stats = stats_pod(call_daemon(c), p, &a);
+	call_reply(c, &reply.base);
 }

@@ -11,3 +11,4 @@ complete -c ocibundle -n '__fish_seen_subcommand_from create' -l id -r -d 'the c
 complete -c ocibundle -n '__fish_seen_subcommand_from create' -l origin -r -d 'who asks; crispd lists only its own to the kubelet (hand)'
 complete -c ocibundle -n __fish_use_subcommand -a show -d 'print the config.json of the container\'s bundle'
 complete -c ocibundle -n __fish_use_subcommand -a rm -d 'unmount and remove a container that does not run'
+complete -c ocibundle -n __fish_use_subcommand -a du -d 'print the sizes of writable layers as JSON, all by default'

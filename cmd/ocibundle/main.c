@@ -59,6 +59,8 @@ int main(int argc, char **argv)
 		 run_show},
 		{"rm", "CTR", "unmount and remove a container that does not run", NULL, 1, 1,
 		 run_rm},
+		{"du", "[CTR...]", "print the sizes of writable layers as JSON, all by default",
+		 NULL, 0, -1, run_du},
 		{0},
 	};
 	static const struct tool tool = {

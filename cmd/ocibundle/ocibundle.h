@@ -19,4 +19,7 @@ int create_container(struct tool_ctx *c, const struct create_options *o, const c
 int remove_container(const struct state *s, const char *typed, bool dry_run, struct err *e);
 /* The part of it that needs no lock and no record: for a creation that failed or was abandoned. */
 int remove_remains(const struct state *s, const char *id, struct err *e);
+
+/* The verb du. */
+int run_du(struct tool_ctx *c, int argc, char **argv, struct err *e);
 #endif

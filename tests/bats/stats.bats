@@ -49,3 +49,22 @@ case_py() {
   [ "$status" = 0 ]
   SOCK=$RUNROOT/crisp.sock
 }
+
+@test "a pod's statistics are what its containers do" { case_py pod_stats "$SUBNET.1"; }
+@test "the size of a writable layer, walked once a while and by nobody who waits" { case_py writable_layer; }
+
+@test "ocibundle du tells what du tells" {
+  local pod ctr
+  pod=$(pod_json du | podnet create -)
+  ctr=$(ctr_json c "$IMAGE" true | ocibundle create "$pod" -)
+  dd if=/dev/zero of="$ROOT/containers/$ctr/upper/f" bs=4096 count=10 2>/dev/null
+  mkdir "$ROOT/containers/$ctr/upper/dir"
+  ln "$ROOT/containers/$ctr/upper/f" "$ROOT/containers/$ctr/upper/dir/g"
+  ln -s /usr "$ROOT/containers/$ctr/upper/dir/usr"
+  ocibundle du "${ctr:0:10}" | jq -e --argjson b "$(du -s --block-size=1 "$ROOT/containers/$ctr/upper" | cut -f1)" \
+    --argjson n "$(find "$ROOT/containers/$ctr/upper" -printf '%i\n' | sort -u | wc -l)" --arg id "$ctr" '. == [{id:$id,bytes:$b,inodes:$n}]'
+  ocibundle du | jq -e --arg id "$ctr" 'any(.id == $id)'
+  run_err 3 ocibundle du nosuch
+  ocibundle rm "$ctr"
+  podnet rm "$pod"
+}

@@ -124,6 +124,84 @@ def same_lists():
     assert stream("StreamContainers", "containers", filter={"pod_sandbox_id": pod}) == []
 
 
+def cgroup(kind, path, name):
+    """A file of a cgroup of ours, of version 1 or 2."""
+    for base in "/sys/fs/cgroup/" + kind, "/sys/fs/cgroup":
+        file = "%s/%s/%s" % (base, path, name)
+        if os.path.exists(file):
+            with open(file) as f:
+                return f.read()
+    return ""
+
+
+def pod_stats():
+    """What the statistics say is what the container does."""
+    pod = run_pod(labels={"a": "1"})
+    busy = run_ctr(pod, "sh", "-c", "while :; do :; done", name="busy", linux={"resources": {"memory_limit_in_bytes": 64 << 20}})
+    idle = run_ctr(pod, "sh", "-c", "sleep 1000 & sleep 1000 & wait", name="idle")
+    first = client.PodSandboxStats(pod_sandbox_id=pod).stats
+    time.sleep(1.5)
+    s = client.PodSandboxStats(pod_sandbox_id=pod).stats
+    assert s.attributes.id == pod and s.attributes.metadata.name == CASE and s.attributes.labels["a"] == "1"
+    l = s.linux
+    used = l.cpu.usage_core_nano_seconds.value - first.linux.cpu.usage_core_nano_seconds.value
+    wall = l.cpu.timestamp - first.linux.cpu.timestamp
+    print("cpu", used / wall, l.cpu.usage_nano_cores.value / 1e9)
+    assert used > 0.1 * wall and abs(used / wall - l.cpu.usage_nano_cores.value / 1e9) < 0.1
+    ctrs = {c.attributes.id: c for c in l.containers}
+    assert set(ctrs) == {busy, idle}
+    assert ctrs[busy].cpu.usage_nano_cores.value > 10 * ctrs[idle].cpu.usage_nano_cores.value
+    m = ctrs[busy].memory
+    assert 0 < m.working_set_bytes.value <= m.usage_bytes.value < 64 << 20 and m.rss_bytes.value > 0 and m.page_faults.value > 0
+    assert m.available_bytes.value == (64 << 20) - m.working_set_bytes.value
+    assert not ctrs[idle].memory.HasField("available_bytes")
+    assert ctrs[idle].HasField("swap") and ctrs[idle].swap.swap_usage_bytes.value == 0
+    assert l.memory.usage_bytes.value >= m.usage_bytes.value and l.memory.working_set_bytes.value > 0
+    assert l.process.process_count.value == 4, l.process
+    # The network of the pod, by what is sent from it.
+    eth = l.network.default_interface
+    assert eth.name == "eth0" and not l.network.interfaces, l.network
+    client.ExecSync(container_id=idle, cmd=["ping", "-c", "1", "-s", "5000", "-w", "1", ARGS[0]])
+    after = client.PodSandboxStats(pod_sandbox_id=pod).stats.linux.network.default_interface
+    assert after.tx_bytes.value >= eth.tx_bytes.value + 5000 and after.rx_bytes.value > eth.rx_bytes.value + 5000, (eth, after)
+    got = [x for _, xs in stream("StreamPodSandboxStats", "pod_sandbox_stats", filter={"id": pod}) for x in xs]
+    assert [x.attributes.id for x in got] == [pod] and len(got[0].linux.containers) == 2
+    assert [x.attributes.id for x in client.ListPodSandboxStats(filter={"label_selector": {"a": "1"}}).stats] == [pod]
+    assert not client.ListPodSandboxStats(filter={"label_selector": {"a": "2"}}).stats
+    client.StopPodSandbox(pod_sandbox_id=pod)
+    s = client.PodSandboxStats(pod_sandbox_id=pod).stats
+    assert s.attributes.id == pod and not s.linux.HasField("cpu")
+    assert not client.ListPodSandboxStats().stats
+    remove(pod)
+    try:
+        client.PodSandboxStats(pod_sandbox_id=pod)
+        raise AssertionError("it is gone")
+    except grpc.RpcError as e:
+        assert e.code() == CODE.NOT_FOUND
+
+
+def writable_layer():
+    """Its size comes from a walk that nobody waits for."""
+    pod = run_pod()
+    ctr = run_ctr(pod, "sh", "-c", "dd if=/dev/zero of=/tmp/big bs=1024 count=3000 2>/dev/null; ln /tmp/big /tmp/same; mkdir /d; sleep 1000")
+    while client.ExecSync(container_id=ctr, cmd=["ls", "/d"]).exit_code != 0:
+        time.sleep(0.05)
+    end = time.time() + 10
+    while True:
+        w = client.ContainerStats(container_id=ctr).stats.writable_layer
+        if w.HasField("used_bytes"):
+            break
+        assert time.time() < end
+        time.sleep(0.05)
+    print(w)
+    assert 3000 << 10 <= w.used_bytes.value < 3300 << 10 and 4 <= w.inodes_used.value < 20
+    assert w.fs_id.mountpoint and w.timestamp > 1e18
+    time.sleep(0.3)
+    again = client.ContainerStats(container_id=ctr).stats.writable_layer
+    assert again.timestamp == w.timestamp, "walked again"
+    remove(pod)
+
+
 class Listener(threading.Thread):
     """Collects (id, type) and the messages of GetContainerEvents."""
 

@@ -23,9 +23,10 @@ static int child_setup(const struct proc_spec *s, int devnull, pid_t parent)
 	int src[3] = {s->in, s->out, s->err};
 	sigset_t none;
 	sigemptyset(&none);
-	/* The parent may block signals for a signalfd and ignore SIGPIPE; neither may leak through
-	 * exec. */
-	signal(SIGPIPE, SIG_DFL);
+	/* The parent may block signals for a signalfd, ignore SIGPIPE, and, put into the background
+	 * by a shell, ignore SIGINT: nothing of that is a container's. */
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (s->new_session)
 		setsid();

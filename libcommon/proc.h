@@ -2,7 +2,7 @@
 #ifndef CRISP_PROC_H
 #define CRISP_PROC_H
 /* Child processes. A child is described, started, then waited for. Only in/out/err and keep[] reach
- * it; its signal mask and SIGPIPE are reset. No shell, no PATH search. */
+ * it; its signal mask and dispositions are reset. No shell, no PATH search. */
 #include "buf.h"
 #include "err.h"
 

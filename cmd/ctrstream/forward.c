@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 
 enum { READ_SIZE = 64 << 10, CREATION_MS = 30 * 1000, CONNECT_MS = 30 * 1000 };
@@ -42,6 +43,8 @@ struct forward {
 	struct loop *loop;
 	struct link link;
 	struct pair *pairs;
+	struct watch pin; /* tells when the pod's network is given up */
+	char pin_name[128];
 	bool gone;
 };
 
@@ -336,7 +339,44 @@ static void on_gone(void *arg)
 
 static const struct link_events link_events = {on_open, on_input, on_room, on_gone};
 
-static int find_netns(const struct start *s, const char *typed, struct err *e)
+/* The pod is stopped: our being here must not keep its network alive. */
+static void on_pin(struct watch *w, uint32_t events)
+{
+	struct forward *f = w->arg;
+	union {
+		struct inotify_event e;
+		char bytes[4096];
+	} u;
+	(void)events;
+	ssize_t n = read(w->fd, u.bytes, sizeof u);
+	for (ssize_t at = 0; at + (ssize_t)sizeof u.e <= n;) {
+		struct inotify_event e;
+		memcpy(&e, u.bytes + at, sizeof e);
+		const char *name = u.bytes + at + sizeof e;
+		if (e.len && strcmp(name, f->pin_name) == 0)
+			loop_stop(f->loop);
+		at += (ssize_t)(sizeof e + e.len);
+	}
+}
+
+static int watch_pin(struct forward *f, const char *netns, struct err *e)
+{
+	AUTO_FREE char *dir = xstrdup(netns);
+	char *slash = strrchr(dir, '/');
+	if (!slash)
+		return 0; /* the host's */
+	*slash = '\0';
+	snprintf(f->pin_name, sizeof f->pin_name, "%s", slash + 1);
+	AUTO_CLOSE int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (fd < 0 || inotify_add_watch(fd, dir, IN_DELETE | IN_MOVED_FROM) < 0)
+		return err_sys(e, "watch %s", dir);
+	if (loop_add(f->loop, &f->pin, fd, EPOLLIN, on_pin, f, e) < 0)
+		return -1;
+	(void)TAKE_FD(fd);
+	return 0;
+}
+
+static int find_netns(struct forward *f, const struct start *s, const char *typed, struct err *e)
 {
 	char id[ID_SIZE];
 	AUTO_POD_RECORD struct pod_record r = {0};
@@ -345,14 +385,14 @@ static int find_netns(const struct start *s, const char *typed, struct err *e)
 		return -1;
 	if (strcmp(r.state, "ready") != 0)
 		return err_set(e, ERR_BAD_STATE, "pod %s is %s, not ready", id, r.state);
-	return confine_to_network(r.netns, e);
+	return watch_pin(f, r.netns, e) < 0 ? -1 : confine_to_network(r.netns, e);
 }
 
 int forward_session(struct start *s, const char *pod, const unsigned *ports, size_t n_ports,
 		    struct err *e)
 {
-	struct forward f = {.loop = s->loop, .link = {.sock = WATCH_NONE}};
-	if (find_netns(s, pod, e) < 0) {
+	struct forward f = {.loop = s->loop, .link = {.sock = WATCH_NONE}, .pin = WATCH_NONE};
+	if (find_netns(&f, s, pod, e) < 0) {
 		link_refuse(s->fd, e);
 		return -1;
 	}
@@ -368,5 +408,8 @@ int forward_session(struct start *s, const char *pod, const unsigned *ports, siz
 		pair_free(p);
 	}
 	link_release(&f.link);
+	int fd = f.pin.fd;
+	loop_del(s->loop, &f.pin);
+	auto_close(&fd);
 	return r;
 }

@@ -24,7 +24,7 @@ enum {
 	TICK_MS = 15 * 1000,
 };
 
-static void over(struct link *l)
+void link_over(struct link *l)
 {
 	if (l->over)
 		return;
@@ -58,7 +58,7 @@ static void update_events(struct link *l)
 
 static void on_linger(struct timer *t)
 {
-	over(t->arg);
+	link_over(t->arg);
 }
 
 /* Hang up in two steps, so that what the kernel still has to send is not lost by a reset. */
@@ -77,7 +77,7 @@ static void send_out(struct link *l)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0) {
-			over(l);
+			link_over(l);
 			return;
 		}
 		buf_consume(&l->out, (size_t)n);
@@ -119,7 +119,7 @@ void link_broken(struct link *l, const struct err *e)
 		wire_pass_on(l);
 	}
 	send_out(l);
-	over(l);
+	link_over(l);
 }
 
 static void on_sock(struct watch *w, uint32_t events)
@@ -135,7 +135,7 @@ static void on_sock(struct watch *w, uint32_t events)
 		bool hup = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
 		ssize_t n = paused(l) && hup ? 0 : recv(w->fd, data, sizeof data, MSG_DONTWAIT);
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-			over(l);
+			link_over(l);
 			return;
 		}
 		if (n > 0) {
@@ -152,7 +152,7 @@ static void on_tick(struct timer *t)
 	struct link *l = t->arg;
 	long long quiet = proc_now_ms() - l->last_ms;
 	if (quiet >= (l->finishing ? STALL_MS : l->idle_ms))
-		over(l);
+		link_over(l);
 	else
 		loop_timer(l->loop, t, TICK_MS, on_tick, l);
 }

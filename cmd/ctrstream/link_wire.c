@@ -143,9 +143,16 @@ static void on_settings(void *arg, int64_t initial)
 	link_touch(l);
 }
 
+/* It opens no streams any more. With all of them broken off there is nobody left to talk to, though
+ * the connection may stay for a while. */
 static void on_goaway(void *arg)
 {
-	(void)arg; /* it opens no streams any more; the end comes with the connection's */
+	struct link *l = arg;
+	struct chan *c = l->chans;
+	while (c && c->reset)
+		c = c->next;
+	if (!c)
+		link_over(l);
 }
 
 static const struct spdy_events spdy_events = {

@@ -20,5 +20,6 @@ struct chan *chan_new(struct link *l, uint32_t id, enum chan_kind kind);
 struct chan *chan_find(const struct link *l, uint32_t id);
 void chan_feed(struct chan *c, const uint8_t *p, size_t n);
 void link_touch(struct link *l);
+void link_over(struct link *l);
 void link_broken(struct link *l, const struct err *e);
 #endif

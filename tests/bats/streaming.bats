@@ -116,6 +116,8 @@ echo_server() {
   # Without output there is nothing that could fail to be written.
   case_py exec_gone "$(exec_url o sh -c 'echo here; trap "" HUP PIPE; sleep 4712')"
   wait_for 10 eval '! pgrep -f "^sleep 4712"'
+  case_py exec_goodbye "$(exec_url o sh -c 'echo here; exec sleep 4716')"
+  wait_for 10 eval '! pgrep -f "^sleep 4716"'
 }
 
 @test "exec: when the container or ctrstream is killed" {
@@ -222,6 +224,15 @@ echo_server() {
   [ "$(awk '/^Uid:/ { print $2, $3, $4 }' "/proc/$pid/status")" = "65534 65534 65534" ]
   [ "$(awk '/^CapEff:|^CapPrm:/ { s = s $2 } END { print s }' "/proc/$pid/status")" = 00000000000000000000000000000000 ]
   [ "$(readlink "/proc/$pid/ns/net")" = "$(in_ctr readlink /proc/self/ns/net)" ]
+}
+
+@test "port-forward: a session ends with its pod" {
+  pod=$(run_pod short)
+  timeout 30 python3 "$BATS_TEST_DIRNAME/../lib/streams_case.py" forward_ends "$(forward_url "$pod")" "$BATS_TEST_TMPDIR/flag" 3>&- &
+  wait_for 10 test -e "$BATS_TEST_TMPDIR/flag"
+  cri StopPodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
+  wait $!
+  cri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
 }
 
 @test "port-forward: a pod on the host's network" {

@@ -191,6 +191,17 @@ def exec_gone(url):
     c.close()
 
 
+def exec_goodbye(url):
+    """All streams broken off and a GOAWAY: that is a client that has gone, whatever the connection does."""
+    c = Spdy(url, V4)
+    ids = open_all(c, "stdout")
+    c.expect(ids[1], b"here\n")
+    for sid in ids:
+        c.reset(sid)
+    c.control(7, bytes(8))
+    c.wait_closed(10)
+
+
 def exec_killed(url):
     c = Spdy(url, V4)
     error, out, err = open_all(c, "stdout", "stderr")
@@ -407,6 +418,12 @@ def forward_refused(url, port, closed):
     c.send(stream, b" after", end=True)
     c.wait(error, stream)
     assert c.data(stream) == b"before after"
+
+
+def forward_ends(url, flag):
+    c = Spdy(url, "portforward.k8s.io")
+    open(flag, "w").close()
+    c.wait_closed(20)
 
 
 def forward_bulk(url, port):

@@ -39,6 +39,11 @@ void svc_pod_sandbox_stats(struct call *c, const ProtobufCMessage *request);
 void svc_list_pod_sandbox_stats(struct call *c, const ProtobufCMessage *request);
 void svc_stream_pod_sandbox_stats(struct call *c, const ProtobufCMessage *request);
 
+/* svc_metrics.c */
+void svc_list_metric_descriptors(struct call *c, const ProtobufCMessage *request);
+void svc_list_pod_sandbox_metrics(struct call *c, const ProtobufCMessage *request);
+void svc_stream_pod_sandbox_metrics(struct call *c, const ProtobufCMessage *request);
+
 /* svc_images.c */
 void svc_list_images(struct call *c, const ProtobufCMessage *request);
 void svc_stream_images(struct call *c, const ProtobufCMessage *request);

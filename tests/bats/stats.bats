@@ -68,3 +68,5 @@ case_py() {
   ocibundle rm "$ctr"
   podnet rm "$pod"
 }
+
+@test "metrics: names, labels and values" { case_py metrics; }

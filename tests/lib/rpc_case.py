@@ -202,6 +202,56 @@ def writable_layer():
     remove(pod)
 
 
+def metrics():
+    """Every metric has its descriptor and as many labels; the values are what the kernel says."""
+    descriptors = {d.name: d for d in client.ListMetricDescriptors().descriptors}
+    assert len(descriptors) == 54 and all(d.help and len(d.label_keys) >= 6 for d in descriptors.values())
+    pod = run_pod()
+    ctr = run_ctr(pod, "sh", "-c", "head -c 1000000 /dev/zero >/tmp/f; sleep 1000 & exec nc -l -p 99",
+                  linux={"resources": {"memory_limit_in_bytes": 32 << 20, "cpu_period": 50000, "cpu_quota": 25000, "cpu_shares": 512}})
+    client.RunPodSandbox(config=pod_config(CASE + "-empty"))
+    time.sleep(0.5)
+    client.ListPodSandboxMetrics()  # asks for the layer's size
+    time.sleep(1)
+    all_pods = {m.pod_sandbox_id: m for m in client.ListPodSandboxMetrics().pod_metrics}
+    assert len(all_pods) == 2
+    m = all_pods[pod]
+    assert [k.container_id for k in m.container_metrics] == [ctr]
+    for one in list(m.metrics) + list(m.container_metrics[0].metrics):
+        d = descriptors[one.name]
+        assert len(one.label_values) == len(d.label_keys), one
+        labels = dict(zip(d.label_keys, one.label_values))
+        assert labels["pod"] == CASE and labels["namespace"] == "default", labels
+    mine = {}
+    for one in m.container_metrics[0].metrics:
+        mine.setdefault(one.name, []).append(one)
+        labels = dict(zip(descriptors[one.name].label_keys, one.label_values))
+        assert labels["container"] == "c" and labels["name"] == ctr and ctr in labels["id"] and labels["image"] == IMAGE, labels
+
+    def value(name):
+        return mine["container_" + name][0].value.value
+
+    assert value("spec_memory_limit_bytes") == 32 << 20 and value("spec_cpu_period") == 50000
+    assert value("spec_cpu_quota") == 25000 and abs(value("spec_cpu_shares") - 512) <= 14
+    assert value("processes") == 2 and value("threads") == 2 and value("sockets") == 1 and value("file_descriptors") >= 4
+    assert 0 < value("memory_working_set_bytes") <= value("memory_usage_bytes") <= value("memory_max_usage_bytes")
+    assert abs(value("start_time_seconds") - time.time()) < 60 and abs(value("last_seen") - time.time()) < 5
+    assert 1000000 <= value("fs_usage_bytes") < 1300000 and value("fs_limit_bytes") > 1 << 20 and value("ulimits_soft") > 0
+    assert len(mine["container_memory_failures_total"]) == 4
+    net = [x for x in m.metrics if x.name == "container_network_receive_bytes_total"]
+    assert len(net) == 1 and net[0].label_values[-1] == "eth0" and net[0].value.value > 0
+    have = {x.name for x in m.metrics} | set(mine)
+    print("without a value here:", sorted(set(descriptors) - have))
+    assert len(have) >= 43
+    counters = {x.name for x in m.container_metrics[0].metrics if x.metric_type == 0}
+    assert counters == {x for x in mine if x.endswith(("_total", "failcnt")) and x != "container_fs_inodes_total"}, counters
+    got = [x for _, xs in stream("StreamPodSandboxMetrics", "pod_sandbox_metrics") for x in xs]
+    assert {x.pod_sandbox_id for x in got} == set(all_pods)
+    for p in all_pods:
+        remove(p)
+    assert not client.ListPodSandboxMetrics().pod_metrics
+
+
 class Listener(threading.Thread):
     """Collects (id, type) and the messages of GetContainerEvents."""
 

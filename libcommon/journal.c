@@ -10,13 +10,41 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
-enum { LINE_MAX_BYTES = 64 << 10 };
+enum { LINE_MAX_BYTES = 64 << 10, JOURNAL_MAX = 1 << 20 };
 
-/* Quoted for a POSIX shell only where it must be, so that lines stay readable. */
+/* A newline must not end the line: $'…' of bash, and of POSIX since 2024. */
+static int add_escaped(struct buf *b, const char *word, struct err *e)
+{
+	if (buf_addstr(b, "$'", e) < 0)
+		return -1;
+	for (const char *s = word; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+		int r = c == '\n'                ? buf_addstr(b, "\\n", e)
+			: c < 0x20 || c == 0x7f  ? buf_addf(b, e, "\\%03o", c)
+			: c == '\'' || c == '\\' ? buf_addf(b, e, "\\%c", c)
+						 : buf_add(b, s, 1, e);
+		if (r < 0)
+			return -1;
+	}
+	return buf_addstr(b, "'", e);
+}
+
+static bool has_control(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			return true;
+	return false;
+}
+
+/* Quoted for a shell only where it must be, so that lines stay readable. */
 static int add_word(struct buf *b, const char *word, struct err *e)
 {
+	if (has_control(word))
+		return add_escaped(b, word, e);
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 				    "-_./:=@,+%";
 	if (*word && strspn(word, plain) == strlen(word))
@@ -70,6 +98,28 @@ static int format(struct buf *b, const struct journal_step *st, struct err *e)
 	return buf_addstr(b, "\n", e);
 }
 
+static int open_journal(int dir)
+{
+	return openat(dir, "journal", O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+/* Probes may fail for months: what is older makes way. */
+static void rotate(int dir, int *fd)
+{
+	struct stat mine, named;
+	if (fstat(*fd, &mine) < 0 || mine.st_size < JOURNAL_MAX)
+		return;
+	/* Unless another writer was first. */
+	if (fstatat(dir, "journal", &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    named.st_ino == mine.st_ino)
+		(void)renameat(dir, "journal", dir, "journal.1");
+	int fresh = open_journal(dir);
+	if (fresh < 0)
+		return;
+	close(*fd);
+	*fd = fresh;
+}
+
 void journal_append(const struct state *s, const char *pod_id, const struct journal_step *step)
 {
 	struct err e;
@@ -80,12 +130,12 @@ void journal_append(const struct state *s, const char *pod_id, const struct jour
 			log_warn("journal: %s", e.msg);
 		return;
 	}
-	AUTO_CLOSE int fd = openat(dir, "journal",
-				   O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	AUTO_CLOSE int fd = open_journal(dir);
 	if (fd < 0) {
 		log_warn("journal of pod %s: %s", pod_id, strerrordesc_np(errno));
 		return;
 	}
+	rotate(dir, &fd);
 	if (format(&line, step, &e) < 0 || fs_write_all(fd, line.data, line.len, &e) < 0)
 		log_warn("journal of pod %s: %s", pod_id, e.msg);
 }

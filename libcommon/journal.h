@@ -9,7 +9,8 @@
  * error="…"
  *
  * so it can be read, pasted into a shell, and split at the last " # ". Lines are appended with one
- * write(2). Secrets never get here: the writer passes argv, and no argv of ours carries one. */
+ * write(2); beyond 1 MiB the file becomes journal.1 and a new one begins. No argv of ours carries a
+ * secret; what a client puts on the command line of an exec is its own. */
 #include "err.h"
 #include "state.h"
 

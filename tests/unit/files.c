@@ -177,6 +177,22 @@ static void test_records(const struct state *s)
 	ok(object_discard(s, OBJ_CONTAINER, n.id, &e) == 0, "a damaged container can be removed");
 }
 
+static void test_journal_size(const struct state *s, const struct object_new *n,
+			      struct journal_step *st)
+{
+	enum { WORD = 10000, STEPS = 250 };
+	struct stat old, now;
+	AUTO_FREE char *word = xcalloc(1, WORD + 1);
+	memset(word, 'x', WORD);
+	st->argv = (const char *const[]){word, NULL};
+	for (int i = 0; i < STEPS; i++)
+		journal_append(s, n->id, st);
+	ok(fstatat(n->dir, "journal.1", &old, 0) == 0 && fstatat(n->dir, "journal", &now, 0) == 0 &&
+		   old.st_size < (1 << 20) + 2 * WORD && now.st_size < (1 << 20) + 2 * WORD &&
+		   now.st_size > WORD,
+	   "a journal does not grow for ever");
+}
+
 static void test_journal(const struct state *s)
 {
 	struct err e;
@@ -198,6 +214,17 @@ static void test_journal(const struct state *s)
 				    "1970-01-01T00:00:00.000000001Z ExecSync req=7 exit=3 ms=12 "
 				    "error=\"no \\\"such\\\" ? pod\"\n") == 0,
 	   "one pasteable line: %s", b.data);
+	static const char want[] = "sh -c $'a \\'b\\'\\n\\011c\\\\' # ";
+	static const char *const script[] = {"sh", "-c", "a 'b'\n\tc\\", NULL};
+	st = (struct journal_step){.rpc = "x", .argv = script, .when_ns = 1};
+	buf_clear(&b);
+	unlinkat(n.dir, "journal", 0);
+	journal_append(s, n.id, &st);
+	ok(fs_read_at(n.dir, "journal", &b, &e) == 0 && b.data &&
+		   strncmp(b.data, want, strlen(want)) == 0 &&
+		   strchr(b.data, '\n') == b.data + b.len - 1,
+	   "a script of several lines is one line: %s", b.data);
+	test_journal_size(s, &n, &st);
 	close(n.dir);
 	close(n.lock);
 	object_discard(s, OBJ_POD, n.id, &e);

@@ -105,15 +105,27 @@ int pod_stop(const struct pod *p, struct err *e)
 	return pod_record_write(&p->c->st, &r, e);
 }
 
-int pod_remove(const struct pod *p, struct err *e)
+/* A record that is damaged leaves the configuration to tell. */
+static void prune_parent(const struct pod *p)
 {
 	struct err damage;
 	AUTO_POD_RECORD struct pod_record r = {0};
-	bool known = pod_record_read_at(p->dir, &r, &damage) == 0;
+	if (pod_record_read_at(p->dir, &r, &damage) == 0) {
+		parent_prune(&p->c->st, r.cgroup_parent, p->id);
+		return;
+	}
+	AUTO_JSON json_t *config = object_config_read(p->dir, OBJ_POD, &damage);
+	const char *parent =
+		jsonx_opt_string(json_object_get(config, "linux"), "cgroup_parent", "");
+	if (config)
+		parent_prune(&p->c->st, parent, p->id);
+}
+
+int pod_remove(const struct pod *p, struct err *e)
+{
 	if (pod_teardown(p, e) < 0)
 		return err_wrap(e, "pod %s", p->id);
-	if (known)
-		parent_prune(&p->c->st, r.cgroup_parent, p->id);
+	prune_parent(p);
 	if (object_discard(&p->c->st, OBJ_POD, p->id, e) < 0)
 		return err_wrap(e, "pod %s", p->id);
 	return 0;

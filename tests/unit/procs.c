@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
@@ -85,9 +86,11 @@ static void test_hygiene(void)
 		SH("ls /proc/self/fd | wc -l; grep -h -e SigBlk -e SigIgn /proc/self/status"));
 	ok(proc_run(&s, NULL, 0, &out, NULL, 5000, &r, &e) == 0, "run");
 	ok(out.data && atoll(out.data) == 4, "0, 1, 2 and ls's own only: %s", out.data);
-	ok(strstr(out.data, "SigBlk:\t0000000000000000") &&
-		   strstr(out.data, "SigIgn:\t0000000000000000"),
-	   "mask and SIGPIPE are reset");
+	const char *ignored = out.data ? strstr(out.data, "SigIgn:\t") : NULL;
+	/* 32 and 33 are the C library's own and out of reach. */
+	unsigned long long set = ignored ? strtoull(ignored + 8, NULL, 16) & ~0x180000000ULL : 1;
+	ok(strstr(out.data, "SigBlk:\t0000000000000000") && set == 0,
+	   "mask and dispositions are reset");
 	close(leak[0]);
 	close(leak[1]);
 	sigprocmask(SIG_UNBLOCK, &m, NULL);

@@ -78,6 +78,7 @@ struct client {
 
 static void client_begin(struct client *c)
 {
+	deflateEnd(&c->pack); /* of the client before, if any */
 	memset(c, 0, sizeof *c);
 	deflateInit(&c->pack, 9);
 	deflateSetDictionary(&c->pack, (const Bytef *)spdy_dictionary, SPDY_DICTIONARY_SIZE);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena.h"
 #include "auto.h"
+#include "cniconf.h"
 #include "crispd.h"
 #include "handler.h"
 #include "jsonx.h"
@@ -9,11 +10,7 @@
 
 #include "cri.pb-c.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <string.h>
-
-enum { CNI_FILE_MAX = 1 << 20 };
 
 void svc_version(struct call *c, const ProtobufCMessage *request)
 {
@@ -72,69 +69,13 @@ static int look_at_runtime(const struct config *cfg, struct err *e)
 	return 0;
 }
 
-static int is_network_file(const struct dirent *de)
-{
-	const char *ext = strrchr(de->d_name, '.');
-	return de->d_name[0] != '.' && ext &&
-	       (strcmp(ext, ".conflist") == 0 || strcmp(ext, ".conf") == 0 ||
-		strcmp(ext, ".json") == 0);
-}
-
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-/* The network's name when the file holds one, borrowed from doc. What podnet checks besides shows
- * when it is used. */
-static const char *network_name(json_t *doc, const char *what, struct err *e)
-{
-	size_t i;
-	json_t *plugin, *plugins;
-	const char *name = jsonx_string(doc, what, "name", e);
-	if (!name)
-		return NULL;
-	if (json_object_get(doc, "type") && !json_object_get(doc, "plugins"))
-		return name;
-	plugins = jsonx_get(doc, what, JSON_ARRAY, e, "plugins", NULL);
-	if (!plugins)
-		return NULL;
-	if (json_array_size(plugins) == 0)
-		return err_set_p(e, ERR_BAD_INPUT, "%s: plugins: the list is empty", what);
-	json_array_foreach (plugins, i, plugin)
-		if (!json_is_string(json_object_get(plugin, "type")))
-			return err_set_p(e, ERR_BAD_INPUT, "%s: plugins[%zu].type: expected string",
-					 what, i);
-	return name;
-}
-
-/* podnet's choice: the first file by name, or the first that holds the network asked for. Some
- * files of a few hundred bytes every five seconds: not worth remembering. */
+/* podnet's choice. Some files of a few hundred bytes every five seconds: not worth remembering. */
 static int look_at_network(const struct config *cfg, struct err *e)
 {
-	const char *want = cfg->cni_default_network;
-	struct dirent **files = NULL;
-	int n = scandir(cfg->network_dir, &files, is_network_file, by_bytes);
-	int r = 1; /* nothing found yet */
-	if (n < 0 && errno != ENOENT)
-		return err_sys(e, "network configuration %s", cfg->network_dir);
-	for (int i = 0; i < n; i++) {
-		AUTO_FREE char *path = xasprintf("%s/%s", cfg->network_dir, files[i]->d_name);
-		AUTO_JSON json_t *doc =
-			r == 1 ? jsonx_read_at(AT_FDCWD, path, CNI_FILE_MAX, e) : NULL;
-		const char *name = doc ? network_name(doc, path, e) : NULL;
-		if (r == 1 && (*want ? name && strcmp(name, want) == 0 : true))
-			r = name ? 0 : -1;
-		free(files[i]);
-	}
-	free(files);
-	if (r == 1 && *want)
-		return err_set(e, ERR_UNAVAILABLE, "no network configuration named '%s' in %s",
-			       want, cfg->network_dir);
-	if (r == 1)
-		return err_set(e, ERR_UNAVAILABLE, "no network configuration in %s",
-			       cfg->network_dir);
-	return r < 0 ? err_wrap(e, "network configuration") : 0;
+	AUTO_FREE char *file = NULL;
+	AUTO_JSON json_t *list =
+		cni_conf_find(cfg->network_dir, cfg->cni_default_network, &file, e);
+	return list ? 0 : -1;
 }
 
 static Runtime__V1__RuntimeHandler *handler_named(struct arena *a, const struct config *cfg,

@@ -1,31 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef PODNET_CNI_H
 #define PODNET_CNI_H
-/* The Container Network Interface, versions 0.3.1 to 1.1.0, without a library.
- *
- * A network is handled as one list, whatever file it came from:
- *
- *	{ "cniVersion": "1.0.0", "name": "net", "plugins": [ {"type": "bridge", …}, … ] }
- *
- * cni_conf.c and cni_result.c are pure: JSON in, JSON out, everything in it hostile. cni_exec.c
- * runs one plugin. What an attachment needs at its end is in network.c. */
+/* The Container Network Interface, versions 0.3.1 to 1.1.0, without a library. Which network it is
+ * is cniconf.h's. cni_input.c and cni_result.c are pure: JSON in, JSON out, everything in it
+ * hostile. cni_exec.c runs one plugin. What an attachment needs at its end is in network.c. */
+#include "cniconf.h"
 #include "config.h"
 #include "err.h"
 
 #include <jansson.h>
-#include <stdbool.h>
 
-enum { CNI_PLUGINS_MAX = 32, CNI_IPS_MAX = 64 };
-
-/* The list in a parsed *.conflist, *.conf or *.json; `what` names it in errors. New reference. */
-json_t *cni_list_of(json_t *doc, const char *what, struct err *e);
-/* The network to use: the one called `want`, or for "" that of the first *.conflist, *.conf or
- * *.json of dir in lexical order. *file gets its path. ERR_UNAVAILABLE when there is none or it is
- * unusable. New reference. */
-json_t *cni_conf_find(const char *dir, const char *want, char **file, struct err *e);
-
-/* True if version a is b or newer; both are known versions. */
-bool cni_version_at_least(const char *a, const char *b);
+enum { CNI_IPS_MAX = 64 };
 
 /* The configuration for the plugin at `index`: its own object with name, cniVersion, the members of
  * `runtime` that its capabilities ask for, and prev as prevResult (NULL = none). New reference. */

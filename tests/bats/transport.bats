@@ -96,7 +96,7 @@ teardown() {
   run ready
   [[ $output == "false NetworkPluginNotReady no network configuration in $dir" ]]
   mkdir "$dir"
-  echo '{ "name": "x", "plugins": [] }' >"$dir/1.conflist"
+  echo '{ "cniVersion": "1.0.0", "name": "x", "plugins": [] }' >"$dir/1.conflist"
   run ready
   [[ $output == "false NetworkPluginNotReady "*"1.conflist: plugins: the list is empty" ]]
   rm -r "$dir"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whatever a plugin prints or a network file holds: no crash, no leak, and an answer or an error.
  */
-#include "cmd/podnet/cni_conf.c"
+#include "cmd/podnet/cni_input.c"
 #include "cmd/podnet/cni_result.c"
 
 #include <stdint.h>

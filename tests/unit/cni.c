@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* podnet's pure half of CNI: configurations and results, good and hostile. */
-#include "cmd/podnet/cni_conf.c"
+#include "cmd/podnet/cni_input.c"
 #include "cmd/podnet/cni_result.c"
 #include "tap.h"
 

@@ -248,8 +248,11 @@ void ctr_inherit(struct ctr *c, struct ctr *old)
 {
 	c->user = old->user;
 	old->user = (struct ctr_user){0};
-	c->dirs = old->dirs;
-	old->dirs = (struct usage_dirs){.known = false};
+	/* Of one that has ended it is no more than open files of a group that is gone. */
+	if (c->state == CTR_RUNNING) {
+		c->dirs = old->dirs;
+		old->dirs = (struct usage_dirs){.known = false};
+	}
 	c->cpu = old->cpu;
 	c->disk_bytes = old->disk_bytes;
 	c->disk_inodes = old->disk_inodes;
@@ -259,8 +262,10 @@ void ctr_inherit(struct ctr *c, struct ctr *old)
 
 void pod_inherit(struct pod *p, struct pod *old)
 {
-	p->dirs = old->dirs;
-	old->dirs = (struct usage_dirs){.known = false};
+	if (pod_ready(p)) {
+		p->dirs = old->dirs;
+		old->dirs = (struct usage_dirs){.known = false};
+	}
 	p->cpu = old->cpu;
 }
 

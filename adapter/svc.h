@@ -49,8 +49,8 @@ char *status_pod_info(const struct pod *p);
 Runtime__V1__ContainerStats *stats_ctr(struct crispd *d, struct ctr *c, struct arena *a);
 Runtime__V1__PodSandboxStats *stats_pod(struct crispd *d, struct pod *p, struct arena *a);
 /* Where that is read; remembered, and not known when nothing of it has run. */
-const struct usage_dirs *stats_ctr_dirs(struct ctr *c);
-const struct usage_dirs *stats_pod_dirs(const struct crispd *d, struct pod *p);
+struct usage_dirs *stats_ctr_dirs(struct ctr *c);
+struct usage_dirs *stats_pod_dirs(const struct crispd *d, struct pod *p);
 /* Of the pod's network, as long as a container runs in it. */
 size_t stats_interfaces(const struct crispd *d, const struct pod *p, struct usage_interface *list,
 			size_t max);

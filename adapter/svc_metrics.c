@@ -207,7 +207,7 @@ static void add_io(struct sink *s, const struct usage_dirs *dirs)
 	}
 }
 
-static void add_group(struct sink *s, const struct usage_dirs *dirs)
+static void add_group(struct sink *s, struct usage_dirs *dirs)
 {
 	struct usage u;
 	usage_read(dirs, USAGE_ALL, &u);

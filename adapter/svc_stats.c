@@ -15,7 +15,7 @@
 
 enum { SAMPLE_MIN_NS = 100 * 1000 * 1000, INTERFACES_MAX = 64 };
 
-const struct usage_dirs *stats_ctr_dirs(struct ctr *c)
+struct usage_dirs *stats_ctr_dirs(struct ctr *c)
 {
 	if (!c->dirs.known && c->rec.pid > 0 &&
 	    proc_start_time((pid_t)c->rec.pid) == (unsigned long long)c->rec.pid_start)
@@ -28,7 +28,7 @@ static bool runs_in(const struct ctr *c, const struct pod *p)
 	return c->state == CTR_RUNNING && strcmp(c->rec.pod_id, p->o.id) == 0;
 }
 
-const struct usage_dirs *stats_pod_dirs(const struct crispd *d, struct pod *p)
+struct usage_dirs *stats_pod_dirs(const struct crispd *d, struct pod *p)
 {
 	for (size_t i = 0; !p->dirs.known && i < index_n_ctrs(d->index); i++)
 		if (runs_in(index_ctr_at(d->index, i), p))

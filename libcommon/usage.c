@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
@@ -80,17 +81,21 @@ void usage_dirs_parse(struct usage_dirs *d, const char *text, const char *id, bo
 	}
 }
 
-/* The first bytes of a file; false when it cannot be read. */
-static bool read_text(const char *dir, const char *name, char text[TEXT_MAX])
+static int open_text(const char *dir, const char *name)
 {
 	char path[PATH_SIZE];
 	int n = dir ? snprintf(path, sizeof path, "%s/%s", dir, name) : -1;
 	if (n < 0 || (size_t)n >= sizeof path)
-		return false;
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		return -1;
+	return open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+/* The first bytes of a file, whose text is made when it is read from the beginning. */
+static bool read_fd(int fd, char text[TEXT_MAX])
+{
 	size_t len = 0;
 	while (fd >= 0 && len < TEXT_MAX - 1) {
-		ssize_t k = read(fd, text + len, TEXT_MAX - 1 - len);
+		ssize_t k = pread(fd, text + len, TEXT_MAX - 1 - len, (off_t)len);
 		if (k < 0 && errno == EINTR)
 			continue;
 		if (k < 0)
@@ -101,6 +106,39 @@ static bool read_text(const char *dir, const char *name, char text[TEXT_MAX])
 	}
 	text[len] = '\0';
 	return fd >= 0;
+}
+
+static bool read_text(const char *dir, const char *name, char text[TEXT_MAX])
+{
+	AUTO_CLOSE int fd = open_text(dir, name);
+	return read_fd(fd, text);
+}
+
+/* Half of what we may open is for others. */
+static bool is_scarce(int fd)
+{
+	struct rlimit r;
+	return getrlimit(RLIMIT_NOFILE, &r) < 0 || (rlim_t)fd >= r.rlim_cur / 2;
+}
+
+static bool read_hot(struct usage_dirs *d, enum usage_hot which, const char *dir, const char *name,
+		     char text[TEXT_MAX])
+{
+	int *slot = &d->hot[which];
+	if (*slot) {
+		if (read_fd(*slot - 1, text))
+			return true;
+		/* The group went; there may be another of its name. */
+		close(*slot - 1);
+		*slot = 0;
+	}
+	int fd = open_text(dir, name);
+	bool ok = read_fd(fd, text);
+	if (ok && !is_scarce(fd))
+		*slot = fd + 1;
+	else if (fd >= 0)
+		close(fd);
+	return ok;
 }
 
 void usage_dirs_of(struct usage_dirs *d, pid_t pid, const char *id)
@@ -140,6 +178,9 @@ void usage_dirs_release(struct usage_dirs *d)
 {
 	for (int c = 0; c < USAGE_CONTROLLERS; c++)
 		free(d->of[c]);
+	for (int i = 0; i < USAGE_HOT_FILES; i++)
+		if (d->hot[i])
+			close(d->hot[i] - 1);
 	*d = (struct usage_dirs){.known = false};
 }
 
@@ -158,11 +199,9 @@ uint64_t usage_field(const char *text, const char *key)
 }
 
 /* "max" and what v1 writes for no limit are USAGE_NO_LIMIT. */
-static bool read_number(const char *dir, const char *name, uint64_t *out)
+static bool parse_number(const char *text, uint64_t *out)
 {
-	char text[TEXT_MAX], *end;
-	if (!read_text(dir, name, text))
-		return false;
+	char *end;
 	errno = 0;
 	*out = strtoull(text, &end, 10);
 	if (strncmp(text, "max", 3) == 0 || *text == '-' || *out >= 1ULL << 62)
@@ -170,6 +209,12 @@ static bool read_number(const char *dir, const char *name, uint64_t *out)
 	else if (end == text || errno)
 		return false;
 	return true;
+}
+
+static bool read_number(const char *dir, const char *name, uint64_t *out)
+{
+	char text[TEXT_MAX];
+	return read_text(dir, name, text) && parse_number(text, out);
 }
 
 static uint64_t number(const char *dir, const char *name, uint64_t otherwise)
@@ -217,11 +262,12 @@ static void read_pressure(const char *dir, const char *name, struct usage_pressu
 
 /* ---- cgroup v1 ---- */
 
-static void cpu_v1(const struct usage_dirs *d, enum usage_depth depth, struct usage *u)
+static void cpu_v1(struct usage_dirs *d, enum usage_depth depth, struct usage *u)
 {
 	char text[TEXT_MAX];
 	const char *acct = d->of[USAGE_CPUACCT], *cpu = d->of[USAGE_CPU];
-	u->has_cpu = read_number(acct, "cpuacct.usage", &u->cpu_ns);
+	u->has_cpu = read_hot(d, USAGE_HOT_CPU, acct, "cpuacct.usage", text) &&
+		     parse_number(text, &u->cpu_ns);
 	if (depth == USAGE_BASIC)
 		return;
 	u->user_ns = number(acct, "cpuacct.usage_user", 0);
@@ -238,12 +284,13 @@ static void cpu_v1(const struct usage_dirs *d, enum usage_depth depth, struct us
 	u->throttled_ns = usage_field(text, "throttled_time");
 }
 
-static void memory_v1(const struct usage_dirs *d, enum usage_depth depth, struct usage *u)
+static void memory_v1(struct usage_dirs *d, enum usage_depth depth, struct usage *u)
 {
 	char text[TEXT_MAX];
 	const char *dir = d->of[USAGE_MEMORY];
-	if (!read_number(dir, "memory.usage_in_bytes", &u->memory) ||
-	    !read_text(dir, "memory.stat", text))
+	if (!read_hot(d, USAGE_HOT_MEMORY, dir, "memory.usage_in_bytes", text) ||
+	    !parse_number(text, &u->memory) ||
+	    !read_hot(d, USAGE_HOT_STAT, dir, "memory.stat", text))
 		return;
 	u->has_memory = true;
 	uint64_t idle = usage_field(text, "total_inactive_file");
@@ -290,12 +337,12 @@ static void read_cpu_max(const char *dir, struct usage *u)
 	u->period_us = blank ? strtoull(blank, NULL, 10) : 0;
 }
 
-static void cpu_v2(const struct usage_dirs *d, enum usage_depth depth, struct usage *u)
+static void cpu_v2(struct usage_dirs *d, enum usage_depth depth, struct usage *u)
 {
 	char text[TEXT_MAX];
 	uint64_t weight;
 	const char *dir = d->of[USAGE_CPU];
-	if (!read_text(dir, "cpu.stat", text))
+	if (!read_hot(d, USAGE_HOT_CPU, dir, "cpu.stat", text))
 		return;
 	u->has_cpu = true;
 	u->cpu_ns = 1000 * usage_field(text, "usage_usec");
@@ -315,11 +362,13 @@ static void cpu_v2(const struct usage_dirs *d, enum usage_depth depth, struct us
 		u->shares = 2 + (weight - 1) * 262142 / 9999;
 }
 
-static void memory_v2(const struct usage_dirs *d, enum usage_depth depth, struct usage *u)
+static void memory_v2(struct usage_dirs *d, enum usage_depth depth, struct usage *u)
 {
 	char text[TEXT_MAX];
 	const char *dir = d->of[USAGE_CPU];
-	if (!read_number(dir, "memory.current", &u->memory) || !read_text(dir, "memory.stat", text))
+	if (!read_hot(d, USAGE_HOT_MEMORY, dir, "memory.current", text) ||
+	    !parse_number(text, &u->memory) ||
+	    !read_hot(d, USAGE_HOT_STAT, dir, "memory.stat", text))
 		return;
 	u->has_memory = true;
 	uint64_t idle = usage_field(text, "inactive_file");
@@ -346,7 +395,7 @@ static void memory_v2(const struct usage_dirs *d, enum usage_depth depth, struct
 	}
 }
 
-void usage_read(const struct usage_dirs *d, enum usage_depth depth, struct usage *u)
+void usage_read(struct usage_dirs *d, enum usage_depth depth, struct usage *u)
 {
 	*u = (struct usage){.has_cpu = false};
 	if (!d->known)
@@ -445,13 +494,15 @@ size_t usage_io_read(const struct usage_dirs *d, struct usage_io *list, size_t m
 
 /* ---- processes ---- */
 
-static size_t processes_below(const char *dir, pid_t *list, size_t max, size_t n, int depth)
+static size_t processes_below(const char *dir, pid_t *list, size_t max, size_t n, int depth);
+
+/* The numbers in the text, and the groups within. */
+static size_t take_processes(const char *text, const char *dir, pid_t *list, size_t max, size_t n,
+			     int depth)
 {
-	char text[TEXT_MAX];
 	struct stat st;
-	if (!read_text(dir, "cgroup.procs", text))
-		return n;
-	for (char *at = text, *end; *at; at = end + (*end == '\n')) {
+	char *end;
+	for (const char *at = text; *at; at = end + (*end == '\n')) {
 		long pid = strtol(at, &end, 10);
 		if (end == at)
 			break;
@@ -473,10 +524,20 @@ static size_t processes_below(const char *dir, pid_t *list, size_t max, size_t n
 	return n;
 }
 
-size_t usage_processes(const struct usage_dirs *d, pid_t *list, size_t max)
+static size_t processes_below(const char *dir, pid_t *list, size_t max, size_t n, int depth)
 {
+	char text[TEXT_MAX];
+	return read_text(dir, "cgroup.procs", text) ? take_processes(text, dir, list, max, n, depth)
+						    : n;
+}
+
+size_t usage_processes(struct usage_dirs *d, pid_t *list, size_t max)
+{
+	char text[TEXT_MAX];
 	const char *dir = d->of[d->v2 ? USAGE_CPU : USAGE_MEMORY];
-	return d->known && dir ? processes_below(dir, list, max, 0, 0) : 0;
+	return d->known && dir && read_hot(d, USAGE_HOT_PROCS, dir, "cgroup.procs", text)
+		       ? take_processes(text, dir, list, max, 0, 0)
+		       : 0;
 }
 
 /* ---- network ---- */

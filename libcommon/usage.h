@@ -18,10 +18,21 @@ enum usage_controller {
 	USAGE_CONTROLLERS
 };
 
+enum usage_hot {
+	USAGE_HOT_CPU,
+	USAGE_HOT_MEMORY,
+	USAGE_HOT_STAT,
+	USAGE_HOT_PROCS,
+	USAGE_HOT_FILES
+};
+
 /* The directories of one group. They stay right for as long as the group is there. */
 struct usage_dirs {
 	bool known, v2;
 	char *of[USAGE_CONTROLLERS]; /* NULL = none */
+	/* Descriptors, less one, of the files that are read most: kept open from the first reading on
+	 * (a third of the time of opening them each time), unless descriptors are scarce. */
+	int hot[USAGE_HOT_FILES];
 };
 
 /* From the text of /proc/PID/cgroup; the path is cut after the part that contains `id`: a process
@@ -66,7 +77,7 @@ struct usage {
 };
 
 enum usage_depth { USAGE_BASIC, USAGE_ALL };
-void usage_read(const struct usage_dirs *d, enum usage_depth depth, struct usage *u);
+void usage_read(struct usage_dirs *d, enum usage_depth depth, struct usage *u);
 
 /* "key value" lines of memory.stat, cpu.stat and the like: the value, 0 when it is not there. */
 uint64_t usage_field(const char *text, const char *key);
@@ -83,7 +94,7 @@ size_t usage_iostat_parse(struct usage_io *list, size_t n, size_t max, const cha
 
 /* Processes in the group and in those within it; at most max are put into list (which may be NULL),
  * all are counted. */
-size_t usage_processes(const struct usage_dirs *d, pid_t *list, size_t max);
+size_t usage_processes(struct usage_dirs *d, pid_t *list, size_t max);
 
 /* A line of /proc/PID/net/dev. */
 struct usage_interface {

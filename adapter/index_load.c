@@ -12,7 +12,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum { BUNDLE_CONFIG_MAX = 4 << 20 };
+enum { BUNDLE_CONFIG_MAX = 4 << 20, UPDATE_MAX = 1 << 20 };
 
 /* The configuration as a message with what no reply needs left out, in `mem`; NULL with an error.
  */
@@ -42,6 +42,45 @@ static ProtobufCMessage *read_config(int dir, enum object_kind kind, struct aren
 		return packed_copy(&lean.base, mem);
 	}
 	return packed_copy(full, mem);
+}
+
+/* resources.json, which an update has left; NULL when there is none. */
+static ProtobufCMessage *read_update(int dir, const ProtobufCMessageDescriptor *d,
+				     struct arena *mem)
+{
+	struct err e;
+	AUTO_JSON json_t *j = jsonx_read_at(dir, "resources.json", UPDATE_MAX, &e);
+	AUTO_PB ProtobufCMessage *m = j ? pbjson_read(d, j, "resources.json", &e) : NULL;
+	if (!m && e.kind != ERR_NOT_FOUND)
+		log_warn("%s", e.msg);
+	return m ? packed_copy(m, mem) : NULL;
+}
+
+static void take_pod_update(struct pod *p, int dir)
+{
+	Runtime__V1__UpdatePodSandboxResourcesRequest *u = (void *)read_update(
+		dir, &runtime__v1__update_pod_sandbox_resources_request__descriptor, &p->mem);
+	if (!u)
+		return;
+	if (!p->config->linux)
+		p->config->linux = NEW_MSG(&p->mem, Runtime__V1__LinuxPodSandboxConfig,
+					   runtime__v1__linux_pod_sandbox_config);
+	if (u->overhead)
+		p->config->linux->overhead = u->overhead;
+	if (u->resources)
+		p->config->linux->resources = u->resources;
+}
+
+static void take_ctr_update(struct ctr *c, int dir)
+{
+	Runtime__V1__LinuxContainerResources *u = (void *)read_update(
+		dir, &runtime__v1__linux_container_resources__descriptor, &c->mem);
+	if (!u)
+		return;
+	if (!c->config->linux)
+		c->config->linux = NEW_MSG(&c->mem, Runtime__V1__LinuxContainerConfig,
+					   runtime__v1__linux_container_config);
+	c->config->linux->resources = u;
 }
 
 static void set_damage(char **damage, const char *kind, const char *id, const char *why)
@@ -112,6 +151,8 @@ struct pod *pod_load(const struct state *s, const char *id)
 		set_damage(&p->damage, "pod", id, e.msg);
 	if (!p->config || !p->config->metadata)
 		p->config = unknown_pod_config(p);
+	if (dir >= 0)
+		take_pod_update(p, dir);
 	if (!p->rec.created_at)
 		p->rec.created_at = 1;
 	pack_pod(p);
@@ -226,6 +267,8 @@ struct ctr *ctr_load(const struct state *s, const char *id)
 		set_damage(&c->damage, "container", id, e.msg);
 	if (!c->config || !c->config->metadata)
 		c->config = unknown_ctr_config(c);
+	if (dir >= 0)
+		take_ctr_update(c, dir);
 	if (!c->rec.created_at)
 		c->rec.created_at = 1;
 	pack_ctr(c);

@@ -25,6 +25,10 @@ void svc_stop_container(struct call *c, const ProtobufCMessage *request);
 void svc_remove_container(struct call *c, const ProtobufCMessage *request);
 void svc_reopen_container_log(struct call *c, const ProtobufCMessage *request);
 
+/* svc_update.c */
+void svc_update_container_resources(struct call *c, const ProtobufCMessage *request);
+void svc_update_pod_sandbox_resources(struct call *c, const ProtobufCMessage *request);
+
 /* svc_ctr_read.c, svc_exec.c */
 void svc_list_containers(struct call *c, const ProtobufCMessage *request);
 void svc_stream_containers(struct call *c, const ProtobufCMessage *request);

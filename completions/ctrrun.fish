@@ -15,6 +15,7 @@ complete -c ctrrun -n __fish_use_subcommand -a stop -d 'signal, wait for --timeo
 complete -c ctrrun -n __fish_use_subcommand -a kill -d 'send a signal to the container\'s first process'
 complete -c ctrrun -n __fish_use_subcommand -a rm -d 'remove what create made; the bundle stays'
 complete -c ctrrun -n '__fish_seen_subcommand_from rm' -l force -s f -d 'also a running container, which is killed'
+complete -c ctrrun -n __fish_use_subcommand -a update -d 'change the limits to those of a LinuxContainerResources'
 complete -c ctrrun -n __fish_use_subcommand -a exec -d 'run a command in a running container'
 complete -c ctrrun -n '__fish_seen_subcommand_from exec' -l tty -s t -d 'give the command a terminal'
 complete -c ctrrun -n '__fish_seen_subcommand_from exec' -l stdin -s i -d 'pass our standard input on'

@@ -15,5 +15,6 @@ complete -c podnet -n '__fish_seen_subcommand_from create' -l origin -r -d 'who 
 complete -c podnet -n __fish_use_subcommand -a status -d 'print a pod as JSON'
 complete -c podnet -n __fish_use_subcommand -a stop -d 'give back address, ports and namespaces; keep the record'
 complete -c podnet -n __fish_use_subcommand -a rm -d 'stop and remove a pod that has no containers'
+complete -c podnet -n __fish_use_subcommand -a update -d 'store other resources and overhead of a pod'
 complete -c podnet -n __fish_use_subcommand -a ls -d 'list the pods'
 complete -c podnet -n __fish_use_subcommand -a gc -d 'pay debts of failed detachments, remove what no pod owns'

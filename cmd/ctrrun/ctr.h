@@ -69,6 +69,9 @@ void rt_begin(struct rt_args *a, const struct ctr *k);
 void rt_add(struct rt_args *a, const char *s);
 /* Run it; a status other than 0 is ERR_FAILED with the runtime's words. */
 int rt_run(const struct ctr *k, const struct rt_args *a, int timeout_ms, struct err *e);
+/* The same with something on its standard input. */
+int rt_run_with(const struct ctr *k, const struct rt_args *a, const char *input, size_t len,
+		int timeout_ms, struct err *e);
 /* RUNTIME VERB [OPTION] ID [LAST]; option and last may be NULL. */
 int rt_call(const struct ctr *k, const char *verb, const char *option, const char *last,
 	    struct err *e);
@@ -95,5 +98,6 @@ int verb_rm(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_state(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_ls(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int verb_update(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_reopen(struct tool_ctx *c, int argc, char **argv, struct err *e);
 #endif

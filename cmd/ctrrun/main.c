@@ -81,6 +81,7 @@ NOTED(start)
 NOTED(stop)
 NOTED(kill)
 NOTED(rm)
+NOTED(update)
 
 static const struct verb verbs[] = {
 	{"create", "CTR", "create a prepared container by its runtime", create_opts, 1, 1,
@@ -90,6 +91,8 @@ static const struct verb verbs[] = {
 	{"kill", "CTR SIGNAL", "send a signal to the container's first process", NULL, 2, 2,
 	 noted_kill},
 	{"rm", "CTR", "remove what create made; the bundle stays", rm_opts, 1, 1, noted_rm},
+	{"update", "CTR FILE|-", "change the limits to those of a LinuxContainerResources", NULL, 2,
+	 2, noted_update},
 	{"exec", "CTR COMMAND...", "run a command in a running container", exec_opts, 2, -1,
 	 verb_exec},
 	{"state", "CTR", "print record and present state as JSON", NULL, 1, 1, verb_state},

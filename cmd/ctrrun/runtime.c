@@ -62,8 +62,8 @@ const char *const *rt_env(void)
 	return env;
 }
 
-static int run(const struct ctr *k, const struct rt_args *a, struct buf *out, int timeout_ms,
-	       struct err *e)
+static int run(const struct ctr *k, const struct rt_args *a, const char *input, size_t len,
+	       struct buf *out, int timeout_ms, struct err *e)
 {
 	char words[900];
 	struct proc_result r;
@@ -72,7 +72,7 @@ static int run(const struct ctr *k, const struct rt_args *a, struct buf *out, in
 	s.envp = rt_env();
 	if (!*k->rec.runtime)
 		return err_set(e, ERR_BAD_STATE, "the record names no runtime");
-	if (proc_run(&s, NULL, 0, out, &text, timeout_ms, &r, e) < 0)
+	if (proc_run(&s, input, len, out, &text, timeout_ms, &r, e) < 0)
 		return -1;
 	if (r.exited && r.status == 0)
 		return 0;
@@ -85,7 +85,13 @@ static int run(const struct ctr *k, const struct rt_args *a, struct buf *out, in
 
 int rt_run(const struct ctr *k, const struct rt_args *a, int timeout_ms, struct err *e)
 {
-	return run(k, a, NULL, timeout_ms, e);
+	return rt_run_with(k, a, NULL, 0, timeout_ms, e);
+}
+
+int rt_run_with(const struct ctr *k, const struct rt_args *a, const char *input, size_t len,
+		int timeout_ms, struct err *e)
+{
+	return run(k, a, input, len, NULL, timeout_ms, e);
 }
 
 bool rt_is_running(const struct ctr *k)
@@ -96,7 +102,7 @@ bool rt_is_running(const struct ctr *k)
 	rt_begin(&a, k);
 	rt_add(&a, "state");
 	rt_add(&a, k->id);
-	if (run(k, &a, &out, rt_timeout_ms(k), &ignored) < 0)
+	if (run(k, &a, NULL, 0, &out, rt_timeout_ms(k), &ignored) < 0)
 		return false;
 	AUTO_JSON json_t *j = jsonx_parse(out.data, out.len, "state", &ignored);
 	return strcmp(jsonx_opt_string(j, "status", ""), "running") == 0;

@@ -145,6 +145,8 @@ static int reset(struct ctr *k, struct err *e)
 		return -1;
 	if (unlinkat(dir, "exit.json", 0) < 0 && errno != ENOENT)
 		return err_sys(e, "remove exit.json");
+	if (unlinkat(dir, "resources.json", 0) < 0 && errno != ENOENT)
+		return err_sys(e, "remove resources.json");
 	return 0;
 }
 

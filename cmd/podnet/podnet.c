@@ -79,6 +79,8 @@ static const struct verb verbs[] = {
 	{"stop", "POD", "give back address, ports and namespaces; keep the record", NULL, 1, 1,
 	 cmd_stop},
 	{"rm", "POD", "stop and remove a pod that has no containers", NULL, 1, 1, cmd_rm},
+	{"update", "POD FILE|-", "store other resources and overhead of a pod", NULL, 2, 2,
+	 cmd_update},
 	{"ls", "", "list the pods", NULL, 0, 0, cmd_ls},
 	{"gc", "", "pay debts of failed detachments, remove what no pod owns", NULL, 0, 0, cmd_gc},
 	{0},

@@ -61,6 +61,7 @@ int cmd_create(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_status(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_stop(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_rm(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int cmd_update(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_ls(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_gc(struct tool_ctx *c, int argc, char **argv, struct err *e);
 

@@ -70,3 +70,32 @@ case_py() {
 }
 
 @test "metrics: names, labels and values" { case_py metrics; }
+
+@test "limits are changed in place, all or nothing, and told (runc)" { case_py update; }
+@test "limits are changed in place, all or nothing, and told (crun)" {
+  requires crun
+  HANDLER=crun case_py update
+}
+
+@test "ctrrun update by hand, and what it does not take" {
+  local pod ctr
+  pod=$(pod_json up | podnet create --handler runc -)
+  ctr=$(ctr_json c "$IMAGE" sleep 1000 | ocibundle create "$pod" -)
+  run_err 5 ctrrun update "$ctr" - <<<'{"cpu_shares":5}'
+  ctrrun create "$ctr"
+  ctrrun update "$ctr" - <<<'{"cpuShares":"600","memory_limit_in_bytes":67108864}'
+  jq -e '.cpu_shares == 600 and .memory_limit_in_bytes == 67108864' "$ROOT/containers/$ctr/resources.json"
+  grep -F "update $ctr" "$ROOT/pods/$pod/journal"
+  run_err 6 ctrrun update "$ctr" - <<<'{"cpu_sharse":5}'
+  [[ $stderr == *"unknown field 'cpu_sharse'"* ]]
+  run_err 6 ctrrun update "$ctr" - <<<'{"cpu_shares":"x"}'
+  run_err 6 ctrrun update "$ctr" - <<<'[1]'
+  run_err 3 ctrrun update nosuch - <<<'{}'
+  run_err 6 podnet update "$pod" - <<<'{"resources":{"cpu":1}}'
+  podnet update "$pod" - <<<'{"resources":{"cpu_shares":9}}'
+  jq -e '.resources.cpu_shares == 9' "$ROOT/pods/$pod/resources.json"
+  ctrrun rm --force "$ctr"
+  [ ! -e "$ROOT/containers/$ctr/resources.json" ]
+  ocibundle rm "$ctr"
+  podnet rm "$pod"
+}

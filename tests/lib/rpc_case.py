@@ -28,7 +28,7 @@ def ctr_config(*command, name="c", **more):
 
 
 def run_pod(name=CASE, **more):
-    return client.RunPodSandbox(config=pod_config(name, **more)).pod_sandbox_id
+    return client.RunPodSandbox(config=pod_config(name, **more), runtime_handler=os.environ.get("HANDLER", "")).pod_sandbox_id
 
 
 def create_ctr(pod, *command, name="c", **more):
@@ -250,6 +250,68 @@ def metrics():
     for p in all_pods:
         remove(p)
     assert not client.ListPodSandboxMetrics().pod_metrics
+
+
+def fails(code, call, *texts):
+    try:
+        call()
+    except grpc.RpcError as e:
+        print(e.code(), e.details())
+        assert e.code() == code and all(t in e.details() for t in texts), e
+        return
+    raise AssertionError("no error")
+
+
+def update():
+    """In-place resize: the kernel has the limits, and the status tells them."""
+    pod = run_pod()
+    path = "crisp-test/" + CASE + "/"
+    ctr = run_ctr(pod, "sleep", "1000", linux={"resources": {"memory_limit_in_bytes": 64 << 20, "cpu_shares": 512, "oom_score_adj": 500}})
+    client.UpdateContainerResources(container_id=ctr, linux={
+        "cpu_period": 50000, "cpu_quota": 20000, "memory_limit_in_bytes": 128 << 20, "memory_swap_limit_in_bytes": 128 << 20, "oom_score_adj": 900,
+        "hugepage_limits": [{"page_size": "2MB", "limit": 0}, {"page_size": "1GB", "limit": 0}]})
+    v1 = os.path.isdir("/sys/fs/cgroup/memory")
+    if v1:
+        assert cgroup("memory", path + ctr, "memory.limit_in_bytes").strip() == str(128 << 20)
+        assert cgroup("cpu", path + ctr, "cpu.cfs_quota_us").strip() == "20000" and cgroup("cpu", path + ctr, "cpu.shares").strip() == "512"
+    else:
+        assert cgroup("", path + ctr, "memory.max").strip() == str(128 << 20) and cgroup("", path + ctr, "cpu.max").split() == ["20000", "50000"]
+    r = client.ContainerStatus(container_id=ctr).status.resources.linux
+    assert (r.cpu_period, r.cpu_quota, r.cpu_shares, r.memory_limit_in_bytes) == (50000, 20000, 512, 128 << 20) and r.oom_score_adj == 500, r
+    # All or nothing: the second of these cannot be applied.
+    fails(CODE.INTERNAL, lambda: client.UpdateContainerResources(container_id=ctr, linux={"cpu_quota": 30000, "cpuset_cpus": "900"}))
+    r = client.ContainerStatus(container_id=ctr).status.resources.linux
+    assert r.cpu_quota == 20000 and r.cpuset_cpus == "", r
+    quota = cgroup("cpu", path + ctr, "cpu.cfs_quota_us") or cgroup("", path + ctr, "cpu.max").split()[0]
+    assert quota.strip() == "20000", quota
+    fails(CODE.INVALID_ARGUMENT, lambda: client.UpdateContainerResources(container_id=ctr, linux={"cpu_period": 1}))
+    # Up and down, memory and swap together.
+    for mib in 256, 96, 128:
+        client.UpdateContainerResources(container_id=ctr, linux={"memory_limit_in_bytes": mib << 20, "memory_swap_limit_in_bytes": mib << 20})
+        limit = cgroup("memory", path + ctr, "memory.limit_in_bytes") or cgroup("", path + ctr, "memory.max")
+        assert limit.strip() == str(mib << 20), limit
+    # No limit, as kubelets say it.
+    client.UpdateContainerResources(container_id=ctr, linux={"cpu_quota": -1, "memory_limit_in_bytes": 9223372036854771712})
+    quota = cgroup("cpu", path + ctr, "cpu.cfs_quota_us") or cgroup("", path + ctr, "cpu.max").split()[0]
+    assert quota.strip() in ("-1", "max"), quota
+    limit = cgroup("memory", path + ctr, "memory.limit_in_bytes") or cgroup("", path + ctr, "memory.max")
+    assert limit.strip() == "max" or int(limit) > 1 << 60, limit
+    assert not client.ContainerStats(container_id=ctr).stats.memory.HasField("available_bytes")
+    assert client.ContainerStatus(container_id=ctr).status.resources.linux.cpu_quota == -1
+    # Many at once on one container: each succeeds.
+    calls = [client.future("UpdateContainerResources", container_id=ctr, linux={"cpu_shares": 100 + i % 3}) for i in range(8)]
+    for call in calls:
+        call.result()
+    assert client.ContainerStatus(container_id=ctr).status.resources.linux.cpu_shares in (100, 101, 102)
+    client.StopContainer(container_id=ctr, timeout=0)
+    fails(CODE.FAILED_PRECONDITION, lambda: client.UpdateContainerResources(container_id=ctr, linux={"cpu_shares": 5}))
+    fails(CODE.NOT_FOUND, lambda: client.UpdateContainerResources(container_id="f" * 64, linux={"cpu_shares": 5}))
+    client.UpdatePodSandboxResources(pod_sandbox_id=pod, overhead={"memory_limit_in_bytes": 1 << 20}, resources={"cpu_quota": -1})
+    client.UpdatePodSandboxResources(pod_sandbox_id=pod, resources={"cpu_shares": 7})
+    info = json.loads(client.PodSandboxStatus(pod_sandbox_id=pod, verbose=True).info["info"])
+    assert info["config"]["linux"]["resources"] == {"cpu_shares": 7} and info["config"]["linux"]["overhead"] == {"memory_limit_in_bytes": 1 << 20}, info
+    fails(CODE.NOT_FOUND, lambda: client.UpdatePodSandboxResources(pod_sandbox_id="f" * 64))
+    remove(pod)
 
 
 class Listener(threading.Thread):

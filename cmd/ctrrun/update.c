@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auto.h"
+#include "ctr.h"
+#include "event.h"
+#include "fs.h"
+#include "jsonx.h"
+#include "log.h"
+#include "xalloc.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Other limits for a container that is created or runs. What is asked for is laid over what it has
+ * (container.json, then resources.json of earlier updates): a zero or an empty value changes
+ * nothing. The runtime applies the whole; when it fails, it is told the old limits again. */
+
+enum { INPUT_MAX = 1 << 20, CONFIG_MAX = 16 << 20 };
+/* From here on a limit is none: what kubelets send for it, and more than there is. */
+static const json_int_t no_limit = INT64_C(1) << 62;
+
+static const struct field {
+	const char *name;
+	json_type type;
+} fields[] = {
+	{"cpu_period", JSON_INTEGER},
+	{"cpu_quota", JSON_INTEGER},
+	{"cpu_shares", JSON_INTEGER},
+	{"memory_limit_in_bytes", JSON_INTEGER},
+	{"memory_swap_limit_in_bytes", JSON_INTEGER},
+	{"oom_score_adj", JSON_INTEGER},
+	{"cpuset_cpus", JSON_STRING},
+	{"cpuset_mems", JSON_STRING},
+	{"hugepage_limits", JSON_ARRAY},
+	{"unified", JSON_OBJECT},
+};
+
+static bool same_key(const char *name, const char *key)
+{
+	for (;; name++, key++) {
+		name += *name == '_';
+		key += *key == '_';
+		if (tolower((unsigned char)*name) != tolower((unsigned char)*key))
+			return false;
+		if (!*name)
+			return true;
+	}
+}
+
+static const struct field *field_of(const char *key)
+{
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+		if (same_key(fields[i].name, key))
+			return &fields[i];
+	return NULL;
+}
+
+/* A number may come as text when it is large. */
+static json_t *as_integer(json_t *v)
+{
+	char *end;
+	const char *s = json_string_value(v);
+	if (!s)
+		return json_is_integer(v) ? json_incref(v) : NULL;
+	errno = 0;
+	long long n = strtoll(s, &end, 10);
+	return *s && !*end && !errno ? json_integer(n) : NULL;
+}
+
+static bool changes_nothing(const json_t *v)
+{
+	return (json_is_integer(v) && json_integer_value(v) == 0) ||
+	       (json_is_string(v) && !*json_string_value(v)) ||
+	       ((json_is_array(v) || json_is_object(v)) && !json_array_size(v) &&
+		!json_object_size(v));
+}
+
+/* The fields by their names in cri.proto, into `into`. */
+static int lay_over(json_t *into, json_t *from, const char *what, struct err *e)
+{
+	const char *key;
+	json_t *v;
+	json_object_foreach (from, key, v) {
+		const struct field *f = field_of(key);
+		if (!f)
+			return err_set(e, ERR_BAD_INPUT, "%s: unknown field '%.64s'", what, key);
+		json_t *value = f->type == JSON_INTEGER ? as_integer(v) : json_incref(v);
+		if (!json_is_null(v) && (!value || json_typeof(value) != f->type)) {
+			json_decref(value);
+			return err_set(e, ERR_BAD_INPUT, "%s: %s: expected %s, found %s", what,
+				       f->name, jsonx_type_name(f->type),
+				       jsonx_type_name(json_typeof(v)));
+		}
+		if (json_is_null(v) || changes_nothing(value))
+			json_decref(value);
+		else
+			json_object_set_new(into, f->name, value);
+	}
+	return 0;
+}
+
+static int read_input(const char *operand, struct buf *b, struct err *e)
+{
+	if (strcmp(operand, "-") != 0)
+		return fs_read_at(AT_FDCWD, operand, b, e);
+	for (;;) {
+		if (buf_reserve(b, 4096, e) < 0)
+			return -1;
+		ssize_t n = read(0, b->data + b->len, 4096);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "standard input");
+		if (n == 0)
+			return 0;
+		buf_grew(b, (size_t)n);
+	}
+}
+
+static json_t *load_wanted(const char *operand, struct err *e)
+{
+	AUTO_BUF struct buf b = BUF_INIT(INPUT_MAX);
+	const char *what = strcmp(operand, "-") == 0 ? "standard input" : operand;
+	if (read_input(operand, &b, e) < 0)
+		return NULL;
+	AUTO_JSON json_t *j = jsonx_parse(b.data ? b.data : "", b.len, what, e);
+	AUTO_JSON json_t *wanted = json_object();
+	if (!j)
+		return NULL;
+	if (!json_is_object(j))
+		return err_set_p(e, ERR_BAD_INPUT, "%s: expected object", what);
+	return lay_over(wanted, j, what, e) < 0 ? NULL : TAKE(wanted);
+}
+
+/* What the container has now. */
+static json_t *load_present(int dir, struct err *e)
+{
+	AUTO_JSON json_t *have = json_object();
+	struct err none;
+	AUTO_JSON json_t *earlier = jsonx_read_at(dir, "resources.json", INPUT_MAX, &none);
+	if (!earlier && none.kind != ERR_NOT_FOUND) {
+		*e = none;
+		return NULL;
+	}
+	AUTO_JSON json_t *config =
+		earlier ? NULL : jsonx_read_at(dir, "container.json", CONFIG_MAX, e);
+	if (!earlier && !config)
+		return NULL;
+	json_t *first = json_object_get(json_object_get(config, "linux"), "resources");
+	if (lay_over(have, earlier ? earlier : first, "resources", e) < 0)
+		return NULL;
+	return TAKE(have);
+}
+
+static json_int_t number(const json_t *r, const char *key)
+{
+	return jsonx_opt_int((json_t *)r, key, 0);
+}
+
+static bool is_none(json_int_t limit)
+{
+	return limit < 0 || limit >= no_limit;
+}
+
+static int check(const json_t *r, struct err *e)
+{
+	static const char list[] = "0123456789,-";
+	json_int_t quota = number(r, "cpu_quota"), period = number(r, "cpu_period");
+	json_int_t memory = number(r, "memory_limit_in_bytes");
+	json_int_t swap = number(r, "memory_swap_limit_in_bytes");
+	if (period && (period < 1000 || period > 1000000))
+		return err_set(e, ERR_BAD_INPUT, "cpu_period: not within 1000..1000000");
+	if (quota > 0 && quota < 1000)
+		return err_set(e, ERR_BAD_INPUT, "cpu_quota: less than 1000");
+	if (number(r, "cpu_shares") < 0)
+		return err_set(e, ERR_BAD_INPUT, "cpu_shares: negative");
+	if (memory < -1 || swap < -1)
+		return err_set(e, ERR_BAD_INPUT, "a memory limit is less than -1");
+	if (swap > 0 && !is_none(memory) && swap < memory)
+		return err_set(e, ERR_BAD_INPUT,
+			       "memory_swap_limit_in_bytes counts memory and swap, so it cannot be "
+			       "below memory_limit_in_bytes");
+	for (size_t i = 0; i < 2; i++) {
+		const char *key = i ? "cpuset_mems" : "cpuset_cpus";
+		const char *s = jsonx_opt_string((json_t *)r, key, "");
+		if (strspn(s, list) != strlen(s))
+			return err_set(e, ERR_BAD_INPUT, "%s: '%.80s' is not a list as 0-3,8", key,
+				       s);
+	}
+	return 0;
+}
+
+static bool is_v1(const char *file)
+{
+	char path[128];
+	snprintf(path, sizeof path, "/sys/fs/cgroup/%s", file);
+	return access(path, F_OK) == 0;
+}
+
+static void copy(json_t *to, const char *name, const json_t *from, const char *key)
+{
+	json_t *v = json_object_get(from, key);
+	if (v)
+		json_object_set(to, name, v);
+}
+
+static void put_memory(json_t *memory, const json_t *r)
+{
+	json_int_t limit = number(r, "memory_limit_in_bytes");
+	json_int_t swap = number(r, "memory_swap_limit_in_bytes");
+	bool has_swap = is_v1("cgroup.controllers") || is_v1("memory/memory.memsw.limit_in_bytes");
+	if (limit)
+		json_object_set_new(memory, "limit", json_integer(is_none(limit) ? -1 : limit));
+	if (swap && limit && has_swap)
+		json_object_set_new(memory, "swap",
+				    json_integer(is_none(swap) || is_none(limit) ? -1 : swap));
+}
+
+static int put_hugepages(json_t *out, const json_t *r, struct err *e)
+{
+	AUTO_JSON json_t *list = json_array();
+	size_t i;
+	json_t *one;
+	json_array_foreach (json_object_get(r, "hugepage_limits"), i, one) {
+		json_t *size = json_object_get(one, "page_size");
+		AUTO_JSON json_t *limit = as_integer(json_object_get(one, "limit"));
+		if (!size)
+			size = json_object_get(one, "pageSize");
+		if (!limit || json_integer_value(limit) == 0)
+			continue;
+		if (!json_is_string(size))
+			return err_set(e, ERR_BAD_INPUT,
+				       "hugepage_limits[%zu].page_size: expected string", i);
+		if (!is_v1("cgroup.controllers") && !is_v1("hugetlb"))
+			return err_set(e, ERR_UNSUPPORTED,
+				       "hugepage_limits: this host has no hugetlb controller");
+		json_array_append_new(list,
+				      json_pack("{s:O, s:O}", "pageSize", size, "limit", limit));
+	}
+	if (json_array_size(list))
+		json_object_set(out, "hugepageLimits", list);
+	return 0;
+}
+
+/* As the runtime reads it; without the quota when that is to be none and `quota` is false. */
+static json_t *oci_of(const json_t *r, bool quota, struct err *e)
+{
+	AUTO_JSON json_t *out = json_object();
+	json_t *cpu = json_object(), *memory = json_object();
+	json_object_set_new(out, "cpu", cpu);
+	json_object_set_new(out, "memory", memory);
+	copy(cpu, "period", r, "cpu_period");
+	copy(cpu, "shares", r, "cpu_shares");
+	copy(cpu, "cpus", r, "cpuset_cpus");
+	copy(cpu, "mems", r, "cpuset_mems");
+	if (number(r, "cpu_quota") < 0 && quota)
+		json_object_set_new(cpu, "quota", json_integer(-1));
+	else if (number(r, "cpu_quota") > 0)
+		copy(cpu, "quota", r, "cpu_quota");
+	put_memory(memory, r);
+	if (put_hugepages(out, r, e) < 0)
+		return NULL;
+	if (json_object_get(r, "unified") && !is_v1("cgroup.controllers"))
+		return err_set_p(e, ERR_UNSUPPORTED, "unified: this host has cgroup v1");
+	copy(out, "unified", r, "unified");
+	return TAKE(out);
+}
+
+static int apply(const struct ctr *k, const json_t *r, bool quota, struct err *e)
+{
+	struct rt_args a;
+	AUTO_JSON json_t *oci = oci_of(r, quota, e);
+	AUTO_FREE char *text = oci ? json_dumps(oci, JSON_COMPACT) : NULL;
+	if (!text)
+		return -1;
+	rt_begin(&a, k);
+	rt_add(&a, "update");
+	rt_add(&a, "--resources");
+	rt_add(&a, "-");
+	rt_add(&a, k->id);
+	return rt_run_with(k, &a, text, strlen(text), rt_timeout_ms(k), e);
+}
+
+/* crun cannot write "no quota" on cgroup v1: then we do. */
+static int apply_without_quota(const struct ctr *k, const json_t *r, struct err *e)
+{
+	if (k->rec.cgroup_path[0] != '/' || strstr(k->rec.cgroup_path, "/..") ||
+	    !strstr(k->rec.cgroup_path, k->id))
+		return -1;
+	AUTO_FREE char *path =
+		xasprintf("/sys/fs/cgroup/cpu%s/cpu.cfs_quota_us", k->rec.cgroup_path);
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || apply(k, r, false, e) < 0)
+		return -1;
+	return write(fd, "-1", 2) == 2 ? 0 : err_sys(e, "%s", path);
+}
+
+static int apply_or_undo(const struct ctr *k, const json_t *have, const json_t *want, struct err *e)
+{
+	struct err why;
+	if (apply(k, want, true, e) == 0 ||
+	    (number(want, "cpu_quota") < 0 && apply_without_quota(k, want, e) == 0))
+		return 0;
+	/* What had no limit gets none again. */
+	AUTO_JSON json_t *old = json_copy((json_t *)have);
+	if (number(want, "cpu_quota") > 0 && !number(have, "cpu_quota"))
+		json_object_set_new(old, "cpu_quota", json_integer(-1));
+	if (number(want, "memory_limit_in_bytes") && !number(have, "memory_limit_in_bytes"))
+		json_object_set_new(old, "memory_limit_in_bytes", json_integer(-1));
+	if (apply(k, old, true, &why) < 0 &&
+	    (number(old, "cpu_quota") >= 0 || apply_without_quota(k, old, &why) < 0))
+		log_warn("container %s: the old limits cannot be restored: %s", k->id, why.msg);
+	return -1;
+}
+
+int verb_update(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	AUTO_CTR struct ctr k = CTR_NONE;
+	AUTO_JSON json_t *wanted = load_wanted(argv[1], e);
+	(void)argc;
+	if (!wanted || ctr_open(&k, c, argv[0], CTR_LOCKED, e) < 0)
+		return -1;
+	if ((k.state != CTR_RUNNING && k.state != CTR_CREATED) || *k.rec.start_error)
+		return err_set(e, ERR_BAD_STATE, "container %s is %s: it has no limits to change",
+			       k.id, ctr_state_name(k.state));
+	AUTO_CLOSE int dir = object_open(&c->st, OBJ_CONTAINER, k.id, e);
+	AUTO_JSON json_t *have = dir < 0 ? NULL : load_present(dir, e);
+	AUTO_JSON json_t *all = have ? json_copy(have) : NULL;
+	if (!all)
+		return -1;
+	/* Set for a process when it is made, and by nobody later. */
+	json_object_del(wanted, "oom_score_adj");
+	json_object_update(all, wanted);
+	if (check(all, e) < 0 || apply_or_undo(&k, have, all, e) < 0 ||
+	    jsonx_replace_at(dir, "resources.json", 0600, all, 0, e) < 0)
+		return err_wrap(e, "update %s", k.id);
+	event_publish(&c->st, "changed", "container", k.id, k.rec.pod_id, false);
+	return 0;
+}

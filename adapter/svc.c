@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CONFIG_MAX = 16 << 20, SLACK_MS = 15000, PLUGINS = 10 };
+enum { SLACK_MS = 15000, PLUGINS = 10 };
 
 long long svc_runtime_ms(const struct crispd *d)
 {
@@ -106,7 +106,7 @@ json_t *svc_disk_config(const struct crispd *d, enum object_kind kind, const cha
 	struct err e;
 	const char *file = kind == OBJ_POD ? "pod.json" : "container.json";
 	AUTO_CLOSE int dir = object_open(&d->st, kind, id, &e);
-	AUTO_JSON json_t *j = dir < 0 ? NULL : jsonx_read_at(dir, file, CONFIG_MAX, &e);
+	AUTO_JSON json_t *j = dir < 0 ? NULL : object_config_read(dir, kind, &e);
 	AUTO_PB ProtobufCMessage *m =
 		j ? pbjson_read(kind == OBJ_POD ? &runtime__v1__pod_sandbox_config__descriptor
 						: &runtime__v1__container_config__descriptor,

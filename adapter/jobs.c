@@ -6,6 +6,7 @@
 #include "journal.h"
 #include "log.h"
 #include "step.h"
+#include "svc.h"
 #include "xalloc.h"
 
 #include <stdio.h>
@@ -96,6 +97,45 @@ void jobs_count(const struct jobs *js, size_t *running, size_t *waiting)
 	for (size_t i = 0; i < JOB_CLASS_COUNT; i++)
 		*running += js->running[i];
 	*waiting = js->count - *running;
+}
+
+static const struct step *running_step(const struct job *j)
+{
+	for (const struct step *s = j->steps; s; s = s->next)
+		if (s->started_ms && s->watch.fd >= 0)
+			return s;
+	return NULL;
+}
+
+static bool is_stuck(const struct job *j, const struct step *s, long long ms)
+{
+	long long may = JOBS_STUCK_S * 1000LL;
+	if (j->class == JOB_PULL)
+		return false;
+	/* A stop's clock is its grace and the runtime's time. */
+	if (j->class == JOB_STOP && strcmp(s->tool, "ctrrun") == 0 &&
+	    s->timeout_ms > svc_runtime_ms(j->js->d))
+		may += s->timeout_ms - svc_runtime_ms(j->js->d);
+	return ms > may;
+}
+
+json_t *jobs_dump(const struct jobs *js)
+{
+	json_t *list = json_array();
+	for (const struct job *j = js->head; j; j = j->next) {
+		const struct step *s = running_step(j);
+		long long ms = s ? proc_now_ms() - s->started_ms : 0;
+		/* What a pull is known by ends with something about its credentials. */
+		const char *key = j->key ? j->key : "";
+		const char *end = j->class == JOB_PULL ? strrchr(key, ' ') : NULL;
+		AUTO_FREE char *what = xstrndup(key, end ? (size_t)(end - key) : strlen(key));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:f, s:b}", "rpc", j->rpc,
+					"req", j->req, "pod", j->pod, "container", j->ctr, "what",
+					what, "tool", s ? s->tool : "", "seconds",
+					(double)ms / 1000, "stuck", s && is_stuck(j, s, ms)));
+	}
+	return list;
 }
 
 size_t jobs_argv(const struct jobs *js, const char *tool, const char **argv)

@@ -92,6 +92,12 @@ void jobs_free(struct jobs *js);
 /* How many are running and waiting (Status, shutdown). */
 void jobs_count(const struct jobs *js, size_t *running, size_t *waiting);
 
+/* All of them, for people: [{"rpc","req","pod","container","what","tool","seconds","stuck"}], tool ""
+ * for one that waits for its turn. Stuck is a tool that has run for JOBS_STUCK_S longer than it may
+ * on purpose: a stop has its grace, a pull takes as long as it takes. */
+enum { JOBS_STUCK_S = 30 };
+json_t *jobs_dump(const struct jobs *js);
+
 /* The beginning of every tool's command line, for a run outside of a job: path, --config, --root,
  * --runroot as needed; returns how many words were put into argv (room for 8). */
 size_t jobs_argv(const struct jobs *js, const char *tool, const char **argv);

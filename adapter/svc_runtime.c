@@ -4,6 +4,7 @@
 #include "cniconf.h"
 #include "crispd.h"
 #include "handler.h"
+#include "jobs.h"
 #include "jsonx.h"
 #include "services.h"
 #include "xalloc.h"
@@ -106,17 +107,46 @@ static void add_handlers(Runtime__V1__StatusResponse *r, struct arena *a, const 
 			handler_named(a, cfg, json_string_value(name));
 }
 
-static void add_info(Runtime__V1__StatusResponse *r, struct arena *a, const struct config *cfg)
+/* No error when every tool ends in its time. */
+static int look_at_steps(const json_t *jobs, struct err *e)
 {
-	AUTO_JSON json_t *dump = config_dump(cfg);
-	AUTO_FREE char *text = json_dumps(dump, JSON_COMPACT);
+	size_t i, n = 0;
+	json_t *j, *first = NULL;
+	json_array_foreach (jobs, i, j) {
+		if (!jsonx_opt_bool(j, "stuck", false))
+			continue;
+		first = first ? first : j;
+		n++;
+	}
+	if (!n)
+		return 0;
+	const char *ctr = jsonx_opt_string(first, "container", "");
+	return err_set(e, ERR_UNAVAILABLE, "%zu stuck; the first: %s of %s %s for %.0f s (%s)", n,
+		       jsonx_opt_string(first, "tool", ""), *ctr ? "container" : "pod",
+		       *ctr ? ctr : jsonx_opt_string(first, "pod", ""),
+		       json_real_value(json_object_get(first, "seconds")),
+		       jsonx_opt_string(first, "rpc", ""));
+}
+
+static void add_entry(Runtime__V1__StatusResponse *r, struct arena *a, const char *key,
+		      const json_t *what)
+{
+	AUTO_FREE char *text = json_dumps(what, JSON_COMPACT);
 	Runtime__V1__StatusResponse__InfoEntry *entry =
 		NEW_MSG(a, Runtime__V1__StatusResponse__InfoEntry,
 			runtime__v1__status_response__info_entry);
-	entry->key = (char *)"config";
+	entry->key = (char *)key;
 	entry->value = arena_strdup(a, text ? text : "{}");
-	r->info = arena_alloc(a, sizeof(void *));
 	r->info[r->n_info++] = entry;
+}
+
+static void add_info(Runtime__V1__StatusResponse *r, struct arena *a, const struct config *cfg,
+		     const json_t *jobs)
+{
+	AUTO_JSON json_t *dump = config_dump(cfg);
+	r->info = arena_alloc(a, 2 * sizeof(void *));
+	add_entry(r, a, "config", dump);
+	add_entry(r, a, "jobs", jobs);
 }
 
 void svc_status(struct call *c, const ProtobufCMessage *request)
@@ -127,13 +157,16 @@ void svc_status(struct call *c, const ProtobufCMessage *request)
 	Runtime__V1__StatusResponse r = RUNTIME__V1__STATUS_RESPONSE__INIT;
 	Runtime__V1__RuntimeStatus status = RUNTIME__V1__RUNTIME_STATUS__INIT;
 	Runtime__V1__RuntimeFeatures features = RUNTIME__V1__RUNTIME_FEATURES__INIT;
-	struct err runtime, network;
+	struct err runtime, network, steps;
+	AUTO_JSON json_t *jobs = jobs_dump(call_daemon(c)->jobs);
 	bool runtime_ok = look_at_runtime(cfg, &runtime) == 0,
 	     network_ok = look_at_network(cfg, &network) == 0;
 	Runtime__V1__RuntimeCondition *conditions[] = {
 		condition(&a, "RuntimeReady", "RuntimeNotReady", runtime_ok ? NULL : &runtime),
 		condition(&a, "NetworkReady", "NetworkPluginNotReady",
 			  network_ok ? NULL : &network),
+		condition(&a, "CrispHasNoStuckSteps", "StepsAreStuck",
+			  look_at_steps(jobs, &steps) == 0 ? NULL : &steps),
 	};
 	/* What ocibundle honours whatever the runtime; what a runtime must know itself is not
 	 * claimed yet. */
@@ -145,6 +178,6 @@ void svc_status(struct call *c, const ProtobufCMessage *request)
 	r.features = &features;
 	add_handlers(&r, &a, cfg);
 	if (q->verbose)
-		add_info(&r, &a, cfg);
+		add_info(&r, &a, cfg, jobs);
 	call_reply(c, &r.base);
 }

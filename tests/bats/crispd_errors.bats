@@ -194,6 +194,28 @@ EOF
   fcase bounded "$FAKE"
 }
 
+@test "Status names what is stuck, and a pull that is under way" {
+  local pod
+  fake_daemon
+  fcri Status '{"verbose":true}' | jq -e '(.status.conditions | map(select(.type == "CrispHasNoStuckSteps")) | .[0].status == true) and .info.jobs == "[]"'
+  tool podnet <<<"case \$* in *create*) exec sleep 1000 ;; esac; exec $BUILD/bin/podnet \"\$@\""
+  tool ocipull <<<'exec sleep 1000'
+  fcri RunPodSandbox "{\"config\":$(pod_json stuck)}" 3>&- &
+  pod=$!
+  fcri PullImage '{"image":{"image":"registry.example/x:1"}}' 3>&- &
+  wait_for 5 sh -c "timeout 5 cricall --socket $FAKE/run/crisp.sock Status '{\"verbose\":true}' | jq -e '.info.jobs | fromjson | map(.tool) | sort == [\"ocipull\",\"podnet\"]'"
+  fcri Status '{"verbose":true}' | jq -e '.info.jobs | fromjson | any(.what == "pull registry.example/x:1") and all(.stuck | not)'
+  fcri Status | jq -e '.status.conditions[2].status == true'
+  sleep 31
+  fcri Status | tee "$FAKE/status" | jq -e '.status.conditions | map(select(.type == "CrispHasNoStuckSteps"))[0] | (.status | not) and .reason == "StepsAreStuck"'
+  grep -E '1 stuck; the first: podnet of pod [0-9a-f]{64} for 3[0-9] s \(RunPodSandbox\)' "$FAKE/status"
+  # Neither is a reason for the kubelet to call the node unready.
+  jq -e '.status.conditions[0].status and .status.conditions[1].status' "$FAKE/status"
+  pkill -P "$FAKE_PID" sleep
+  ! wait $pod
+  fcri Status | jq -e '.status.conditions[2].status == true'
+}
+
 @test "a tool that hangs holds up nothing else" {
   fake_daemon
   tool podnet <<EOF

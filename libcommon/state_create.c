@@ -12,6 +12,13 @@
 
 enum { RECORD_MAX = 4 << 20 };
 
+static bool is_complete(int dir)
+{
+	struct err ignored;
+	AUTO_JSON json_t *j = jsonx_read_at(dir, "state.json", RECORD_MAX, &ignored);
+	return jsonx_opt_bool(j, "complete", false);
+}
+
 /* Is the object that a claim points at finished, being made, or left by a dead creator? Called with
  * the claims' lock held, so that nobody is between symlink and directory. */
 static enum object_claim judge(const struct state *s, enum object_kind kind, const char *id)
@@ -20,10 +27,15 @@ static enum object_claim judge(const struct state *s, enum object_kind kind, con
 	AUTO_CLOSE int dir = object_open(s, kind, id, &ignored);
 	if (dir < 0)
 		return CLAIM_NEW;
-	AUTO_JSON json_t *j = jsonx_read_at(dir, "state.json", RECORD_MAX, &ignored);
-	if (jsonx_opt_bool(j, "complete", false))
+	if (is_complete(dir))
 		return CLAIM_EXISTS;
-	return fs_is_locked_at(dir, "lock", &ignored) == 1 ? CLAIM_BUSY : CLAIM_ABANDONED;
+	if (fs_is_locked_at(dir, "lock", &ignored) == 1)
+		return CLAIM_BUSY;
+	/* Its creator may have ended between the two looks: well, or by removing it. */
+	if (is_complete(dir))
+		return CLAIM_EXISTS;
+	AUTO_CLOSE int again = object_open(s, kind, id, &ignored);
+	return again < 0 ? CLAIM_NEW : CLAIM_ABANDONED;
 }
 
 static int make_object(const struct state *s, enum object_kind kind, const char *claim,

@@ -154,6 +154,7 @@ sec() { echo ".linux.security_context = { $1 }"; }
     } 3>&- &
   done
   wait
+  cat "$CRISP_TMP"/rc.*
   [ "$(cat "$CRISP_TMP"/rc.* | sort | uniq -c | awk '{print $1 "x" $2}' | tr '\n' ' ')" = "1x0 7x4 " ]
   id=$(cat "$CRISP_TMP"/race.[1-8])
   [ "$(ls "$ROOT/containers")" = "$id" ]
@@ -560,7 +561,9 @@ LIST
     [[ $out == *"CapEff:"*"0000000000000000"* && $out == *"NoNewPrivs:"*"1"* && $out != *sub* ]]
     # The defaults, when the request has no lists.
     out=$(in_ctr "$rt" 'wc -c </proc/timer_list; echo 1 >/proc/sys/vm/drop_caches' 2>&1) || true
-    [[ $out == 0*"Read-only file system"* ]]
+    echo "$out"
+    grep -qx 0 <<<"$out"
+    [[ $out == *"Read-only file system"* ]]
   done
 }
 

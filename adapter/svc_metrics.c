@@ -84,9 +84,9 @@ static void put(struct sink *s, enum metric m, const uint64_t *value, char *cons
 	Runtime__V1__Metric *one = NEW_MSG(s->a, Runtime__V1__Metric, runtime__v1__metric);
 	one->name = (char *)defs[m].name;
 	one->metric_type = defs[m].type;
-	one->n_label_values = BASE + n;
+	one->n_label_values = BASE + (extra ? n : 0);
 	one->label_values = s->base;
-	if (n) {
+	if (n && extra) {
 		one->label_values = arena_alloc(s->a, (BASE + n) * sizeof(char *));
 		memcpy(one->label_values, s->base, BASE * sizeof(char *));
 		memcpy(one->label_values + BASE, extra, n * sizeof(char *));
@@ -426,8 +426,10 @@ void svc_list_metric_descriptors(struct call *c, const ProtobufCMessage *request
 		m->help = (char *)defs[i].help;
 		m->n_label_keys = BASE + n;
 		m->label_keys = arena_alloc(&a, (BASE + n) * sizeof(char *));
-		memcpy(m->label_keys, base_labels, BASE * sizeof(char *));
-		memcpy(m->label_keys + BASE, extra_labels[defs[i].labels], n * sizeof(char *));
+		for (size_t k = 0; k < BASE + n; k++)
+			m->label_keys[k] =
+				(char *)(k < BASE ? base_labels[k]
+						  : extra_labels[defs[i].labels][k - BASE]);
 		reply.descriptors[reply.n_descriptors++] = m;
 	}
 	call_reply(c, &reply.base);

@@ -212,7 +212,7 @@ EOF
   # Neither is a reason for the kubelet to call the node unready.
   jq -e '.status.conditions[0].status and .status.conditions[1].status' "$FAKE/status"
   pkill -P "$FAKE_PID" sleep
-  ! wait $pod
+  if wait $pod; then false; fi
   fcri Status | jq -e '.status.conditions[2].status == true'
 }
 

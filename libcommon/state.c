@@ -215,6 +215,13 @@ int object_lock(const struct state *s, enum object_kind kind, const char *id, in
 	return TAKE_FD(lock);
 }
 
+int object_wait_unlocked(const struct state *s, enum object_kind kind, const char *id,
+			 int timeout_ms, struct err *e)
+{
+	AUTO_CLOSE int lock = object_lock(s, kind, id, timeout_ms, e);
+	return lock >= 0 || e->kind == ERR_NOT_FOUND ? 0 : -1;
+}
+
 /* The claim is dropped only if it still points at this object. */
 static int drop_claim(const struct state *s, int dir, const char *id, struct err *e)
 {

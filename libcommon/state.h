@@ -63,6 +63,11 @@ json_t *object_config_read(int dir, enum object_kind kind, struct err *e);
 int object_lock(const struct state *s, enum object_kind kind, const char *id, int timeout_ms,
 		struct err *e);
 
+/* Until whoever holds the object's lock lets go or the object is gone: for CLAIM_BUSY, before another
+ * try. ERR_UNAVAILABLE when that takes longer than timeout_ms. */
+int object_wait_unlocked(const struct state *s, enum object_kind kind, const char *id,
+			 int timeout_ms, struct err *e);
+
 enum object_claim { CLAIM_NEW, CLAIM_EXISTS, CLAIM_BUSY, CLAIM_ABANDONED };
 
 struct object_new {

@@ -69,6 +69,9 @@ static int claim(struct creation *k, struct err *e)
 			return -1;
 		if (k->obj.claim == CLAIM_NEW)
 			return 0;
+		if (k->obj.claim == CLAIM_BUSY && i + 1 < TRIES &&
+		    object_wait_unlocked(&k->c->st, OBJ_CONTAINER, k->obj.id, LOCK_MS, e) == 0)
+			continue;
 		if (k->obj.claim != CLAIM_ABANDONED)
 			return err_set(e, ERR_EXISTS,
 				       "container '%s' (attempt %u) of the pod exists%s: %s",

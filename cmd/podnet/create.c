@@ -219,8 +219,11 @@ static int claim(struct tool_ctx *c, const struct pod_spec *s, struct object_new
 			return 0;
 		if (o->claim == CLAIM_EXISTS)
 			return err_set(e, ERR_EXISTS, "pod exists already: %s", o->id);
-		if (o->claim == CLAIM_BUSY)
-			return err_set(e, ERR_EXISTS, "pod is being created: %s", o->id);
+		if (o->claim == CLAIM_BUSY) {
+			if (object_wait_unlocked(&c->st, OBJ_POD, o->id, pod_lock_ms(c), e) < 0)
+				return err_set(e, ERR_EXISTS, "pod is being created: %s", o->id);
+			continue;
+		}
 		if (pod_clean_abandoned(c, o->id, e) < 0)
 			return err_wrap(e, "remove an interrupted creation");
 	}

@@ -62,8 +62,8 @@ static size_t put(char *line, size_t at, size_t size, const char *s)
 		else if (conf.as_json && (c == '"' || c == '\\'))
 			at += (size_t)snprintf(line + at, size - at, "\\%c", c);
 		else {
-			memcpy(line + at, s, n);
-			at += n;
+			for (size_t i = 0; i < n; i++)
+				line[at++] = s[i];
 		}
 		s += n ? n : 1;
 	}

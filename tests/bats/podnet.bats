@@ -668,3 +668,20 @@ remove $ROOT/pods/$id" ]
   podnet rm journal
   [ "$(eval "${line/"< $ROOT/pods/$id/pod.json"/"< $CRISP_TMP/again.json"}")" = "$id" ]
 }
+
+@test "a creation while an equal one is under way waits for it, then names it" {
+  local first=0 id
+  other_net slow
+  fake_net slow slow
+  fake slow <<<'[ "$CNI_COMMAND" = ADD ] || exit 0; touch '"$CRISP_TMP"'/slow.began; sleep 1; echo "'"${OK_RESULT//\"/\\\"}"'"'
+  { make slow >"$CRISP_TMP/slow.id" || echo $? >"$CRISP_TMP/slow.failed"; } 3>&- &
+  first=$!
+  wait_for 10 test -e "$CRISP_TMP/slow.began"
+  run_err 4 make slow
+  wait $first
+  [ ! -e "$CRISP_TMP/slow.failed" ]
+  id=$(cat "$CRISP_TMP/slow.id")
+  [[ $stderr == "podnet: error: pod exists already: $id" ]]
+  podnet rm "$id"
+  nothing_left "$id"
+}

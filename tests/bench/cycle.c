@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cycle RUNTIME BUNDLE ROOT CTRRUN CTR N: create, start, stop, remove of a container, by the bare OCI runtime as
+/* cycle RUNTIME BUNDLE ROOT CTRRUN CTR N LOWERDIR: create, start, stop, remove of a container, by the bare OCI runtime as
  * cheaply as a caller can do it (the yardstick), and by ctrrun on the prepared container CTR, which includes its
- * monitor, log and records. Taken in turns, so that a busy machine hurts both; prints the two medians in ms. */
+ * monitor, log and records. Taken in turns, so that a busy machine hurts both; prints the medians in
+ * ms: bare on a bundle that is there, ctrrun on the same, bare with a fresh overlay on LOWERDIR and a bundle. */
 #include "auto.h"
 #include "fs.h"
 #include "log.h"
@@ -12,6 +13,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <time.h>
 
@@ -57,6 +59,42 @@ static double bare_cycle(const char *pid_file)
 	return now_ms() - start;
 }
 
+/* The same with what a caller of a bare runtime has to do before and after: a fresh overlay and a bundle. */
+static double fresh_cycle(const char *lower)
+{
+	struct err e;
+	const char *kept = bundle;
+	AUTO_BUF struct buf config = BUF_INIT(1 << 20);
+	AUTO_FREE char *dir = xasprintf("%s.fresh", root);
+	AUTO_FREE char *made = xasprintf("%s/bundle", dir);
+	AUTO_FREE char *rootfs = xasprintf("%s/rootfs", made);
+	AUTO_FREE char *file = xasprintf("%s/config.json", made);
+	AUTO_FREE char *pid_file = xasprintf("%s/pid", dir);
+	AUTO_FREE char *upper = xasprintf("%s.upper", lower);
+	AUTO_FREE char *work = xasprintf("%s.work", lower);
+	AUTO_FREE char *options =
+		xasprintf("lowerdir=%s,upperdir=%s,workdir=%s,volatile", lower, upper, work);
+	AUTO_FREE char *from = xasprintf("%s/config.json", kept);
+	double start = now_ms();
+	if (fs_mkdirs(AT_FDCWD, rootfs, 0755, &e) < 0 || fs_mkdirs(AT_FDCWD, upper, 0755, &e) < 0 ||
+	    fs_mkdirs(AT_FDCWD, work, 0755, &e) < 0 ||
+	    fs_read_at(AT_FDCWD, from, &config, &e) < 0 ||
+	    fs_replace_file_at(AT_FDCWD, file, 0600, config.data, config.len, 0, &e) < 0)
+		_exit(log_err(&e));
+	if (mount("overlay", rootfs, "overlay", 0, options) < 0) {
+		log_error("mount %s: %s", options, strerrordesc_np(errno));
+		_exit(1);
+	}
+	bundle = made;
+	bare_cycle(pid_file);
+	bundle = kept;
+	umount2(rootfs, MNT_DETACH);
+	if (fs_remove_tree(AT_FDCWD, dir, &e) < 0 || fs_remove_tree(AT_FDCWD, upper, &e) < 0 ||
+	    fs_remove_tree(AT_FDCWD, work, &e) < 0)
+		_exit(log_err(&e));
+	return now_ms() - start;
+}
+
 static double our_cycle(const char *ctrrun, const char *ctr)
 {
 	double start = now_ms();
@@ -82,8 +120,8 @@ static double median(double *took, size_t n)
 int main(int argc, char **argv)
 {
 	log_init("cycle");
-	if (argc != 7) {
-		log_error("usage: cycle RUNTIME BUNDLE ROOT CTRRUN CTR N");
+	if (argc != 8) {
+		log_error("usage: cycle RUNTIME BUNDLE ROOT CTRRUN CTR N LOWERDIR");
 		return 2;
 	}
 	runtime = argv[1];
@@ -91,12 +129,14 @@ int main(int argc, char **argv)
 	root = argv[3];
 	size_t n = strtoul(argv[6], NULL, 10);
 	AUTO_FREE double *bare = xcalloc(n + 1, sizeof *bare);
+	AUTO_FREE double *fresh = xcalloc(n + 1, sizeof *fresh);
 	AUTO_FREE double *ours = xcalloc(n + 1, sizeof *ours);
 	AUTO_FREE char *pid_file = xasprintf("%s/bench.pid", bundle);
 	for (size_t i = 0; i <= n; i++) { /* the first warms the caches */
 		bare[i ? i - 1 : 0] = bare_cycle(pid_file);
 		ours[i ? i - 1 : 0] = our_cycle(argv[4], argv[5]);
+		fresh[i ? i - 1 : 0] = fresh_cycle(argv[7]);
 	}
-	printf("%.2f %.2f\n", median(bare, n), median(ours, n));
+	printf("%.2f %.2f %.2f\n", median(bare, n), median(ours, n), median(fresh, n));
 	return 0;
 }

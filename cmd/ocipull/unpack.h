@@ -3,8 +3,8 @@
 #define OCIPULL_UNPACK_H
 /* The confined child that turns a layer's bytes into a directory. ocipull starts itself anew as
  *
- *	ocipull UNPACK_ARG layer|files    stdin: the bytes, stdout: the report, directory: the
- * target
+ *	ocipull UNPACK_ARG layer|files    stdin: the bytes, stdout: the report,
+ *	                                  working directory: the target
  *
  * so that nothing of the parent's memory (credentials) is in it. It makes the directory its root,
  * has no network, few capabilities and few system calls (confine.h), inflates (inflate.h), hashes

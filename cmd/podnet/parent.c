@@ -5,6 +5,7 @@
 #include "cgroup.h"
 #include "fs.h"
 #include "image.h"
+#include "record.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -76,17 +77,38 @@ int parent_intend(const struct state *s, const char *parent, const char *id, str
 	return fd < 0 ? err_sys(e, "note cgroup %s", top) : 0;
 }
 
+struct users {
+	const struct state *s;
+	const char *path, *id;
+};
+
+/* Another pod whose containers go there, now or later: 1 ends the walk. */
+static int uses(void *arg, const char *id, struct err *e)
+{
+	const struct users *u = arg;
+	struct err damage;
+	AUTO_POD_RECORD struct pod_record r = {0};
+	(void)e;
+	if (strcmp(id, u->id) == 0 || pod_record_read(u->s, id, &r, &damage) < 0)
+		return 0;
+	AUTO_FREE char *path = parent_path(r.cgroup_parent, id);
+	size_t n = strlen(u->path);
+	return path && strncmp(path, u->path, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
 void parent_prune(const struct state *s, const char *parent, const char *id)
 {
 	char mark[NAME_MAX + 16];
+	struct err ignored;
 	AUTO_FREE char *path = parent_path(parent, id);
 	AUTO_FREE char *top = path ? first_prefix(path, is_marked, s) : NULL;
 	if (!top)
 		return;
 	size_t top_len = strlen(top);
 	for (size_t len = strlen(path); len >= top_len; len = (size_t)(strrchr(path, '/') - path)) {
+		struct users u = {s, path, id};
 		path[len] = '\0';
-		if (!cgroup_rmdir(path))
+		if (object_each(s, OBJ_POD, uses, &u, &ignored) != 0 || !cgroup_rmdir(path))
 			return;
 		if (is_marked(s, path) && mark_name(path, mark))
 			unlinkat(s->root, mark, 0);

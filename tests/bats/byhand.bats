@@ -72,6 +72,21 @@ whole_line() { # RUNTIME
   [ -z "$(ls "$ROOT/cgroups")" ]
 }
 
+@test "a cgroup parent that another pod will use again stays until that is gone, too" {
+  requires root crun
+  image=$(ocipull "$REGISTRY/web:latest")
+  local top=/crisp-shared-$$ other
+  up first crun "$top"
+  jq '.metadata.name = "other" | .linux.cgroup_parent = $p' --arg p "$top" <<<"$(pod_json other)" >"$CRISP_TMP/other.json"
+  other=$(podnet create "$CRISP_TMP/other.json")
+  ctrrun rm --force "$ctr"
+  podnet rm "$other"
+  ctrrun create "$ctr"
+  [ -n "$(groups "$top")" ]
+  down
+  [ -z "$(groups "$top")" ]
+}
+
 @test "a cgroup parent that was there before stays, as the kubelet wants" {
   requires root crun cgroup1
   image=$(ocipull "$REGISTRY/web:latest")

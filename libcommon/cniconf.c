@@ -2,6 +2,7 @@
 #include "cniconf.h"
 
 #include "auto.h"
+#include "fs.h"
 #include "jsonx.h"
 #include "log.h"
 #include "xalloc.h"
@@ -138,11 +139,6 @@ static int is_conf_file(const struct dirent *de)
 		strcmp(ext, ".json") == 0);
 }
 
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
 static json_t *load(const char *file, struct err *e)
 {
 	AUTO_JSON json_t *doc = jsonx_read_at(AT_FDCWD, file, CONF_FILE_MAX, e);
@@ -176,7 +172,7 @@ json_t *cni_conf_find(const char *dir, const char *want, char **file, struct err
 {
 	struct dirent **files = NULL;
 	json_t *list = NULL;
-	int n = scandir(dir, &files, is_conf_file, by_bytes), found = 0;
+	int n = scandir(dir, &files, is_conf_file, fs_by_bytes), found = 0;
 	if (n < 0 && errno != ENOENT)
 		return err_sys(e, "network configuration %s", dir), NULL;
 	for (int i = 0; i < n; i++) {

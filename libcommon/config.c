@@ -169,23 +169,12 @@ static int apply_file(struct config *c, const char *file, struct err *e)
 	return 0;
 }
 
-static int is_json_file(const struct dirent *de)
-{
-	size_t n = strlen(de->d_name);
-	return n > 5 && de->d_name[0] != '.' && strcmp(de->d_name + n - 5, ".json") == 0;
-}
-
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
 static int apply_dropins(struct config *c, const char *main_file, struct err *e)
 {
 	AUTO_FREE char *copy = xstrdup(main_file);
 	AUTO_FREE char *dir = xasprintf("%s/conf.d", dirname(copy));
 	struct dirent **list = NULL;
-	int n = scandir(dir, &list, is_json_file, by_bytes), r = 0;
+	int n = scandir(dir, &list, fs_is_json_file, fs_by_bytes), r = 0;
 	if (n < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0
 							   : err_sys(e, "configuration: %s", dir);

@@ -146,6 +146,17 @@ int fs_mkdirs(int dirfd, const char *path, mode_t mode, struct err *e)
 	return 0;
 }
 
+int fs_is_json_file(const struct dirent *de)
+{
+	size_t n = strlen(de->d_name);
+	return n > 5 && de->d_name[0] != '.' && strcmp(de->d_name + n - 5, ".json") == 0;
+}
+
+int fs_by_bytes(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
 int fs_open_dir(int dirfd, const char *path, struct err *e)
 {
 	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

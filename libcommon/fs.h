@@ -7,6 +7,7 @@
 #include "buf.h"
 #include "err.h"
 
+#include <dirent.h>
 #include <sys/types.h>
 
 /* Resolve `path` as a process chrooted at rootfd would, and open it. Symlinks in the root may point
@@ -33,6 +34,11 @@ int fs_replace_file_at(int dirfd, const char *name, mode_t mode, const void *dat
 int fs_mkdirs(int dirfd, const char *path, mode_t mode, struct err *e);
 /* Open a directory (O_DIRECTORY|O_NOFOLLOW on the last component). */
 int fs_open_dir(int dirfd, const char *path, struct err *e);
+
+/* For scandir over a directory of configuration: files named *.json that are not hidden, and the order of
+ * their bytes, whatever the locale. */
+int fs_is_json_file(const struct dirent *de);
+int fs_by_bytes(const struct dirent **a, const struct dirent **b);
 
 /* Remove dirfd/name and all below it, never following a symlink and never crossing into another
  * mount. What is gone already is success. */

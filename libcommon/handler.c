@@ -2,6 +2,7 @@
 #include "handler.h"
 
 #include "auto.h"
+#include "fs.h"
 #include "jsonx.h"
 #include "xalloc.h"
 
@@ -141,19 +142,13 @@ static bool listed(json_t *list, const char *name)
 	return false;
 }
 
-static int is_handler_file(const struct dirent *de)
-{
-	size_t n = strlen(de->d_name);
-	return n > 5 && de->d_name[0] != '.' && strcmp(de->d_name + n - 5, ".json") == 0;
-}
-
 json_t *handler_list(const struct config *c)
 {
 	json_t *list = json_array();
 	struct dirent **files = NULL;
 	struct err ignored;
 	json_array_append_new(list, json_string(default_name(c)));
-	int n = scandir(c->handlers_dir, &files, is_handler_file, alphasort);
+	int n = scandir(c->handlers_dir, &files, fs_is_json_file, fs_by_bytes);
 	for (int i = 0; i < n; i++) {
 		files[i]->d_name[strlen(files[i]->d_name) - 5] = '\0';
 		if (!listed(list, files[i]->d_name))

@@ -25,6 +25,8 @@ struct config {
 	char *handlers_dir;        /* /etc/crisp/handlers.d */
 	char *registries_dir;      /* /etc/crisp/registries.d */
 	char *auth_file;           /* docker config.json form; "" = none */
+	char *policy_dir;          /* /etc/crisp/policy.d: which images must be signed by whom */
+	char *verify_dir;          /* /etc/crisp/verify.d: programs that judge images */
 	char *cgroup_manager;      /* cgroupfs or systemd */
 	char *network_dir;         /* /etc/cni/net.d */
 	char *cni_default_network; /* by name; "" = first file */
@@ -41,6 +43,7 @@ struct config {
 	json_int_t network_timeout;   /* seconds for one CNI plugin; 60 */
 	json_int_t pull_progress_timeout;  /* seconds without progress that end a transfer; 60 */
 	json_int_t max_parallel_downloads; /* layers at once; 3 */
+	json_int_t verify_timeout;         /* seconds for one program of verify_dir; 60 */
 	json_int_t max_container_log_line_size; /* bytes; 16384 */
 	json_int_t grpc_max_recv_msg_size;      /* bytes; 16 MiB */
 	json_int_t grpc_max_send_msg_size;      /* bytes; 16 MiB */

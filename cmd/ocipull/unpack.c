@@ -43,7 +43,7 @@ static int unpack(struct untar *u, struct err *e)
 {
 	/* libcrypto reads its configuration at the first use. */
 	digest_init(&u->hash);
-	if (confine(e) < 0 || tree_open(&u->tree, e) < 0)
+	if (confine(CONFINE_FILES, TREE_DEPTH_MAX + 64, e) < 0 || tree_open(&u->tree, e) < 0)
 		return -1;
 	u->in = inflate_new(0);
 	return untar(u, e);

@@ -2,7 +2,6 @@
 #include "confine.h"
 
 #include "auto.h"
-#include "tree.h"
 
 #include <linux/capability.h>
 #include <sched.h>
@@ -25,6 +24,22 @@
 
 static const unsigned kept_caps[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER,
 				     CAP_FSETID, CAP_MKNOD,        CAP_SETFCAP};
+
+/* What reading a pipe, thinking, and writing to another takes. */
+static const int pipe_calls[] = {
+	SCMP_SYS(read),         SCMP_SYS(write),        SCMP_SYS(writev),
+	SCMP_SYS(close),        SCMP_SYS(fstat),        SCMP_SYS(newfstatat),
+	SCMP_SYS(lseek),        SCMP_SYS(mmap),         SCMP_SYS(munmap),
+	SCMP_SYS(mremap),       SCMP_SYS(mprotect),     SCMP_SYS(madvise),
+	SCMP_SYS(brk),          SCMP_SYS(getrandom),    SCMP_SYS(clock_gettime),
+	SCMP_SYS(futex),        SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
+	SCMP_SYS(rt_sigreturn), SCMP_SYS(getpid),       SCMP_SYS(gettid),
+	SCMP_SYS(tgkill),       SCMP_SYS(exit),         SCMP_SYS(exit_group),
+#if SANITIZED
+	SCMP_SYS(sigaltstack),  SCMP_SYS(prctl),        SCMP_SYS(readlink),
+	SCMP_SYS(sched_yield),  SCMP_SYS(getrusage),    SCMP_SYS(openat),
+#endif
+};
 
 static const int calls[] = {
 	SCMP_SYS(read),           SCMP_SYS(write),        SCMP_SYS(writev),
@@ -61,20 +76,20 @@ static int limit(int what, rlim_t max, struct err *e)
 	return setrlimit((__rlimit_resource_t)what, &r) < 0 ? err_sys(e, "setrlimit") : 0;
 }
 
-static int limits(struct err *e)
+static int limits(unsigned descriptors, struct err *e)
 {
-	if (limit(RLIMIT_CORE, 0, e) < 0 || limit(RLIMIT_NOFILE, TREE_DEPTH_MAX + 64, e) < 0)
+	if (limit(RLIMIT_CORE, 0, e) < 0 || limit(RLIMIT_NOFILE, descriptors, e) < 0)
 		return -1;
 	/* zstd's largest window, libarchive, and the lists of directories fit well. */
 	return SANITIZED ? 0 : limit(RLIMIT_AS, (rlim_t)1 << 30, e);
 }
 
-static int drop_caps(struct err *e)
+static int drop_caps(enum confine_kind kind, struct err *e)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {{.effective = 0}};
 	unsigned long long kept = 0;
-	for (size_t i = 0; i < ARRAY_LEN(kept_caps); i++)
+	for (size_t i = 0; kind == CONFINE_FILES && i < ARRAY_LEN(kept_caps); i++)
 		kept |= 1ULL << kept_caps[i];
 	for (unsigned cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
 		if (cap >= 64 || !(kept >> cap & 1))
@@ -90,14 +105,16 @@ static int drop_caps(struct err *e)
 	return syscall(SYS_capset, &head, data) < 0 ? err_sys(e, "capset") : 0;
 }
 
-static int filter_calls(struct err *e)
+static int filter_calls(enum confine_kind kind, struct err *e)
 {
+	const int *allowed = kind == CONFINE_FILES ? calls : pipe_calls;
+	size_t n = kind == CONFINE_FILES ? ARRAY_LEN(calls) : ARRAY_LEN(pipe_calls);
 	/* EPERM, not death: a C library that tries a call which we did not foresee goes on without
 	 * it. */
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	int rc = ctx ? seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2) : -ENOMEM;
-	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(calls); i++)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, calls[i], 0);
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
 	if (rc == 0)
 		rc = seccomp_load(ctx);
 	seccomp_release(ctx);
@@ -108,16 +125,16 @@ static int filter_calls(struct err *e)
 	return 0;
 }
 
-int confine(struct err *e)
+int confine(enum confine_kind kind, unsigned descriptors, struct err *e)
 {
 	if (unshare(CLONE_NEWNET | CLONE_NEWIPC) < 0)
 		return err_sys(e, "unshare");
-	if (chroot(".") < 0 || chdir("/") < 0)
+	if (kind == CONFINE_FILES && (chroot(".") < 0 || chdir("/") < 0))
 		return err_sys(e, "chroot");
 	umask(0);
-	if (limits(e) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (limits(descriptors, e) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_wrap(e, "confine");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_sys(e, "prctl");
-	return drop_caps(e) < 0 ? -1 : filter_calls(e);
+	return drop_caps(kind, e) < 0 ? -1 : filter_calls(kind, e);
 }

@@ -135,12 +135,19 @@ int manifest_is_index(json_t *j, const char *media_type, struct err *e)
 	return err_set(e, ERR_UNSUPPORTED, "manifest: unknown media type '%.100s'", type);
 }
 
+void manifest_release(struct manifest *m)
+{
+	for (size_t i = 0; i < m->count; i++)
+		json_decref(m->urls[i]);
+	m->count = 0;
+}
+
 int manifest_parse(json_t *j, struct manifest *m, struct err *e)
 {
 	size_t i;
 	json_t *layer;
 	char what[40];
-	m->count = 0;
+	manifest_release(m);
 	json_t *config = jsonx_get(j, "manifest", JSON_OBJECT, e, "config", NULL);
 	json_t *layers = config ? jsonx_get(j, "manifest", JSON_ARRAY, e, "layers", NULL) : NULL;
 	if (!layers || descriptor_parse(config, "manifest: config", &m->config, e) < 0)
@@ -162,6 +169,7 @@ int manifest_parse(json_t *j, struct manifest *m, struct err *e)
 		if (!among(layer_types, m->layers[i].media_type))
 			return err_set(e, ERR_UNSUPPORTED, "%s: unknown media type '%s'", what,
 				       m->layers[i].media_type);
+		m->urls[i] = json_incref(json_object_get(layer, "urls"));
 		m->count++;
 	}
 	return 0;

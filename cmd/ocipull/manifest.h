@@ -29,6 +29,9 @@ struct manifest {
 	struct descriptor config;
 	size_t count;
 	struct descriptor layers[IMAGE_LAYERS_MAX];
+	/* Where a layer may also be had, an array (its members are not looked at); NULL = nowhere
+	 * else. */
+	json_t *urls[IMAGE_LAYERS_MAX];
 };
 
 /* What to accept from a registry. */
@@ -40,6 +43,7 @@ int platform_parse(struct platform *p, const char *s, struct err *e);
 /* 1 an index, 0 an image's manifest, -1 neither. media_type: the transport's, "" = unknown. */
 int manifest_is_index(json_t *j, const char *media_type, struct err *e);
 int manifest_parse(json_t *j, struct manifest *m, struct err *e);
+void manifest_release(struct manifest *m); /* for one that was parsed, or is all zero */
 /* The entry of an index for a platform. ERR_NOT_FOUND names the platforms that there are. */
 int index_choose(json_t *j, const struct platform *p, struct descriptor *out, struct err *e);
 int descriptor_parse(json_t *j, const char *what, struct descriptor *d, struct err *e);

@@ -169,6 +169,7 @@ static void release(struct pull *p)
 	engine_release(&p->engine);
 	buf_release(&p->manifest_text);
 	buf_release(&p->config_text);
+	manifest_release(&p->manifest);
 	free(p->diff);
 	free(p->chain);
 	free(p->jobs);

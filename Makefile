@@ -28,6 +28,7 @@ PKGS_cricall   := libnghttp2 libprotobuf-c
 # ISA-L (x86-64 only in Debian) inflates three times as fast as zlib, and is used where it is installed.
 ISAL           := $(shell $(PKG_CONFIG) --exists libisal && echo libisal)
 PKGS_ocipull   := libcurl libarchive libzstd zlib libseccomp $(ISAL)
+# ocistore takes what it needs of these from their archives, see LIBS_ocistore.
 PKGS_ocistore  :=
 PKGS_podnet    := libprotobuf-c
 PKGS_ocibundle := libprotobuf-c
@@ -52,6 +53,10 @@ endif
 # Programs that only need SHA-256 take those 20 KB from the archive: the shared libcrypto costs each start 0.7 ms.
 CRYPTO         := $(or $(wildcard $(shell $(PKG_CONFIG) --variable=libdir libcrypto)/libcrypto.a),-lcrypto)
 CRYPTO_ocipull := -lcrypto
+# The same for the tar reader, two compressors and the filter of system calls: as shared libraries they would cost
+# each `ocistore ls` more than the listing does.
+static = $(or $(filter /%,$(shell $(CC) -print-file-name=lib$1.a)),-l$1)
+LIBS_ocistore  := $(foreach l,archive zstd seccomp z,$(call static,$l))
 # $(call libs,PROG): only what the program uses ends up in it (--as-needed).
 libs = $(shell $(PKG_CONFIG) --libs $(PKGS_$1) jansson) $(LIBS_$1) $(or $(CRYPTO_$1),$(CRYPTO)) -ldl -lm
 

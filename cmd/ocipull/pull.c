@@ -6,6 +6,7 @@
 #include "jsonx.h"
 #include "log.h"
 #include "record.h"
+#include "verify.h"
 #include "xalloc.h"
 
 #include <stdio.h>
@@ -183,7 +184,8 @@ static int run(struct pull *p, const char *ref, char id[IMAGE_ID_SIZE], struct e
 		return -1;
 	if (source_open(&p->src, &p->engine, &p->ctx->cfg, p->auth_fd, &p->tmp, ref, e) < 0)
 		return -1;
-	if (get_manifest(p, e) < 0 || get_config(p, e) < 0 || want_layers(p, e) < 0)
+	if (get_manifest(p, e) < 0 || get_config(p, e) < 0 || verify_image(p, ref, e) < 0 ||
+	    want_layers(p, e) < 0)
 		return -1;
 	if (get_layers(p, e) < 0)
 		return -1;

@@ -19,6 +19,7 @@
  *
  * The content comes from a hostile archive and is bounded when it is read: a record's len is at most
  * RECIPE_PIECE_MAX (R, K) or PATH_MAX (F). */
+#include "digest.h"
 #include "err.h"
 
 #include <stddef.h>
@@ -53,5 +54,9 @@ struct recipe *recipe_open(int layer, void (*bad)(void *arg, const char *path, c
 			   void *arg, struct err *e);
 ssize_t recipe_next(struct recipe *r, const void **data, struct err *e);
 uint64_t recipe_size(const struct recipe *r); /* of the whole stream, known from recipe_open on */
+/* The SHA-256 that the whole stream is said to have. */
+void recipe_diff_id(const struct recipe *r, char hex[DIGEST_HEX_LEN + 1]);
 void recipe_close(struct recipe *r);
+/* "regular file", "directory", … */
+const char *recipe_kind_of(unsigned mode);
 #endif

@@ -24,6 +24,7 @@ struct config {
 				      installed */
 	char *handlers_dir;        /* /etc/crisp/handlers.d */
 	char *registries_dir;      /* /etc/crisp/registries.d */
+	char *certs_dir;           /* /etc/docker/certs.d: HOST[:PORT]/{*.crt,*.cert,*.key} */
 	char *auth_file;           /* docker config.json form; "" = none */
 	char *policy_dir;          /* /etc/crisp/policy.d: which images must be signed by whom */
 	char *verify_dir;          /* /etc/crisp/verify.d: programs that judge images */
@@ -41,9 +42,11 @@ struct config {
 	json_int_t ctr_stop_timeout;  /* seconds a stop waits when nobody says; 30 */
 	json_int_t runtime_timeout;   /* seconds for one call of an OCI runtime; 120 */
 	json_int_t network_timeout;   /* seconds for one CNI plugin; 60 */
-	json_int_t pull_progress_timeout;  /* seconds without progress that end a transfer; 60 */
-	json_int_t max_parallel_downloads; /* layers at once; 3 */
-	json_int_t verify_timeout;         /* seconds for one program of verify_dir; 60 */
+	json_int_t
+		pull_progress_timeout; /* seconds below pull_progress_rate that end a transfer; 60 */
+	json_int_t pull_progress_rate;          /* bytes a second that count as progress; 1024 */
+	json_int_t max_parallel_downloads;      /* layers at once; 3 */
+	json_int_t verify_timeout;              /* seconds for one program of verify_dir; 60 */
 	json_int_t max_container_log_line_size; /* bytes; 16384 */
 	json_int_t grpc_max_recv_msg_size;      /* bytes; 16 MiB */
 	json_int_t grpc_max_send_msg_size;      /* bytes; 16 MiB */

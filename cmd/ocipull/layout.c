@@ -70,16 +70,27 @@ static void name_layout_image(struct source *s, json_t *entry)
 	}
 }
 
+/* "@N": the N-th image, from 0, as skopeo writes it. NULL: not of that form, or there is none. */
+static json_t *by_number(json_t *all, const char *wanted)
+{
+	char *end;
+	if (wanted[0] != '@' || wanted[1] < '0' || wanted[1] > '9' || strlen(wanted) > 7)
+		return NULL;
+	long n = strtol(wanted + 1, &end, 10);
+	return *end ? NULL : json_array_get(all, (size_t)n);
+}
+
 int layout_open(struct source *s, const char *tag, struct err *e)
 {
 	size_t i;
-	json_t *entry, *found = NULL;
+	json_t *entry;
 	char list[400] = "";
 	AUTO_JSON json_t *index = read_json(s, "index.json", e);
 	json_t *all =
 		index ? jsonx_get(index, "index.json", JSON_ARRAY, e, "manifests", NULL) : NULL;
 	if (!all)
 		return -1;
+	json_t *found = by_number(all, tag);
 	json_array_foreach (all, i, entry) {
 		const char *name = annotation(entry, REF_NAME);
 		size_t n = strlen(list);
@@ -114,6 +125,9 @@ static json_t *choose_entry(json_t *all, const char *wanted, struct err *e)
 	if (!*wanted)
 		return err_set_p(e, ERR_BAD_INPUT, "which of its %zu images is meant?",
 				 json_array_size(all));
+	entry = by_number(all, wanted);
+	if (entry)
+		return entry;
 	json_array_foreach (all, i, entry) {
 		json_array_foreach (json_object_get(entry, "RepoTags"), k, tag) {
 			if (json_is_string(tag) && same_ref(json_string_value(tag), wanted))

@@ -222,10 +222,17 @@ static int open_local(struct source *s, const struct imgstore_tmp *tmp, const ch
 {
 	char file[PATH_MAX] = "";
 	const char *rest = "";
+	struct stat st;
 	if (split(typed, file, &rest, e) < 0)
 		return -1;
 	base_name(file, s->base, sizeof s->base);
-	if (archive) {
+	if (archive && stat(file, &st) == 0 && S_ISDIR(st.st_mode)) {
+		/* Somebody has unpacked it already. */
+		s->dir = fs_open_dir(AT_FDCWD, file, e);
+		s->ours = true;
+		if (s->dir < 0)
+			return -1;
+	} else if (archive) {
 		if (unpack_archive(s, file, tmp, e) < 0)
 			return -1;
 	} else {

@@ -269,7 +269,7 @@ int image_store_lock(const struct state *s, int timeout_ms, struct err *e)
 	return fd < 0 ? err_wrap(e, "image store") : fd;
 }
 
-bool image_name_is_pinned(const json_t *patterns, const char *name)
+const char *image_name_pinned_by(const json_t *patterns, const char *name)
 {
 	size_t i;
 	json_t *p;
@@ -281,12 +281,20 @@ bool image_name_is_pinned(const json_t *patterns, const char *name)
 		if (!pattern)
 			continue;
 		if (fnmatch(pattern, name, 0) == 0)
-			return true;
+			return pattern;
 		if (ref_parse(&r, pattern, &ignored) < 0)
 			continue;
-		ref_name(&r, full);
+		if (*r.digest)
+			ref_with_digest(&r, r.digest, full);
+		else
+			ref_name(&r, full);
 		if (strcmp(full, name) == 0)
-			return true;
+			return pattern;
 	}
-	return false;
+	return NULL;
+}
+
+bool image_name_is_pinned(const json_t *patterns, const char *name)
+{
+	return image_name_pinned_by(patterns, name) != NULL;
 }

@@ -5,8 +5,8 @@
  *
  *	images/<hex>/        manifest.json config.json image.json; hex = sha256 of config.json, the
  *	                     image id
- *	images/.<hex>/       the same, removed while a container still used it: not an image any
- *	                     more, only the list of the layers that the container needs
+ *	images/.<hex>/       the same, removed: not an image any more, only the list of the layers
+ *	                     that its users may still need, until imgstore_gc has looked
  *	names/<escaped ref>  symlink to ../images/<hex>: the only truth about tags and repo digests.
  *	                     Escaped: '/' as "%2f", '%' as "%25"; a name is host/path:tag or
  *	                     host/path@sha256:…, in ref.h's normal form
@@ -72,6 +72,8 @@ int image_store_lock(const struct state *s, int timeout_ms, struct err *e);
 /* Does one of the patterns (pinned_images: references in any spelling, or globs over the normal
  * form) cover this name? */
 bool image_name_is_pinned(const json_t *patterns, const char *name);
+/* Which one (borrowed), or NULL. What is pinned by hand: imgpin.h. */
+const char *image_name_pinned_by(const json_t *patterns, const char *name);
 
 /* names/ spelling of a reference and back. 0 or -1 (too long, or not such a spelling). */
 int image_name_escape(const char *name, char *out, size_t size);

@@ -3,8 +3,8 @@
 
 #include "auto.h"
 #include "fs.h"
+#include "imgpin.h"
 #include "jsonx.h"
-#include "record.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -69,7 +69,7 @@ int imgstore_want_layers(const struct state *s, const struct imgstore_tmp *t, co
 	return lock < 0 ? -1 : 0;
 }
 
-static int set_name(const struct state *s, const char *name, const char *hex, struct err *e)
+int imgstore_name_set(const struct state *s, const char *name, const char *hex, struct err *e)
 {
 	char path[6 + NAME_MAX + 1] = "names/", target[80], tmp[64];
 	unsigned long long rnd = 0;
@@ -107,22 +107,32 @@ static int check_layers(const struct state *s, const struct imgstore_tmp *t, str
 	return 0;
 }
 
-static int drop_names(const struct state *s, const char *id, struct err *e)
+int imgstore_name_drop(const struct state *s, const char *name, struct err *e)
 {
 	char path[6 + NAME_MAX + 1] = "names/";
+	if (image_name_escape(name, path + 6, sizeof path - 6) == 0 &&
+	    unlinkat(s->root, path, 0) < 0 && errno != ENOENT)
+		return err_sys(e, "remove %s", path);
+	return 0;
+}
+
+int imgstore_names_sync(const struct state *s, struct err *e)
+{
+	return sync_dir(s, "names", e);
+}
+
+static int drop_names(const struct state *s, const char *id, struct err *e)
+{
 	const char *name;
 	json_t *target;
 	AUTO_JSON json_t *names = image_names(s, e);
 	if (!names)
 		return -1;
-	json_object_foreach (names, name, target) {
-		if (strcmp(json_string_value(target), id) != 0)
-			continue;
-		if (image_name_escape(name, path + 6, sizeof path - 6) == 0 &&
-		    unlinkat(s->root, path, 0) < 0 && errno != ENOENT)
-			return err_sys(e, "remove %s", path);
-	}
-	return sync_dir(s, "names", e);
+	json_object_foreach (names, name, target)
+		if (strcmp(json_string_value(target), id) == 0 &&
+		    imgstore_name_drop(s, name, e) < 0)
+			return -1;
+	return 0;
 }
 
 int imgstore_image_commit(const struct state *s, const struct imgstore_tmp *t, const char *hex,
@@ -137,7 +147,8 @@ int imgstore_image_commit(const struct state *s, const struct imgstore_tmp *t, c
 		return -1;
 	/* Names that a removal cut short has left must not come to life again. */
 	snprintf(id, sizeof id, "sha256:%.64s", hex);
-	if (faccessat(s->root, path, F_OK, 0) < 0 && drop_names(s, id, e) < 0)
+	if (faccessat(s->root, path, F_OK, 0) < 0 &&
+	    (drop_names(s, id, e) < 0 || sync_dir(s, "names", e) < 0))
 		return -1;
 	/* A repeated pull may come with another manifest for the same image: the newer one stands,
 	 * the older is left in our directory, which goes. */
@@ -147,77 +158,74 @@ int imgstore_image_commit(const struct state *s, const struct imgstore_tmp *t, c
 	if (sync_dir(s, "images", e) < 0)
 		return -1;
 	json_array_foreach (names, i, name) {
-		if (set_name(s, json_string_value(name), hex, e) < 0)
+		if (imgstore_name_set(s, json_string_value(name), hex, e) < 0)
 			return -1;
 	}
 	return sync_dir(s, "names", e);
 }
 
-struct user_search {
-	const struct state *s;
-	const char *image;
-	bool used;
-};
-
-static bool mounts_image(const struct ctr_record *r, const char *image)
+bool imgstore_layer_usage(const struct state *s, const char *hex, json_int_t *bytes,
+			  json_int_t *inodes)
 {
-	size_t i;
-	json_t *id;
-	json_array_foreach (r->mount_images, i, id)
-		if (json_is_string(id) && strcmp(json_string_value(id), image) == 0)
-			return true;
-	return false;
+	struct err ignored;
+	char path[100];
+	snprintf(path, sizeof path, "layers/%.64s/layer.json", hex);
+	AUTO_JSON json_t *j = jsonx_read_at(s->root, path, RECORD_MAX, &ignored);
+	/* Layers of an older version have not been measured: their tar's size is close. */
+	json_int_t size = jsonx_opt_int(j, "size", 0), n = jsonx_opt_int(j, "inodes", 0);
+	json_int_t used = jsonx_opt_int(j, "usage", size);
+	*bytes = used > 0 ? used : 0;
+	*inodes = n > 0 ? n : 1;
+	return j != NULL;
 }
 
-static int look_at_container(void *arg, const char *id, struct err *e)
+static int drop_pins(const struct state *s, const char *id, struct err *e)
 {
-	struct user_search *q = arg;
-	struct err why;
-	AUTO_CTR_RECORD struct ctr_record r = {.id = NULL};
-	(void)e;
-	if (ctr_record_read(q->s, id, &r, &why) < 0)
-		/* A record that cannot be read may name any image; none yet names none. */
-		q->used = q->used || why.kind != ERR_NOT_FOUND;
-	else if (strcmp(r.image_id, q->image) == 0 || mounts_image(&r, q->image))
-		q->used = true;
-	return q->used;
-}
-
-static int move_away(const struct state *s, const char *id, struct imgstore_tmp *t, struct err *e)
-{
-	char path[80], hidden[80];
-	struct user_search q = {.s = s, .image = id};
-	snprintf(path, sizeof path, "images/%.64s", id + 7);
-	snprintf(hidden, sizeof hidden, "images/.%.64s", id + 7);
-	if (object_each(s, OBJ_CONTAINER, look_at_container, &q, e) < 0)
+	const char *what;
+	json_t *ignored;
+	AUTO_JSON json_t *names = image_names(s, e);
+	AUTO_JSON json_t *pins = names ? imgpin_read(s, e) : NULL;
+	if (!pins)
 		return -1;
-	if (q.used && renameat2(s->root, path, s->root, hidden, RENAME_NOREPLACE) == 0)
-		return 0;
-	/* Not used, or an earlier removal left a list of the same layers already. */
-	if (renameat(s->root, path, t->dir, "image") < 0 && errno != ENOENT)
-		return err_sys(e, "remove %s", path);
+	json_object_foreach (pins, what, ignored) {
+		const char *target = json_string_value(json_object_get(names, what));
+		if ((strcmp(what, id) == 0 || (target && strcmp(target, id) == 0)) &&
+		    imgpin_clear(s, what, e) < 0)
+			return -1;
+	}
 	return 0;
+}
+
+/* An earlier removal has left the list of the same layers already: this one is garbage at once. */
+static int to_trash(const struct state *s, const char *path, struct err *e)
+{
+	struct imgstore_tmp t = IMGSTORE_TMP_NONE;
+	struct err ignored;
+	if (imgstore_tmp_new(s, "trash", &t, e) < 0)
+		return -1;
+	int rc = renameat(s->root, path, t.dir, "image") < 0 ? err_sys(e, "remove %s", path) : 0;
+	if (imgstore_tmp_drop(s, &t, rc == 0 ? e : &ignored) < 0)
+		return -1;
+	return rc;
 }
 
 int imgstore_image_remove(const struct state *s, const char *id, struct err *e)
 {
-	struct imgstore_tmp t = IMGSTORE_TMP_NONE;
-	struct err ignored;
-	if (!digest_parse(id, e) || imgstore_tmp_new(s, "trash", &t, e) < 0)
+	char path[80], hidden[80];
+	if (!digest_parse(id, e))
 		return -1;
-	int lock = image_store_lock(s, LOCK_MS, e);
-	int rc = lock < 0 ? -1 : 0;
-	/* The image first, so that it is there with all names or not at all; the names of one that
-	 * is gone mean nothing. On disk before any layer of it goes: after a power cut no image is
-	 * there by halves. */
-	if (rc == 0)
-		rc = move_away(s, id, &t, e);
-	if (rc == 0)
-		rc = sync_dir(s, "images", e);
-	if (rc == 0)
-		rc = drop_names(s, id, e);
-	auto_close(&lock);
-	if (imgstore_tmp_drop(s, &t, rc == 0 ? e : &ignored) < 0)
+	snprintf(path, sizeof path, "images/%.64s", id + 7);
+	snprintf(hidden, sizeof hidden, "images/.%.64s", id + 7);
+	/* Pins while their names still tell of which image. Then the image, so that it is there with
+	 * all names or not at all; the names of one that is gone mean nothing. */
+	if (drop_pins(s, id, e) < 0)
 		return -1;
-	return rc;
+	int rc = renameat2(s->root, path, s->root, hidden, RENAME_NOREPLACE);
+	if (rc < 0 && errno == EEXIST)
+		rc = to_trash(s, path, e);
+	else if (rc < 0 && errno == ENOENT)
+		rc = 0;
+	else if (rc < 0)
+		err_sys(e, "remove %s", path);
+	return rc < 0 ? -1 : drop_names(s, id, e);
 }

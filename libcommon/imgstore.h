@@ -73,11 +73,41 @@ int imgstore_want_layers(const struct state *s, const struct imgstore_tmp *t, co
 int imgstore_image_commit(const struct state *s, const struct imgstore_tmp *t, const char *hex,
 			  const json_t *names, struct err *e);
 
-/* Remove the image and all of its names. Its layers go with imgstore_gc, once no image and no
- * container needs them. Success when it is not there. */
+/* Who uses images now: containers (record.h) and what `ocistore mount` shows (imgmount.h). */
+struct imgstore_users {
+	json_t *by_image; /* "sha256:…" -> ["container <id>", "mount <dir>", …] */
+	char all[256];    /* why any image may be in use; "" = all records could be read */
+};
+int imgstore_users_read(const struct state *s, struct imgstore_users *u, struct err *e);
+/* One of the image's users, borrowed; NULL = none. */
+const char *imgstore_user(const struct imgstore_users *u, const char *id);
+void imgstore_users_release(struct imgstore_users *u);
+#define AUTO_IMGSTORE_USERS __attribute__((cleanup(imgstore_users_release)))
+
+/* The following are called with the store's lock held (image_store_lock). */
+
+/* Point a name at the image, or take it away: one rename or unlink each. Success when it is not
+ * there. */
+int imgstore_name_set(const struct state *s, const char *name, const char *hex, struct err *e);
+int imgstore_name_drop(const struct state *s, const char *name, struct err *e);
+/* Make names/ durable. */
+int imgstore_names_sync(const struct state *s, struct err *e);
+/* Remove the image and all of its names and pins: one rename, after which it is images/.<hex>, then the
+ * names. Its layers go with the collection that must follow, imgstore_gc or imgstore_gc_later, once
+ * no image, container or mount needs them. Success when it is not there. */
 int imgstore_image_remove(const struct state *s, const char *id, struct err *e);
+
+/* Without the lock: */
 
 /* Remove the layers that nothing needs and what dead processes left in tmp/, and tell of each thing
  * why it goes or stays. r NULL: silent. */
 int imgstore_gc(const struct state *s, const struct imgstore_report *r, struct err *e);
+/* The same in a child process that outlives the caller: in a session of its own, at low priority,
+ * with no descriptor but the store's. It may be killed at any time: what it has moved into tmp/ goes
+ * with the next collection, what it has not is found again. */
+int imgstore_gc_later(const struct state *s, struct err *e);
+
+/* What a layer takes on disk, as its record says: nothing is walked. False when it has no record. */
+bool imgstore_layer_usage(const struct state *s, const char *hex, json_int_t *bytes,
+			  json_int_t *inodes);
 #endif

@@ -3,23 +3,32 @@
 
 #include "auto.h"
 #include "fs.h"
+#include "imgmount.h"
+#include "imgpin.h"
 #include "jsonx.h"
-#include "record.h"
+#include "ref.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/ioprio.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 
-enum { LOCK_MS = 30000, RECORD_MAX = 4 << 20 };
+enum { LOCK_MS = 30000, RECORD_MAX = 4 << 20, NICEST = 19, LEAST_BEST_EFFORT = 7 };
 
 /* What is found while the store's lock is held: who uses which image, and why a layer stays. */
 struct gc {
 	const struct state *s;
 	const struct imgstore_report *r;
 	struct imgstore_tmp trash;
-	json_t *users; /* image id -> container id */
+	struct imgstore_users users;
+	json_t *names; /* image_names */
 	json_t *keep;  /* layer -> reason */
 	char all[256]; /* a reason to keep all layers, "" = none */
+	bool synced;   /* images/ is on disk */
 };
 
 static void say(const struct gc *g, const char *noun, const char *id, const char *why, bool removed)
@@ -30,24 +39,9 @@ static void say(const struct gc *g, const char *noun, const char *id, const char
 		g->r->say(g->r->arg, what, why, removed);
 }
 
-static int note_user(void *arg, const char *id, struct err *e)
+static bool is_dry(const struct gc *g)
 {
-	struct gc *g = arg;
-	struct err why;
-	AUTO_CTR_RECORD struct ctr_record r = {.id = NULL};
-	size_t i;
-	json_t *image;
-	(void)e;
-	if (ctr_record_read(g->s, id, &r, &why) == 0) {
-		json_object_set_new(g->users, r.image_id, json_string(id));
-		json_array_foreach (r.mount_images, i, image)
-			if (json_is_string(image))
-				json_object_set_new(g->users, json_string_value(image),
-						    json_string(id));
-	} else if (why.kind != ERR_NOT_FOUND)
-		snprintf(g->all, sizeof g->all,
-			 "the record of container %s cannot be read, it may use any image", id);
-	return 0;
+	return g->r && g->r->dry_run;
 }
 
 static void keep_layer(struct gc *g, const char *layer, const char *reason)
@@ -75,7 +69,7 @@ static void keep_layers_of(struct gc *g, const char *entry, const char *reason)
 static int move_to_trash(struct gc *g, const char *dir, const char *entry, struct err *e)
 {
 	char from[100], to[100];
-	if (g->r && g->r->dry_run)
+	if (is_dry(g))
 		return 0;
 	snprintf(from, sizeof from, "%s/%.65s", dir, entry);
 	snprintf(to, sizeof to, "%s-%.64s", dir, *entry == '.' ? entry + 1 : entry);
@@ -84,38 +78,55 @@ static int move_to_trash(struct gc *g, const char *dir, const char *entry, struc
 	return 0;
 }
 
-/* An image that was removed while containers used it: its list of layers counts while they do. */
+/* An image that was removed: its list of layers counts while somebody uses them. */
 static int look_at_hidden(struct gc *g, const char *entry, struct err *e)
 {
-	char id[IMAGE_ID_SIZE], reason[160];
+	char id[IMAGE_ID_SIZE], reason[600];
 	snprintf(id, sizeof id, "sha256:%.64s", entry + 1);
-	const char *user = json_string_value(json_object_get(g->users, id));
-	if (!user && !*g->all) {
-		say(g, "image", id, "removed, and no container uses it any more", true);
+	const char *user = imgstore_user(&g->users, id);
+	if (!user && *g->all)
+		user = g->all;
+	if (!user) {
+		say(g, "image", id, "removed, and nobody uses it any more", true);
 		return move_to_trash(g, "images", entry, e);
 	}
-	snprintf(reason, sizeof reason, "container %.64s uses it (of a removed image)",
-		 user ? user : "");
-	keep_layers_of(g, entry, user ? reason : g->all);
+	snprintf(reason, sizeof reason, user == g->all ? "%s" : "%s uses it (of a removed image)",
+		 user);
+	say(g, "image", id, reason, false);
+	keep_layers_of(g, entry, reason);
 	return 0;
+}
+
+static void look_at_image(struct gc *g, const char *hex)
+{
+	char id[IMAGE_ID_SIZE], reason[REF_STR_SIZE + 32] = "it has no name; rm removes it by id";
+	const char *name;
+	json_t *target;
+	snprintf(id, sizeof id, "sha256:%.64s", hex);
+	json_object_foreach (g->names, name, target) {
+		if (strcmp(json_string_value(target), id) != 0)
+			continue;
+		snprintf(reason, sizeof reason, "its name is %s", name);
+		break;
+	}
+	say(g, "image", id, reason, false);
+	snprintf(reason, sizeof reason, "image %s has it", id);
+	keep_layers_of(g, hex, reason);
 }
 
 static int look_at_images(struct gc *g, struct err *e)
 {
 	const struct dirent *de;
-	char reason[128];
 	int fd = fs_open_dir(g->s->root, "images", e);
 	AUTO_CLOSEDIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	if (!d)
 		return -1;
 	while ((de = readdir(d))) {
-		if (de->d_name[0] == '.' && digest_is_hex(de->d_name + 1)) {
-			if (look_at_hidden(g, de->d_name, e) < 0)
-				return -1;
-		} else if (digest_is_hex(de->d_name)) {
-			snprintf(reason, sizeof reason, "image sha256:%.64s has it", de->d_name);
-			keep_layers_of(g, de->d_name, reason);
-		}
+		if (digest_is_hex(de->d_name))
+			look_at_image(g, de->d_name);
+		else if (de->d_name[0] == '.' && digest_is_hex(de->d_name + 1) &&
+			 look_at_hidden(g, de->d_name, e) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -145,6 +156,21 @@ static int look_at_pulls(struct gc *g, struct err *e)
 	return 0;
 }
 
+/* The removal of the images is on disk before any layer of theirs goes: after a power cut no image is
+ * there by halves. */
+static int take_layer(struct gc *g, const char *hex, struct err *e)
+{
+	if (!g->synced && !is_dry(g)) {
+		AUTO_CLOSE int fd = fs_open_dir(g->s->root, "images", e);
+		if (fd < 0)
+			return -1;
+		if (fsync(fd) < 0)
+			return err_sys(e, "sync images");
+		g->synced = true;
+	}
+	return move_to_trash(g, "layers", hex, e);
+}
+
 static int look_at_layers(struct gc *g, struct err *e)
 {
 	const struct dirent *de;
@@ -159,10 +185,32 @@ static int look_at_layers(struct gc *g, struct err *e)
 		if (!why && *g->all)
 			why = g->all;
 		say(g, "layer", de->d_name, why ? why : "nothing needs it", !why);
-		if (!why && move_to_trash(g, "layers", de->d_name, e) < 0)
+		if (!why && take_layer(g, de->d_name, e) < 0)
 			return -1;
 	}
 	return 0;
+}
+
+static int drop_entry(struct gc *g, int dir, const char *dir_name, const char *file, struct err *e)
+{
+	if (!is_dry(g) && unlinkat(dir, file, 0) < 0 && errno != ENOENT)
+		return err_sys(e, "remove %s/%s", dir_name, file);
+	return 0;
+}
+
+static int look_at_name(struct gc *g, int dir, const char *file, struct err *e)
+{
+	char name[REF_STR_SIZE], why[IMAGE_ID_SIZE + 16];
+	bool plain = file[0] != '.' && image_name_unescape(file, name, sizeof name) == 0;
+	if (plain && faccessat(dir, file, F_OK, 0) == 0) {
+		snprintf(why, sizeof why, "of image %s",
+			 jsonx_opt_string(g->names, name, "unknown"));
+		say(g, "name", name, why, false);
+		return 0;
+	}
+	say(g, "name", plain ? name : file,
+	    plain ? "its image is gone" : "left by a process that is gone", true);
+	return drop_entry(g, dir, "names", file, e);
 }
 
 /* What a process that died between making a name and giving it its place has left, and names of
@@ -174,44 +222,119 @@ static int look_at_names(struct gc *g, struct err *e)
 	AUTO_CLOSEDIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	if (!d)
 		return -1;
-	while ((de = readdir(d))) {
-		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
-			continue;
-		bool unfinished = de->d_name[0] == '.';
-		if (!unfinished && faccessat(dirfd(d), de->d_name, F_OK, 0) == 0)
-			continue;
-		say(g, "name", de->d_name,
-		    unfinished ? "left by a process that is gone" : "its image is gone", true);
-		if (!(g->r && g->r->dry_run) && unlinkat(dirfd(d), de->d_name, 0) < 0 &&
-		    errno != ENOENT)
-			return err_sys(e, "remove name %s", de->d_name);
+	while ((de = readdir(d)))
+		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0 &&
+		    look_at_name(g, dirfd(d), de->d_name, e) < 0)
+			return -1;
+	return 0;
+}
+
+static int look_at_pins(struct gc *g, struct err *e)
+{
+	char path[80];
+	const char *what;
+	json_t *ignored;
+	AUTO_JSON json_t *pins = imgpin_read(g->s, e);
+	if (!pins)
+		return -1;
+	json_object_foreach (pins, what, ignored) {
+		snprintf(path, sizeof path, "images/%.64s", what + 7);
+		bool is_id = strncmp(what, "sha256:", 7) == 0 && digest_is_hex(what + 7);
+		bool stays = is_id ? faccessat(g->s->root, path, F_OK, 0) == 0
+				   : json_object_get(g->names, what) != NULL;
+		say(g, "pin", what, stays ? "what it pins is there" : "what it pins is gone",
+		    !stays);
+		if (!stays && !is_dry(g) && imgpin_clear(g->s, what, e) < 0)
+			return -1;
 	}
 	return 0;
+}
+
+static int look_at_mount(void *arg, const struct imgmount *m, struct err *e)
+{
+	struct gc *g = arg;
+	if (m->live) {
+		say(g, "mount", *m->image ? m->dir : m->key,
+		    *m->image ? m->image : "its record cannot be read", false);
+		return 0;
+	}
+	say(g, "mount", m->dir, "it is not mounted any more", true);
+	return is_dry(g) ? 0 : imgmount_forget(g->s, m, e);
 }
 
 static int collect(struct gc *g, struct err *e)
 {
 	AUTO_CLOSE int lock = image_store_lock(g->s, LOCK_MS, e);
-	if (lock < 0 || object_each(g->s, OBJ_CONTAINER, note_user, g, e) < 0)
+	if (lock < 0 || imgstore_users_read(g->s, &g->users, e) < 0)
 		return -1;
-	if (look_at_names(g, e) < 0 || look_at_images(g, e) < 0 || look_at_pulls(g, e) < 0)
+	snprintf(g->all, sizeof g->all, "%s", g->users.all);
+	g->names = image_names(g->s, e);
+	if (!g->names || look_at_names(g, e) < 0 || look_at_pins(g, e) < 0)
+		return -1;
+	if (imgmount_each(g->s, look_at_mount, g, e) < 0 || look_at_images(g, e) < 0 ||
+	    look_at_pulls(g, e) < 0)
 		return -1;
 	return look_at_layers(g, e);
 }
 
-int imgstore_gc(const struct state *s, const struct imgstore_report *r, struct err *e)
+/* Not idle: whoever holds up the file system's journal is waited for by others. */
+static void lower_priority(void)
+{
+	(void)setpriority(PRIO_PROCESS, 0, NICEST);
+	(void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
+		      IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, LEAST_BEST_EFFORT));
+}
+
+static int run(const struct state *s, const struct imgstore_report *r, bool behind, struct err *e)
 {
 	struct gc g = {.s = s, .r = r, .trash = IMGSTORE_TMP_NONE};
 	struct err ignored;
-	bool dry = r && r->dry_run;
-	if (!dry && imgstore_tmp_new(s, "trash", &g.trash, e) < 0)
+	if (!is_dry(&g) && imgstore_tmp_new(s, "trash", &g.trash, e) < 0)
 		return -1;
-	g.users = json_object();
 	g.keep = json_object();
 	int rc = collect(&g, e);
-	json_decref(g.users);
+	imgstore_users_release(&g.users);
+	json_decref(g.names);
 	json_decref(g.keep);
+	/* Only now: who waits for the store's lock waits for us. */
+	if (behind)
+		lower_priority();
 	if (imgstore_tmp_drop(s, &g.trash, rc == 0 ? e : &ignored) < 0)
 		rc = -1;
 	return rc < 0 ? -1 : imgstore_clean_tmp(s, r, e);
+}
+
+int imgstore_gc(const struct state *s, const struct imgstore_report *r, struct err *e)
+{
+	return run(s, r, false, e);
+}
+
+/* Of all descriptors only the store's stay: who reads our output must not wait for the child. */
+static void let_go(const struct state *s)
+{
+	int low = s->root < s->run ? s->root : s->run, high = s->root < s->run ? s->run : s->root;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; fd <= 2; fd++)
+		(void)dup2(null, fd); /* lint: fd */
+	if (low > 3)
+		(void)close_range(3, (unsigned)low - 1, 0);
+	if (high > low + 1)
+		(void)close_range((unsigned)low + 1, (unsigned)high - 1, 0);
+	(void)close_range((unsigned)high + 1, ~0U, 0);
+	if (chdir("/") < 0)
+		return;
+}
+
+int imgstore_gc_later(const struct state *s, struct err *e)
+{
+	struct err unheard;
+	pid_t pid = fork();
+	if (pid < 0)
+		return err_sys(e, "start the collection");
+	if (pid > 0)
+		return 0;
+	(void)setsid();
+	(void)signal(SIGHUP, SIG_IGN);
+	let_go(s);
+	_exit(run(s, NULL, true, &unheard) < 0);
 }

@@ -222,6 +222,21 @@ static char *mount_point(char *line)
 	return field;
 }
 
+json_t *mount_points(struct err *e)
+{
+	AUTO_BUF struct buf b = BUF_INIT(64 << 20);
+	if (fs_read_at(AT_FDCWD, "/proc/self/mountinfo", &b, e) < 0)
+		return NULL;
+	json_t *points = json_object();
+	char *rest = b.data, *line;
+	while ((line = strsep(&rest, "\n"))) {
+		const char *point = mount_point(line);
+		if (point)
+			json_object_set_new(points, point, json_true());
+	}
+	return points;
+}
+
 int unmount_below(const char *path, struct err *e)
 {
 	AUTO_BUF struct buf b = BUF_INIT(64 << 20);

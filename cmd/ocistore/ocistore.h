@@ -3,18 +3,40 @@
 #define OCISTORE_H
 #include "err.h"
 #include "image.h"
+#include "imgstore.h"
 #include "tool.h"
 
 #include <jansson.h>
 
+/* What is asked of the store as a whole, read once. */
+struct store_view {
+	json_t *names, *pins;
+	struct imgstore_users users;
+};
+int store_view_read(const struct tool_ctx *c, struct store_view *v, struct err *e);
+void store_view_release(struct store_view *v);
+#define AUTO_VIEW __attribute__((cleanup(store_view_release)))
+
 /* An image as people and the adapter see it: {"id","repo_tags","repo_digests","size","pinned",
- * "created"}; names as of image_names. A new reference. */
-json_t *image_summary(const struct tool_ctx *c, const struct image *img, json_t *names);
+ * "created"}. A new reference. */
+json_t *image_summary(const struct tool_ctx *c, const struct image *img,
+		      const struct store_view *v);
+/* 1.2G */
+void print_size(long long n, char out[16]);
+/* Was a name typed, not an id or the beginning of one? Then its normal form is in out. */
+bool typed_name(const char *typed, const char *id, json_t *names, char *out, size_t size);
 
 int store_ls(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int store_inspect(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int store_rm(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int store_gc(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int store_tag(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int store_untag(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int store_pin(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int store_unpin(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int store_df(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int store_mount(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int store_umount(struct tool_ctx *c, int argc, char **argv, struct err *e);
 
-extern bool rm_force;
+extern const struct opt ls_opts[], rm_opts[], umount_opts[];
 #endif

@@ -1,54 +1,163 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
 #include "event.h"
-#include "imgstore.h"
+#include "imgpin.h"
 #include "jsonx.h"
 #include "ocistore.h"
+#include "ref.h"
 
 #include <stdio.h>
+#include <string.h>
 
-bool rm_force;
+enum { LOCK_MS = 30000 };
 
-/* 1: it may go, 0: it is not there. */
-static int may_go(struct tool_ctx *c, const char *typed, char id[IMAGE_ID_SIZE], struct err *e)
+static bool rm_force, rm_in_use, rm_wait;
+const struct opt rm_opts[] = {
+	{"force", 'f', OPT_FLAG, &rm_force, NULL, "also what is pinned or in use"},
+	{"in-use", 0, OPT_FLAG, &rm_in_use, NULL,
+	 "also what is in use; its users go on, the layers stay with them"},
+	{"wait", 'w', OPT_FLAG, &rm_wait, NULL, "until the bytes are gone, too"},
+	{.name = NULL},
+};
+
+/* One image or name that is to go. */
+struct removal {
+	struct tool_ctx *c;
+	char id[IMAGE_ID_SIZE];
+	json_t *untag; /* the names that go; NULL = the image with all of them */
+};
+
+static size_t repository_len(const char *name)
 {
-	AUTO_IMAGE struct image img = {.meta = NULL};
-	if (image_resolve(&c->st, typed, id, e) < 0)
+	const char *at = strchr(name, '@'), *colon = strrchr(name, ':');
+	return (size_t)((at ? at : colon ? colon : name + strlen(name)) - name);
+}
+
+static bool same_repository(const char *a, const char *b)
+{
+	size_t len = repository_len(a);
+	return len == repository_len(b) && strncmp(a, b, len) == 0;
+}
+
+/* The names that go when `name` is removed: with the last tag of a repository its digest names,
+ * which the pull of that tag has made. NULL when no name of the image would remain. */
+static json_t *names_that_go(json_t *names, const char *name, const char *id)
+{
+	const char *other;
+	json_t *target;
+	bool is_tag = !strchr(name, '@'), last_tag = is_tag;
+	size_t remain = 0;
+	AUTO_JSON json_t *gone = json_array();
+	json_object_foreach (names, other, target)
+		if (is_tag && strcmp(json_string_value(target), id) == 0 && !strchr(other, '@') &&
+		    strcmp(other, name) != 0 && same_repository(other, name))
+			last_tag = false;
+	json_object_foreach (names, other, target) {
+		if (strcmp(json_string_value(target), id) != 0)
+			continue;
+		if (strcmp(other, name) == 0 ||
+		    (last_tag && strchr(other, '@') && same_repository(other, name)))
+			json_array_append_new(gone, json_string(other));
+		else
+			remain++;
+	}
+	return remain ? TAKE(gone) : NULL;
+}
+
+static int check_pins(const struct removal *r, const struct store_view *v, const char *typed,
+		      struct err *e)
+{
+	size_t i;
+	json_t *name;
+	AUTO_JSON json_t *some = json_object();
+	json_array_foreach (r->untag, i, name)
+		json_object_set_new(some, json_string_value(name), json_string(r->id));
+	AUTO_JSON json_t *why =
+		r->untag ? imgpin_reasons(r->c->cfg.pinned_images, NULL, some, r->id)
+			 : imgpin_reasons(r->c->cfg.pinned_images, v->pins, v->names, r->id);
+	json_array_foreach (r->untag, i, name)
+		if (json_object_get(v->pins, json_string_value(name)))
+			json_array_append(why, name);
+	if (json_array_size(why) == 0 || rm_force)
+		return 0;
+	return err_set(e, ERR_BAD_STATE, "%.300s: pinned (%.500s)", typed,
+		       json_string_value(json_array_get(why, 0)));
+}
+
+/* 1: it may go, 0: it is not there. The lock is held. */
+static int plan(struct removal *r, const char *typed, struct err *e)
+{
+	char name[REF_STR_SIZE];
+	AUTO_VIEW struct store_view v = {.names = NULL};
+	if (image_resolve(&r->c->st, typed, r->id, e) < 0)
 		return e->kind == ERR_NOT_FOUND ? 0 : -1;
-	AUTO_JSON json_t *names = image_names(&c->st, e);
-	if (!names)
+	if (store_view_read(r->c, &v, e) < 0)
 		return -1;
-	/* A damaged image can be removed all the same. */
-	snprintf(img.id, sizeof img.id, "%s", id);
-	AUTO_JSON json_t *summary = image_summary(c, &img, names);
-	if (jsonx_opt_bool(summary, "pinned", false) && !rm_force)
-		return err_set(e, ERR_BAD_STATE,
-			       "%.300s: pinned by the configuration (pinned_images)", typed);
+	if (typed_name(typed, r->id, v.names, name, sizeof name))
+		r->untag = names_that_go(v.names, name, r->id);
+	if (check_pins(r, &v, typed, e) < 0)
+		return -1;
+	const char *user = imgstore_user(&v.users, r->id);
+	if (!r->untag && user && !rm_force && !rm_in_use)
+		return err_set(e, ERR_BAD_STATE, "%.300s: in use by %.500s", typed, user);
 	return 1;
+}
+
+static int untag(const struct removal *r, struct err *e)
+{
+	size_t i;
+	json_t *name;
+	json_array_foreach (r->untag, i, name) {
+		if (imgstore_name_drop(&r->c->st, json_string_value(name), e) < 0 ||
+		    imgpin_clear(&r->c->st, json_string_value(name), e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void tell_plan(const struct removal *r)
+{
+	size_t i;
+	json_t *name;
+	if (!r->untag)
+		printf("would remove image %s\n", r->id);
+	json_array_foreach (r->untag, i, name)
+		printf("would remove name %s\n", json_string_value(name));
+}
+
+static int remove_one(struct tool_ctx *c, const char *typed, struct err *e)
+{
+	struct removal r = {.c = c};
+	AUTO_CLOSE int lock = image_store_lock(&c->st, LOCK_MS, e);
+	if (lock < 0)
+		return -1;
+	int go = plan(&r, typed, e);
+	if (go > 0 && c->dry_run)
+		tell_plan(&r);
+	else if (go > 0 && (r.untag ? untag(&r, e) : imgstore_image_remove(&c->st, r.id, e)) < 0)
+		go = -1;
+	json_decref(r.untag);
+	auto_close(&lock);
+	lock = -1;
+	if (go > 0 && !c->dry_run)
+		event_publish(&c->st, "changed", "image", r.id, "", false);
+	return go < 0 ? -1 : 0;
 }
 
 int store_rm(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
-	char id[IMAGE_ID_SIZE];
 	struct err why;
 	int rc = 0;
 	for (int i = 0; i < argc; i++) {
-		int go = may_go(c, argv[i], id, &why);
-		if (go > 0 && c->dry_run) {
-			printf("would remove image %s\n", id);
-			continue;
-		}
-		if (go > 0 && imgstore_image_remove(&c->st, id, &why) < 0)
-			go = -1;
 		/* The others go all the same; the first failure is told. */
-		if (go < 0 && rc == 0)
+		if (remove_one(c, argv[i], &why) < 0 && rc == 0) {
 			*e = why;
-		rc = go < 0 ? -1 : rc;
-		if (go > 0)
-			event_publish(&c->st, "changed", "image", id, "", false);
+			rc = -1;
+		}
 	}
 	/* Also when there was nothing: an earlier removal may have been cut short. */
-	if (!c->dry_run && imgstore_gc(&c->st, NULL, rc == 0 ? e : &why) < 0)
+	if (!c->dry_run && (rm_wait ? imgstore_gc(&c->st, NULL, rc == 0 ? e : &why)
+				    : imgstore_gc_later(&c->st, rc == 0 ? e : &why)) < 0)
 		return -1;
 	return rc;
 }

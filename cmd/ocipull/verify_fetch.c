@@ -5,6 +5,7 @@
 #include "signature.h"
 #include "verify.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -121,7 +122,8 @@ static int check_digest_signed(struct check *c, const char *digest, struct err *
 		if (check_one(c, &c->list.sig[i], digest, e) < 0)
 			return -1;
 	if (c->list.count < c->list.found)
-		note(c, RANK_MALFORMED, "some are malformed, or beyond the first 64");
+		note(c, RANK_MALFORMED, "some are malformed, or not among the first 64");
+	static_assert(SIGNATURES_MAX == 64, "as the messages and the manual say");
 	return 0;
 }
 
@@ -137,8 +139,9 @@ static int verdict(const struct check *c, struct err *e)
 	if (c->found == 0)
 		return err_set(e, ERR_SIGNATURE, "no signature found%s%s", sep, c->why);
 	if (c->rank == RANK_UNKNOWN_KEY)
-		return err_set(e, ERR_SIGNATURE, "none of %zu signature%s is by one of its keys",
-			       c->found, c->found == 1 ? "" : "s");
+		return err_set(e, ERR_SIGNATURE, "none of %zu signature%s%s is by one of its keys",
+			       c->found, c->found == 1 ? "" : "s",
+			       c->found > SIGNATURES_MAX ? " (the first 64 count)" : "");
 	return err_set(e, ERR_SIGNATURE, "no signature holds%s%s", sep, c->why);
 }
 

@@ -2,6 +2,7 @@
 #include "cniconf.h"
 
 #include "auto.h"
+#include "buf.h"
 #include "fs.h"
 #include "jsonx.h"
 #include "log.h"
@@ -9,6 +10,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { CONF_FILE_MAX = 1 << 20 };
 
@@ -76,29 +78,58 @@ static int check_plugins(json_t *plugins, const char *what, struct err *e)
 	return 0;
 }
 
-/* cniVersion, or the newest that we know of cniVersions (1.1.0). */
-static const char *choose_version(json_t *doc, const char *what, struct err *e)
+/* The versions that we know of cniVersion and cniVersions (1.1.0), oldest first. New array. */
+static json_t *known_versions(json_t *doc)
+{
+	json_t *out = json_array(), *more = json_object_get(doc, "cniVersions"), *other;
+	const char *single = json_string_value(json_object_get(doc, "cniVersion"));
+	for (size_t v = 0; v < ARRAY_LEN(versions); v++) {
+		bool listed = single && strcmp(single, versions[v]) == 0;
+		size_t i;
+		json_array_foreach (more, i, other)
+			listed = listed || (json_is_string(other) &&
+					    strcmp(json_string_value(other), versions[v]) == 0);
+		if (listed)
+			json_array_append_new(out, json_string(versions[v]));
+	}
+	return out;
+}
+
+static int check_version(json_t *doc, const char *what, struct err *e)
 {
 	const json_t *v = json_object_get(doc, "cniVersion");
-	json_t *more = json_object_get(doc, "cniVersions"), *other;
-	const char *best = NULL;
-	size_t i;
+	AUTO_JSON json_t *known = known_versions(doc);
 	if (v && !json_is_string(v))
-		return err_set_p(e, ERR_BAD_INPUT, "%s: cniVersion: expected string", what);
-	if (v && version_index(json_string_value(v)) >= 0)
-		best = json_string_value(v);
-	json_array_foreach (more, i, other) {
-		const char *s = json_string_value(other);
-		if (s && version_index(s) >= 0 && (!best || cni_version_at_least(s, best)))
-			best = s;
-	}
-	if (best)
-		return best;
+		return err_set(e, ERR_BAD_INPUT, "%s: cniVersion: expected string", what);
+	if (json_array_size(known) > 0)
+		return 0;
 	if (!v)
-		return err_set_p(e, ERR_BAD_INPUT, "%s: cniVersion: missing", what);
-	return err_set_p(e, ERR_BAD_INPUT,
-			 "%s: cniVersion: '%.32s' is not supported (%s to %s are)", what,
-			 json_string_value(v), versions[0], versions[ARRAY_LEN(versions) - 1]);
+		return err_set(e, ERR_BAD_INPUT, "%s: cniVersion: missing", what);
+	return err_set(e, ERR_BAD_INPUT, "%s: cniVersion: '%.32s' is not supported (%s to %s are)",
+		       what, json_string_value(v), versions[0], versions[ARRAY_LEN(versions) - 1]);
+}
+
+/* The newest version as cniVersion, and all of them when there is a choice. */
+static void set_versions(json_t *list, json_t *doc)
+{
+	json_t *known = known_versions(doc);
+	size_t n = json_array_size(known);
+	json_object_set(list, "cniVersion", json_array_get(known, n - 1));
+	if (n > 1)
+		json_object_set(list, "cniVersions", known);
+	json_decref(known);
+}
+
+static void copy_switches(json_t *list, json_t *doc)
+{
+	static const char *const switches[] = {"disableCheck", "disableGC"};
+	for (size_t i = 0; i < ARRAY_LEN(switches); i++) {
+		const json_t *v = json_object_get(doc, switches[i]);
+		const char *s = json_string_value(v);
+		/* libcni takes the strings, too. */
+		if (json_is_true(v) || (s && strcmp(s, "true") == 0))
+			json_object_set_new(list, switches[i], json_true());
+	}
 }
 
 json_t *cni_list_of(json_t *doc, const char *what, struct err *e)
@@ -112,11 +143,13 @@ json_t *cni_list_of(json_t *doc, const char *what, struct err *e)
 	if (!name_is_valid(name))
 		return err_set_p(e, ERR_BAD_INPUT, "%s: name: '%.80s' is no network name", what,
 				 name);
-	const char *version = choose_version(doc, what, e);
-	if (!version)
+	if (check_version(doc, what, e) < 0)
 		return NULL;
 	json_t *plugins = json_object_get(doc, "plugins");
-	AUTO_JSON json_t *list = json_pack("{s:s, s:s}", "cniVersion", version, "name", name);
+	AUTO_JSON json_t *list = json_object();
+	set_versions(list, doc);
+	json_object_set_new(list, "name", json_string(name));
+	copy_switches(list, doc);
 	if (plugins && !json_is_array(plugins))
 		return err_set_p(e, ERR_BAD_INPUT, "%s: plugins: expected array, found %s", what,
 				 jsonx_type_name(json_typeof(plugins)));
@@ -189,4 +222,38 @@ json_t *cni_conf_find(const char *dir, const char *want, char **file, struct err
 	else if (found == 0)
 		err_set(e, ERR_UNAVAILABLE, "no network configuration in %s", dir);
 	return list;
+}
+
+char *cni_plugin_find(json_t *dirs, const char *type, struct err *e)
+{
+	AUTO_BUF struct buf all = BUF_INIT(512);
+	struct err ignored;
+	struct stat st;
+	size_t i;
+	json_t *dir;
+	json_array_foreach (dirs, i, dir) {
+		AUTO_FREE char *path = xasprintf("%s/%s", json_string_value(dir), type);
+		(void)buf_addf(&all, &ignored, "%s%s", i ? ", " : "", json_string_value(dir));
+		if (path[0] != '/' || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+			continue;
+		if (access(path, X_OK) < 0)
+			return err_set_p(e, ERR_UNAVAILABLE, "%s is not executable", path);
+		return TAKE(path);
+	}
+	return err_set_p(e, ERR_UNAVAILABLE, "not found in %s",
+			 all.data ? all.data : "no directory");
+}
+
+int cni_plugins_present(json_t *list, json_t *dirs, struct err *e)
+{
+	size_t i;
+	json_t *plugin;
+	json_array_foreach (json_object_get(list, "plugins"), i, plugin) {
+		const char *type = json_string_value(json_object_get(plugin, "type"));
+		AUTO_FREE char *path = cni_plugin_find(dirs, type, e);
+		if (!path)
+			return err_wrap(e, "network '%s': plugin '%s'",
+					jsonx_opt_string(list, "name", ""), type);
+	}
+	return 0;
 }

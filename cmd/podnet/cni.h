@@ -22,6 +22,8 @@ json_t *cni_result_parse(const char *out, size_t len, struct err *e);
 /* The pod's addresses in a result, without prefix lengths, in the plugin's order: those that belong
  * to `ifname` inside a sandbox, or to no interface at all. New array of strings. */
 json_t *cni_result_ips(json_t *result, const char *ifname, struct err *e);
+/* The same result in another version of 0.3.1 to 1.1.0. New reference. */
+json_t *cni_result_convert(json_t *result, const char *version);
 /* One line from a failed plugin's stdout (the error object of the specification) or else from the
  * end of its stderr. *code gets the error code, 0 if there is none. */
 void cni_error_text(const char *out, size_t out_len, const char *errout, size_t err_len, char *text,
@@ -30,8 +32,8 @@ void cni_error_text(const char *out, size_t out_len, const char *errout, size_t 
 /* The environment of a call. */
 struct cni_env {
 	const struct config *cfg; /* plugin_dirs, network_timeout */
-	const char *container_id;
-	const char *netns; /* "" when it is gone */
+	const char *container_id; /* NULL: about no attachment (VERSION, STATUS, GC) */
+	const char *netns;        /* "" when it is gone */
 	const char *ifname;
 	const char *args; /* CNI_ARGS */
 	int lock;         /* inherited by the plugin and whatever it starts; -1 = none */
@@ -42,4 +44,7 @@ struct cni_env {
  * to try again, ERR_TIMEOUT when it did not end in time. */
 int cni_exec(const struct cni_env *env, const char *command, json_t *input, json_t **result,
 	     struct err *e);
+/* Settle a list that offers several versions (cniconf.h) on the newest that each of its plugins
+ * has. `run` is the run directory, where their answers are kept. */
+int cni_negotiate(const struct config *cfg, int run, json_t *list, struct err *e);
 #endif

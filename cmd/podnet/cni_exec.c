@@ -7,30 +7,8 @@
 #include "xalloc.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
-enum { OUT_MAX = 1 << 20, ERR_MAX = 64 << 10, CODE_TRY_AGAIN = 11 };
-
-/* libcni's search: the first directory that has the file. */
-static char *find_plugin(const struct config *cfg, const char *type, struct err *e)
-{
-	AUTO_BUF struct buf dirs = BUF_INIT(512);
-	struct err ignored;
-	struct stat st;
-	size_t i;
-	json_t *dir;
-	json_array_foreach (cfg->plugin_dirs, i, dir) {
-		AUTO_FREE char *path = xasprintf("%s/%s", json_string_value(dir), type);
-		(void)buf_addf(&dirs, &ignored, "%s%s", i ? ", " : "", json_string_value(dir));
-		if (path[0] != '/' || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
-			continue;
-		if (access(path, X_OK) < 0)
-			return err_set_p(e, ERR_UNAVAILABLE, "%s is not executable", path);
-		return TAKE(path);
-	}
-	return err_set_p(e, ERR_UNAVAILABLE, "not found in %s",
-			 dirs.data ? dirs.data : "no directory");
-}
+enum { OUT_MAX = 1 << 20, ERR_MAX = 64 << 10, CODE_TRY_AGAIN = 11, CODE_NOT_READY = 50 };
 
 static char *path_variable(const struct config *cfg)
 {
@@ -57,21 +35,22 @@ static void output_release(struct output *o)
 static int run(const struct cni_env *env, const char *command, const char *path, const char *input,
 	       struct output *o, struct proc_result *r, struct err *e)
 {
+	bool attachment = env->container_id;
 	AUTO_FREE char *cmd = xasprintf("CNI_COMMAND=%s", command);
-	AUTO_FREE char *id = xasprintf("CNI_CONTAINERID=%s", env->container_id);
-	AUTO_FREE char *netns = xasprintf("CNI_NETNS=%s", env->netns);
-	AUTO_FREE char *ifname = xasprintf("CNI_IFNAME=%s", env->ifname);
-	AUTO_FREE char *args = xasprintf("CNI_ARGS=%s", env->args);
+	AUTO_FREE char *id = attachment ? xasprintf("CNI_CONTAINERID=%s", env->container_id) : NULL;
+	AUTO_FREE char *netns = attachment ? xasprintf("CNI_NETNS=%s", env->netns) : NULL;
+	AUTO_FREE char *ifname = attachment ? xasprintf("CNI_IFNAME=%s", env->ifname) : NULL;
+	AUTO_FREE char *args = attachment ? xasprintf("CNI_ARGS=%s", env->args) : NULL;
 	AUTO_FREE char *dirs = path_variable(env->cfg);
 	const char *argv[] = {path, NULL};
 	/* Plugins call iptables and the like by name. */
 	const char *envp[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			      cmd,
-			      id,
+			      dirs,
+			      id, /* NULL ends it */
 			      netns,
 			      ifname,
 			      args,
-			      dirs,
 			      NULL};
 	int keep[] = {env->lock, -1};
 	struct proc_spec spec = PROC_SPEC(argv);
@@ -93,11 +72,15 @@ static int judge(const struct output *o, const struct proc_result *r, json_t **r
 	if (r->status != 0) {
 		cni_error_text(o->out.data, o->out.len, o->err.data, o->err.len, text, sizeof text,
 			       &code);
-		return err_set(e, code == CODE_TRY_AGAIN ? ERR_UNAVAILABLE : ERR_FAILED, "%s",
-			       text);
+		return err_set(e,
+			       code == CODE_TRY_AGAIN || code == CODE_NOT_READY ? ERR_UNAVAILABLE
+										: ERR_FAILED,
+			       "%s", text);
 	}
 	if (!result)
 		return 0;
+	if (o->out.len >= OUT_MAX)
+		return err_set(e, ERR_FAILED, "result: more than %d bytes", OUT_MAX - 1);
 	*result = cni_result_parse(o->out.data, o->out.len, e);
 	return *result ? 0 : -1;
 }
@@ -109,7 +92,7 @@ int cni_exec(const struct cni_env *env, const char *command, json_t *input, json
 	const char *net = jsonx_opt_string(input, "name", "");
 	__attribute__((cleanup(output_release))) struct output o = {.out = BUF_INIT(OUT_MAX),
 								    .err = BUF_INIT(ERR_MAX)};
-	AUTO_FREE char *path = find_plugin(env->cfg, type, e);
+	AUTO_FREE char *path = cni_plugin_find(env->cfg->plugin_dirs, type, e);
 	AUTO_FREE char *text = json_dumps(input, JSON_COMPACT);
 	struct proc_result r = {0};
 	long long began = proc_now_ms();

@@ -27,6 +27,8 @@ json_t *cni_plugin_input(json_t *list, size_t index, json_t *runtime, json_t *pr
 	if (json_object_size(rc) > 0)
 		json_object_set(in, "runtimeConfig", rc);
 	if (prev)
-		json_object_set(in, "prevResult", prev);
+		json_object_set_new(
+			in, "prevResult",
+			cni_result_convert(prev, jsonx_opt_string(list, "cniVersion", "")));
 	return in;
 }

@@ -12,6 +12,7 @@
 #include "parent.h"
 #include "pbjson.h"
 #include "podnet.h"
+#include "ports.h"
 #include "spec.h"
 #include "xalloc.h"
 
@@ -195,6 +196,9 @@ static int build(struct creation *k, struct err *e)
 {
 	if (write_intent(k, e) < 0 || check_cancelled(e) < 0)
 		return -1;
+	if (!k->spec->host_net &&
+	    ports_claim(&k->pod, json_object_get(k->spec->runtime, "portMappings"), e) < 0)
+		return -1;
 	if (make_files(k, e) < 0 || make_namespaces(k, e) < 0 || check_cancelled(e) < 0)
 		return -1;
 	if (!k->spec->host_net && make_network(k, e) < 0)
@@ -253,7 +257,8 @@ static int create(struct tool_ctx *c, struct creation *k, struct err *e)
 {
 	struct object_new o;
 	int64_t began = record_now_ns();
-	if (check_cancelled(e) < 0 || claim(c, k->spec, &o, e) < 0)
+	if (check_cancelled(e) < 0 || (!k->spec->host_net && boot_settle(c, e) < 0) ||
+	    claim(c, k->spec, &o, e) < 0)
 		return -1;
 	k->lock = o.lock;
 	pod_init(&k->pod, c, o.id);
@@ -334,7 +339,7 @@ int cmd_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	if (!spec.host_net) {
 		k.list = cni_conf_find(c->cfg.network_dir, c->cfg.cni_default_network, &k.list_file,
 				       e);
-		if (!k.list)
+		if (!k.list || cni_negotiate(&c->cfg, c->st.run, k.list, e) < 0)
 			return -1;
 	}
 	return c->dry_run ? show_plan(&k, e) : create(c, &k, e);

@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "fs.h"
 #include "jsonx.h"
+#include "ports.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -47,6 +48,8 @@ int debt_pay(struct tool_ctx *c, const char *id, struct err *e)
 		return 0;
 	if (unlinkat(c->st.root, path, 0) < 0 && errno != ENOENT)
 		return err_sys(e, "remove %s", path);
+	/* Whoever stopped the pod left it its host ports until now. */
+	ports_release(c, id);
 	return 1;
 }
 

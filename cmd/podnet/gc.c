@@ -3,13 +3,19 @@
 #include "debt.h"
 #include "event.h"
 #include "fs.h"
+#include "gc_survey.h"
 #include "jsonx.h"
 #include "log.h"
+#include "network_care.h"
 #include "ns.h"
-#include "podnet.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* Names the boot after which everything was cleaned up once; the boot clears it anyway. */
+#define SETTLED_FILE "settled"
+/* A hundred pods of the earlier boot, each with a plugin that hangs, is not worth more than this. */
+enum { SETTLE_MS = 10 * 60 * 1000 };
 
 /* Each thing that gc looks at gets one line: what it does to it and why. */
 struct gc {
@@ -161,6 +167,28 @@ static int visit_claims(struct gc *g, struct err *e)
 	return 0;
 }
 
+/* GC of CNI 1.1: the plugins learn which attachments are valid, and free the rest. */
+static void visit_networks(struct gc *g)
+{
+	AUTO_JSON json_t *networks = networks_in_use(g->c);
+	const char *name;
+	json_t *n;
+	json_object_foreach (networks, name, n) {
+		struct err e;
+		const char *skipped;
+		char why[96];
+		if (network_gc(g->c, n, &skipped, &e) < 0) {
+			failed(g, "network", name, &e);
+			continue;
+		}
+		if (skipped)
+			continue;
+		snprintf(why, sizeof why, "CNI GC: %zu attachments are valid",
+			 json_array_size(json_object_get(n, "valid")));
+		report(g, g->c->dry_run ? "clean" : "cleaned", "network", name, why);
+	}
+}
+
 static void print(const struct gc *g)
 {
 	size_t i;
@@ -176,24 +204,72 @@ static void print(const struct gc *g)
 		       jsonx_opt_string(l, "reason", ""));
 }
 
+/* Everything, in the order in which it frees what the next needs. The gc lock is held. */
+static int collect(struct gc *g, struct err *e)
+{
+	size_t i;
+	json_t *id;
+	if (object_each(&g->c->st, OBJ_POD, visit_pod, g, e) < 0 || visit_runs(g, e) < 0 ||
+	    visit_claims(g, e) < 0)
+		return -1;
+	AUTO_JSON json_t *debts = debt_list(g->c);
+	json_array_foreach (debts, i, id)
+		visit_debt(g, json_string_value(id));
+	visit_networks(g);
+	return 0;
+}
+
+static bool is_settled(const struct tool_ctx *c)
+{
+	AUTO_BUF struct buf b = BUF_INIT(64);
+	struct err ignored;
+	return fs_read_at(c->st.run, SETTLED_FILE, &b, &ignored) == 0 && b.data &&
+	       strcmp(b.data, state_boot_id()) == 0;
+}
+
+static int settled(const struct tool_ctx *c, struct err *e)
+{
+	const char *boot = state_boot_id();
+	return fs_replace_file_at(c->st.run, SETTLED_FILE, 0600, boot, strlen(boot), 0, e);
+}
+
+int boot_settle(struct tool_ctx *c, struct err *e)
+{
+	size_t i;
+	json_t *l;
+	if (c->dry_run || is_settled(c))
+		return 0;
+	AUTO_CLOSE int lock = fs_lock_at(c->st.root, "pods/.gc.lock", SETTLE_MS, e);
+	if (lock < 0)
+		return err_wrap(e, "wait for what the last boot left to be cleaned up");
+	if (is_settled(c))
+		return 0;
+	AUTO_JSON json_t *lines = json_array();
+	struct gc g = {.c = c, .lines = lines};
+	if (collect(&g, e) < 0)
+		return err_wrap(e, "clean up what the last boot left");
+	json_array_foreach (lines, i, l)
+		if (strcmp(jsonx_opt_string(l, "action", ""), "keep") != 0)
+			log_info("first creation after a boot: %s %s %s: %s",
+				 jsonx_opt_string(l, "action", ""), jsonx_opt_string(l, "kind", ""),
+				 jsonx_opt_string(l, "id", ""), jsonx_opt_string(l, "reason", ""));
+	return settled(c, e);
+}
+
 int cmd_gc(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	AUTO_JSON json_t *lines = json_array();
 	struct gc g = {.c = c, .lines = lines};
-	size_t i;
-	json_t *id;
 	(void)argc;
 	(void)argv;
 	/* One at a time: two would pay the same debt twice. */
 	AUTO_CLOSE int lock = fs_lock_at(c->st.root, "pods/.gc.lock", pod_lock_ms(c), e);
-	if (lock < 0)
+	if (lock < 0 || collect(&g, e) < 0)
 		return -1;
-	if (object_each(&c->st, OBJ_POD, visit_pod, &g, e) < 0 || visit_runs(&g, e) < 0 ||
-	    visit_claims(&g, e) < 0)
+	if (c->dry_run)
+		gc_survey(c, lines);
+	else if (settled(c, e) < 0)
 		return -1;
-	AUTO_JSON json_t *debts = debt_list(c);
-	json_array_foreach (debts, i, id)
-		visit_debt(&g, json_string_value(id));
 	print(&g);
 	return 0;
 }

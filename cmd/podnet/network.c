@@ -117,7 +117,7 @@ static json_t *load(const struct pod *p)
 		 NETWORK_FILE);
 	AUTO_JSON json_t *list =
 		cni_conf_find(p->c->cfg.network_dir, p->c->cfg.cni_default_network, &file, &e);
-	if (!list) {
+	if (!list || cni_negotiate(&p->c->cfg, p->c->st.run, list, &e) < 0) {
 		log_warn("pod %s: %s", p->id, e.msg);
 		return NULL;
 	}

@@ -4,6 +4,8 @@
 #include "auto.h"
 #include "event.h"
 #include "journal.h"
+#include "network_care.h"
+#include "ports.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -79,6 +81,16 @@ static const struct verb verbs[] = {
 	{"stop", "POD", "give back address, ports and namespaces; keep the record", NULL, 1, 1,
 	 cmd_stop},
 	{"rm", "POD", "stop and remove a pod that has no containers", NULL, 1, 1, cmd_rm},
+	{"inspect", "POD", "print everything that is known of a pod and what it holds", NULL, 1, 1,
+	 cmd_inspect},
+	{"check", "POD", "compare a pod's record with the kernel and with CNI's CHECK", NULL, 1, 1,
+	 cmd_check},
+	{"exec", "POD -- COMMAND...", "run a command of the host in a pod's namespaces", NULL, 2,
+	 -1, cmd_exec},
+	{"ports", "[POD]", "list the host ports that are taken, and by whom", NULL, 0, 1,
+	 cmd_ports},
+	{"network", "", "name the network of new pods, or say why there is none", NULL, 0, 0,
+	 cmd_network},
 	{"update", "POD FILE|-", "store other resources and overhead of a pod", NULL, 2, 2,
 	 cmd_update},
 	{"ls", "", "list the pods", NULL, 0, 0, cmd_ls},

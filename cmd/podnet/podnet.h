@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #define NETNS_DIR "/run/netns"
+#define NETNS_PREFIX "crisp-"
 #define NETWORK_FILE "network.json"
 
 struct pod {
@@ -64,6 +65,13 @@ int cmd_rm(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_update(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_ls(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_gc(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int cmd_inspect(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int cmd_check(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int cmd_exec(struct tool_ctx *c, int argc, char **argv, struct err *e);
+
+/* gc.c. Before the first attachment after a boot: everything that gc does, so that what the pods of
+ * the earlier boot held is free. Costs one look at a file otherwise. */
+int boot_settle(struct tool_ctx *c, struct err *e);
 
 struct create_opts {
 	const char *id, *handler, *origin;

@@ -6,6 +6,7 @@
 #include "ns.h"
 #include "parent.h"
 #include "podnet.h"
+#include "ports.h"
 #include "proc.h"
 #include "xalloc.h"
 
@@ -17,7 +18,7 @@ void pod_init(struct pod *p, struct tool_ctx *c, const char *id)
 	*p = (struct pod){.c = c, .dir = -1};
 	snprintf(p->id, sizeof p->id, "%s", id);
 	p->run = xasprintf("%s/pods/%s", c->cfg.runroot, id);
-	p->netns = xasprintf("%s/crisp-%s", NETNS_DIR, id);
+	p->netns = xasprintf("%s/%s%s", NETNS_DIR, NETNS_PREFIX, id);
 }
 
 int pod_open(struct pod *p, struct tool_ctx *c, const char *id, struct err *e)
@@ -50,6 +51,7 @@ int pod_teardown(const struct pod *p, struct err *e)
 		return -1;
 	if (p->dir >= 0 && network_detach(p, e) < 0)
 		return -1;
+	ports_release(p->c, p->id);
 	if (ns_unpin(p->netns, e) < 0)
 		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(pins); i++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* podnet's pure half of CNI: configurations and results, good and hostile. */
+#include "cmd/podnet/cni_convert.c"
 #include "cmd/podnet/cni_input.c"
 #include "cmd/podnet/cni_result.c"
 #include "tap.h"
@@ -23,8 +24,14 @@ static const struct {
 	 "\"n\",\"type\":\"a\",\"mtu\":9}]}"},
 	{"{\"cniVersions\":[\"0.4.0\",\"1.1.0\",\"9.0.0\"],\"cniVersion\":\"1.0.0\",\"name\":\"n\","
 	 "\"type\":\"a\"}",
-	 "{\"cniVersion\":\"1.1.0\",\"name\":\"n\",\"plugins\":[{\"cniVersions\":[\"0.4.0\","
+	 "{\"cniVersion\":\"1.1.0\",\"cniVersions\":[\"0.4.0\",\"1.0.0\",\"1.1.0\"],"
+	 "\"name\":\"n\",\"plugins\":[{\"cniVersions\":[\"0.4.0\","
 	 "\"1.1.0\",\"9.0.0\"],\"cniVersion\":\"1.0.0\",\"name\":\"n\",\"type\":\"a\"}]}"},
+	{"{\"cniVersion\":\"1.1.0\",\"name\":\"n\",\"disableCheck\":true,\"disableGC\":\"true\","
+	 "\"plugins\":[{\"type\":\"a\"}]}",
+	 "{\"cniVersion\":\"1.1.0\",\"name\":\"n\",\"disableCheck\":true,\"disableGC\":true,"
+	 "\"plugins\":[{\"type\":\"a\"}]}"},
+	{"{\"cniVersions\":[\"9.0.0\",7],\"name\":\"n\",\"type\":\"a\"}", "f: cniVersion: missing"},
 	{"[]", "f: expected object, found array"},
 	{"{\"name\":\"n\",\"type\":\"a\"}", "f: cniVersion: missing"},
 	{"{\"cniVersion\":\"0.2.0\",\"name\":\"n\",\"type\":\"a\"}",
@@ -75,7 +82,7 @@ static void test_input(void)
 	AUTO_JSON json_t *want_a = parse("{\"type\":\"a\",\"name\":\"n\",\"cniVersion\":\"1.0.0\","
 					 "\"runtimeConfig\":{\"portMappings\":[1]}}");
 	AUTO_JSON json_t *want_b = parse("{\"type\":\"b\",\"name\":\"n\",\"cniVersion\":\"1.0.0\","
-					 "\"prevResult\":{\"ips\":[]}}");
+					 "\"prevResult\":{\"cniVersion\":\"1.0.0\",\"ips\":[]}}");
 	ok(json_equal(a, want_a), "only what a plugin's capabilities ask for is injected");
 	ok(json_equal(b, want_b), "prevResult is injected, no empty runtimeConfig");
 	ok(json_object_get(json_array_get(json_object_get(list, "plugins"), 0), "capabilities"),
@@ -131,6 +138,40 @@ static void test_results(void)
 	ok(!cni_result_ips(many, "eth0", &e), "65 addresses are too many");
 }
 
+static const struct {
+	const char *from, *version, *to;
+} conversions[] = {
+	{"{\"cniVersion\":\"0.4.0\",\"ips\":[{\"version\":\"4\",\"address\":\"10.0.0.2/24\"}]}",
+	 "1.0.0", "{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"10.0.0.2/24\"}]}"},
+	{"{\"cniVersion\":\"1.1.0\",\"ips\":[{\"address\":\"10.0.0.2/24\"},{\"address\":\"fd00::2/"
+	 "64\"}],"
+	 "\"interfaces\":[{\"name\":\"eth0\",\"mtu\":1400,\"socketPath\":\"/"
+	 "s\"}],\"routes\":[{\"dst\":"
+	 "\"0.0.0.0/0\",\"priority\":5}]}",
+	 "0.3.1",
+	 "{\"cniVersion\":\"0.3.1\",\"ips\":[{\"address\":\"10.0.0.2/"
+	 "24\",\"version\":\"4\"},{\"address\":"
+	 "\"fd00::2/"
+	 "64\",\"version\":\"6\"}],\"interfaces\":[{\"name\":\"eth0\"}],\"routes\":[{\"dst\":"
+	 "\"0.0.0.0/0\"}]}"},
+	{"{\"cniVersion\":\"1.1.0\",\"interfaces\":[{\"name\":\"eth0\",\"mtu\":1400}]}", "1.1.0",
+	 "{\"cniVersion\":\"1.1.0\",\"interfaces\":[{\"name\":\"eth0\",\"mtu\":1400}]}"},
+	{"{\"ips\":[1,{\"address\":7}],\"interfaces\":7,\"routes\":null}", "0.4.0",
+	 "{\"ips\":[1,{\"address\":7}],\"interfaces\":7,\"routes\":null,\"cniVersion\":\"0.4.0\"}"},
+};
+
+static void test_conversions(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(conversions); i++) {
+		AUTO_JSON json_t *from = parse(conversions[i].from);
+		AUTO_JSON json_t *before = json_deep_copy(from);
+		AUTO_JSON json_t *want = parse(conversions[i].to);
+		AUTO_JSON json_t *to = cni_result_convert(from, conversions[i].version);
+		ok(json_equal(to, want) && json_equal(from, before), "as %s: %s",
+		   conversions[i].version, conversions[i].from);
+	}
+}
+
 static void test_answers(void)
 {
 	static const char *const bad[] = {
@@ -175,6 +216,7 @@ int main(void)
 	test_lists();
 	test_input();
 	test_results();
+	test_conversions();
 	test_answers();
 	test_errors();
 	return tap_done();

@@ -1,0 +1,142 @@
+#!/usr/bin/env bats
+# podnet killed at any point, rebooted, its records damaged: nothing outlives its pod.
+# shellcheck disable=SC2016
+
+setup_file() {
+  load ../lib/helpers
+  crisp_file_setup
+}
+teardown_file() {
+  load ../lib/helpers
+  crisp_file_teardown
+}
+setup() {
+  load ../lib/helpers
+  load ../lib/podnet
+  requires root netns
+}
+teardown() { podnet_teardown; }
+
+@test "after a reboot the pod is not ready, and stop detaches without a namespace" {
+  fake_net boot old
+  fake old <<<"[ \$CNI_COMMAND = DEL ] || echo '$OK_RESULT'"
+  id=$(make rebooted)
+  # What a reboot does: the mounts and the run directory are gone, the boot id is another.
+  umount -l "/run/netns/crisp-$id" "$RUNROOT/pods/$id/ns/ipc" "$RUNROOT/pods/$id/ns/uts" "$RUNROOT/pods/$id/shm"
+  rm -r "/run/netns/crisp-$id" "$RUNROOT/pods/$id"
+  jq -c '.boot_id = "00000000-0000-0000-0000-000000000000"' "$ROOT/pods/$id/state.json" >"$CRISP_TMP/s" && cp "$CRISP_TMP/s" "$ROOT/pods/$id/state.json"
+  [ "$(podnet status "$id" | jq -r '.state, .reason' | paste -sd' ')" = "notready the host was rebooted" ]
+  run -0 podnet gc
+  [[ $output == "stop pod $id: the host was rebooted" ]]
+  tail -1 "$CRISP_TMP/calls" | grep -qF 'DEL old ns=[]'
+  [ "$(jq -r '.state, .reason' "$ROOT/pods/$id/state.json" | paste -sd' ')" = "notready the host was rebooted" ]
+  podnet rm "$id"
+  nothing_left "$id"
+}
+
+@test "damaged records: shown, stoppable, removable" {
+  a=$(make broken1)
+  echo '{ "version": 1, ' >"$ROOT/pods/$a/state.json"
+  b=$(make broken2)
+  rm "$ROOT/pods/$b/state.json"
+  c=$(make broken3)
+  echo '{ "version": 99 }' >"$ROOT/pods/$c/state.json"
+  echo garbage >"$ROOT/pods/$c/network.json"
+  run_err 5 podnet status "$a"
+  [[ $stderr == *"pod $a is damaged"* ]]
+  [ "$(podnet ls --json | jq -r '.[].state' | sort -u)" = damaged ]
+  podnet stop "$a"
+  # The group that a runtime makes for the first container goes all the same.
+  mkdir -p /sys/fs/cgroup/pids/crisp-test/broken1 2>/dev/null || true
+  for id in $a $b $c; do
+    podnet rm "$id"
+    nothing_left "$id"
+  done
+  [ ! -e /sys/fs/cgroup/pids/crisp-test/broken1 ]
+}
+
+@test "gc: an interrupted creation and a run directory without a record go, pods and foreign namespaces stay" {
+  keep=$(make keeper)
+  dead=$(new_id)
+  mkdir "$ROOT/pods/$dead"
+  orphan=$(make orphan)
+  podnet stop orphan
+  ip netns add "crisp-$orphan"
+  ip netns add "crisp-$(printf 'f%.0s' {1..60})$$"
+  foreign=/run/netns/crisp-$(printf 'f%.0s' {1..60})$$
+  rm -r "${ROOT:?}/pods/$orphan"
+  run -0 podnet gc --dry-run
+  [ "$(wc -l <<<"$output")" = 4 ] && [ -d "$ROOT/pods/$dead" ] && [ -e "/run/netns/crisp-$orphan" ]
+  run -0 podnet gc --json
+  [ "$(jq -r '.[] | .action + " " + .kind + " " + .id' <<<"$output" | sort)" = "$(printf '%s\n' "keep pod $keep" "remove leftover $orphan" "remove claim $orphan" "remove pod $dead" | sort)" ]
+  nothing_left "$dead"
+  [ ! -e "/run/netns/crisp-$orphan" ] && [ ! -e "$RUNROOT/pods/$orphan" ]
+  [ -e "$foreign" ]
+  ip netns del "${foreign##*/}"
+  [ "$(podnet status keeper | jq -r .state)" = ready ]
+}
+
+@test "kill -9 at any point of a creation: the retry succeeds and nothing leaks" {
+  port=$(free_port)
+  pod_json victim | jq ".port_mappings = [{ container_port: 80, host_port: $port }] | .linux.security_context.namespace_options.pid = \"POD\"" >"$CRISP_TMP/victim.json"
+  killed=0
+  for delay in 0.001 0.002 0.003 0.004 0.005 0.007 0.01 0.015 0.02 0.03 0.04 0.05 0.06 0.08 0.1 0.12; do
+    first=$(new_id)
+    podnet create --id "$first" "$CRISP_TMP/victim.json" >/dev/null 2>&1 3>&- &
+    pid=$!
+    sleep "$delay"
+    kill -9 $pid 2>/dev/null && killed=$((killed + 1))
+    wait $pid 2>/dev/null || true
+    second=$(new_id)
+    if podnet create --id "$second" "$CRISP_TMP/victim.json" 2>"$CRISP_TMP/err"; then
+      nothing_left "$first"
+      podnet rm "$second"
+      nothing_left "$second"
+    else
+      # It was finished before it was killed.
+      grep -q "exists already: $first" "$CRISP_TMP/err"
+      [ "$(podnet status "$first" | jq -r .state)" = ready ]
+      podnet rm "$first"
+      nothing_left "$first"
+    fi
+  done
+  [ $killed -gt 3 ]
+  [ "$(find "$CRISP_TMP/ipam/$NET_NAME" -name "$SUBNET.*")" = "" ]
+  [ -z "$(ip -o link show master "$BRIDGE")" ]
+  [ -z "$(ls "$ROOT/reserved")" ]
+}
+
+@test "kill -9 at each system call that changes something" {
+  command -v strace >/dev/null || skip "needs strace"
+  for call in mkdirat symlinkat renameat mount unshare clone socketpair openat; do
+    for n in 1 2 3 5 8; do
+      id=$(new_id)
+      pod_json "sys-$call-$n" | jq '.linux.security_context.namespace_options.pid = "POD"' >"$CRISP_TMP/sys.json"
+      strace -qq -o /dev/null -e "trace=$call" -e "inject=$call:signal=KILL:when=$n" podnet create --id "$id" "$CRISP_TMP/sys.json" >/dev/null 2>&1 3>&- || true
+      again=$(new_id)
+      podnet create --id "$again" "$CRISP_TMP/sys.json" 2>"$CRISP_TMP/err" >/dev/null || grep -q "exists already: $id" "$CRISP_TMP/err"
+      podnet rm "sys-$call-$n"
+      podnet gc >/dev/null
+      nothing_left "$id"
+      nothing_left "$again"
+    done
+  done
+  [ "$(podnet ls --json)" = "[]" ]
+}
+
+@test "kill -9 in the middle of stop and of rm: the repetition finishes" {
+  for verb in stop rm; do
+    for delay in 0.002 0.005 0.01 0.02 0.04; do
+      id=$(make dying '.linux.security_context.namespace_options.pid = "POD"')
+      podnet $verb dying 3>&- &
+      pid=$!
+      sleep $delay
+      kill -9 $pid 2>/dev/null || true
+      wait $pid 2>/dev/null || true
+      podnet stop "$id"
+      podnet rm "$id"
+      podnet gc >/dev/null
+      nothing_left "$id"
+    done
+  done
+}

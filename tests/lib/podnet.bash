@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# What the bats files of podnet share; load it after helpers.bash.
+
+# Remove the pods of a test, whatever became of them, and its fake plugins.
+podnet_teardown() {
+  local id
+  for id in "$ROOT"/pods/*/; do [ ! -d "$id" ] || podnet rm "$(basename "$id")"; done
+  rm -rf "$CRISP_TMP/plugins" "$CRISP_TMP/containers"
+  mkdir "$CRISP_TMP/plugins"
+  return 0
+}
+
+# make NAME [JQ]: a pod from pod_json, changed by a jq filter; prints the id
+make() { pod_json "$1" | jq "${2:-.}" | podnet create -; }
+
+new_id() { head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \n'; }
+
+# Nothing of the pod with that id is anywhere, and no address is taken.
+nothing_left() { # ID
+  [ ! -e "/run/netns/crisp-$1" ] || { echo "netns of $1 is left"; return 1; }
+  ! pgrep -f "podinit $1" || { echo "podinit of $1 is left"; return 1; }
+  ! grep -F "$1" /proc/self/mountinfo || { echo "mounts of $1 are left"; return 1; }
+  [ ! -e "$ROOT/pods/$1" ] && [ ! -e "$RUNROOT/pods/$1" ] || { echo "directories of $1 are left"; return 1; }
+  [ -z "$(find "$ROOT/reserved" -lname "$1")" ] || { echo "claim of $1 is left"; return 1; }
+  ! grep -rlF "$1" "$CRISP_TMP/ipam" || { echo "address of $1 is left"; return 1; }
+  ! iptables-save -t nat 2>/dev/null | grep -F "$1" || { echo "rules of $1 are left"; return 1; }
+}
+
+# is_dead PID: a zombie that nobody has reaped yet is dead, too
+is_dead() { ! grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$1/status" 2>/dev/null; }
+
+# other_net NAME: $CRISP_CONFIG for a network directory of its own, $NETD; plugins get $CLOCK seconds (30)
+other_net() {
+  NETD=$CRISP_TMP/etc/$1.d
+  mkdir -p "$NETD"
+  jq --arg d "$NETD" --argjson t "${CLOCK:-30}" '. + { network_dir: $d, network_timeout: $t }' "$CRISP_TMP/etc/crisp.json" >"$CRISP_TMP/etc/$1.json"
+  export CRISP_CONFIG=$CRISP_TMP/etc/$1.json
+}
+
+# fake NAME: a plugin from a shell script on stdin, which finds its configuration in $conf and logs each call
+fake() {
+  {
+    printf '#!/bin/bash\nconf=$(cat)\necho "$CNI_COMMAND %s ns=[$CNI_NETNS]" >>"%s/calls"\n' "$1" "$CRISP_TMP"
+    cat
+  } >"$CRISP_TMP/plugins/$1"
+  chmod +x "$CRISP_TMP/plugins/$1"
+}
+
+# fake_net NETWORK PLUGIN...: a list of fakes as the only network
+fake_net() {
+  local name=$1
+  shift
+  other_net "$name"
+  rm -f "$CRISP_TMP/calls"
+  jq -n --arg name "$name" '{ cniVersion: "1.0.0", name: $name, plugins: [$ARGS.positional[] | { type: . }] }' --args "$@" >"$NETD/1.conflist"
+}
+
+OK_RESULT='{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"/x"}],"ips":[{"interface":0,"address":"10.99.0.7/24"}]}'

@@ -4,6 +4,7 @@
 #include "cniconf.h"
 #include "crispd.h"
 #include "handler.h"
+#include "imgpulls.h"
 #include "jobs.h"
 #include "jsonx.h"
 #include "services.h"
@@ -140,13 +141,17 @@ static void add_entry(Runtime__V1__StatusResponse *r, struct arena *a, const cha
 	r->info[r->n_info++] = entry;
 }
 
-static void add_info(Runtime__V1__StatusResponse *r, struct arena *a, const struct config *cfg,
+static void add_info(Runtime__V1__StatusResponse *r, struct arena *a, const struct crispd *d,
 		     const json_t *jobs)
 {
-	AUTO_JSON json_t *dump = config_dump(cfg);
-	r->info = arena_alloc(a, 2 * sizeof(void *));
+	struct err ignored;
+	AUTO_JSON json_t *dump = config_dump(&d->cfg);
+	AUTO_JSON json_t *pulls = imgstore_pulls(&d->st, &ignored);
+	r->info = arena_alloc(a, 3 * sizeof(void *));
 	add_entry(r, a, "config", dump);
 	add_entry(r, a, "jobs", jobs);
+	if (pulls)
+		add_entry(r, a, "pulls", pulls);
 }
 
 void svc_status(struct call *c, const ProtobufCMessage *request)
@@ -178,6 +183,6 @@ void svc_status(struct call *c, const ProtobufCMessage *request)
 	r.features = &features;
 	add_handlers(&r, &a, cfg);
 	if (q->verbose)
-		add_info(&r, &a, cfg, jobs);
+		add_info(&r, &a, call_daemon(c), jobs);
 	call_reply(c, &r.base);
 }

@@ -19,6 +19,8 @@ struct config {
 	char *listen;              /* CRI socket; default <runroot>/crisp.sock */
 	char *stream_address;      /* 127.0.0.1 */
 	char *stream_port;         /* "0" = any */
+	char *metrics_host;        /* where crispd tells Prometheus of itself: 127.0.0.1 */
+	char *metrics_port;        /* "" = nowhere, "0" = any */
 	char *log_level;           /* error, warning, info, debug */
 	char *default_runtime;     /* name of a handler; default: crun, else runc, whichever is
 				      installed */
@@ -46,6 +48,8 @@ struct config {
 		pull_progress_timeout; /* seconds below pull_progress_rate that end a transfer; 60 */
 	json_int_t pull_progress_rate;          /* bytes a second that count as progress; 1024 */
 	json_int_t max_parallel_downloads;      /* layers at once; 3 */
+	json_int_t min_free_bytes;  /* what a pull leaves free in root; 128 MiB */
+	json_int_t min_free_inodes; /* and of inodes; 1024 */
 	json_int_t verify_timeout;              /* seconds for one program of verify_dir; 60 */
 	json_int_t max_container_log_line_size; /* bytes; 16384 */
 	json_int_t grpc_max_recv_msg_size;      /* bytes; 16 MiB */

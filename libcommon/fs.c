@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -242,6 +243,16 @@ int fs_remove_tree(int dirfd, const char *name, struct err *e)
 	return remove_subdir(parent, slash ? slash + 1 : name, 0, e);
 }
 
+bool fs_lock_heeds_signals;
+
+static bool signal_pending(void)
+{
+	sigset_t set;
+	return fs_lock_heeds_signals && sigpending(&set) == 0 &&
+	       (sigismember(&set, SIGTERM) == 1 || sigismember(&set, SIGINT) == 1 ||
+		sigismember(&set, SIGHUP) == 1);
+}
+
 /* OFD, not POSIX: owned by the open file, so that no other close() in this process can drop it. */
 static int ofd_lock(int fd, int timeout_ms)
 {
@@ -262,6 +273,10 @@ static int ofd_lock(int fd, int timeout_ms)
 	while (fcntl(fd, F_OFD_SETLK, &fl) < 0) {
 		if (errno != EAGAIN && errno != EACCES && errno != EINTR)
 			return -1;
+		if (signal_pending()) {
+			errno = ECANCELED;
+			return -1;
+		}
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		if ((now.tv_sec - until.tv_sec) * 1000000000L + now.tv_nsec - until.tv_nsec >= 0) {
 			errno = EAGAIN;
@@ -283,6 +298,8 @@ int fs_lock_at(int dirfd, const char *name, int timeout_ms, struct err *e)
 		return TAKE_FD(fd);
 	if (errno == EAGAIN || errno == EACCES)
 		return err_set(e, ERR_UNAVAILABLE, "%s is held by another process", name);
+	if (errno == ECANCELED)
+		return err_set(e, ERR_CANCELLED, "cancelled while waiting for %s", name);
 	return err_sys(e, "lock %s", name);
 }
 

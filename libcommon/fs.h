@@ -8,6 +8,7 @@
 #include "err.h"
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* Resolve `path` as a process chrooted at rootfd would, and open it. Symlinks in the root may point
@@ -49,6 +50,9 @@ int fs_remove_tree(int dirfd, const char *name, struct err *e);
  * ERR_UNAVAILABLE when another holds it. Lock files are never unlinked except with their directory.
  */
 int fs_lock_at(int dirfd, const char *name, int timeout_ms, struct err *e);
+/* For a process that has blocked SIGTERM, SIGINT and SIGHUP to take them from a descriptor: while this
+ * is set, one that is pending ends a wait for a lock with ERR_CANCELLED. */
+extern bool fs_lock_heeds_signals;
 /* 1 if somebody holds dirfd/name, 0 if it is free or absent, -1 on error. Never blocks. */
 int fs_is_locked_at(int dirfd, const char *name, struct err *e);
 #endif

@@ -184,6 +184,12 @@ int unpacker_each(const struct unpacker *u, char letter,
 	return 0;
 }
 
+void unpacker_signal(const struct unpacker *u)
+{
+	if (u->proc.pid > 0)
+		(void)kill(u->proc.pid, SIGKILL);
+}
+
 static void kill_and_reap(struct proc *p)
 {
 	struct proc_result r;
@@ -274,5 +280,9 @@ int helper_step(struct helper *h, struct err *e)
 
 void helper_kill(struct helper *h)
 {
-	kill_and_reap(&h->proc);
+	/* Its end is not waited for: it may be deep in a system call that no signal ends. */
+	if (h->proc.pid > 0)
+		proc_kill(&h->proc, SIGKILL);
+	auto_close(&h->proc.pidfd);
+	*h = HELPER_NONE;
 }

@@ -38,7 +38,8 @@ int unpacker_step(struct unpacker *u, struct err *e);
 /* Call fn for each path of the report with that letter. */
 int unpacker_each(const struct unpacker *u, char letter,
 		  int (*fn)(void *arg, const char *path, struct err *e), void *arg, struct err *e);
-void unpacker_kill(struct unpacker *u); /* and release; harmless on UNPACKER_NONE */
+void unpacker_signal(const struct unpacker *u); /* SIGKILL; unpacker_kill is still to follow */
+void unpacker_kill(struct unpacker *u);         /* and release; harmless on UNPACKER_NONE */
 
 struct helper {
 	struct proc proc;

@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include "auto.h"
+#include "fs.h"
 #include "http.h"
 #include "proc.h"
 
@@ -25,6 +26,7 @@ int engine_init(struct engine *en, struct err *e)
 	en->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (en->signals < 0)
 		return err_sys(e, "signalfd");
+	fs_lock_heeds_signals = true;
 	signal(SIGPIPE, SIG_IGN);
 	if (curl_global_init(CURL_GLOBAL_ALL) != 0 || !(en->multi = curl_multi_init()))
 		return err_set(e, ERR_FAILED, "cannot set up libcurl");

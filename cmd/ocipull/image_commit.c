@@ -57,10 +57,14 @@ static int image_names_of(struct pull *p, json_t **names, struct err *e)
 int pull_commit(struct pull *p, const char *config_hex, struct err *e)
 {
 	AUTO_JSON json_t *names = NULL;
+	if (image_names_of(p, &names, e) < 0)
+		return -1;
+	if (pull_changes_nothing(p, config_hex, names))
+		return 0;
 	if (mkdirat(p->tmp.dir, "image", 0700) < 0)
 		return err_sys(e, "mkdir image");
 	AUTO_CLOSE int dir = fs_open_dir(p->tmp.dir, "image", e);
-	if (dir < 0 || image_names_of(p, &names, e) < 0)
+	if (dir < 0)
 		return -1;
 	AUTO_JSON json_t *record = image_record(p, config_hex);
 	if (fs_replace_file_at(dir, "manifest.json", 0600, p->manifest_text.data,

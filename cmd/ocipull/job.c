@@ -38,20 +38,36 @@ static bool present(struct job *j)
 				   &j->layer);
 }
 
+/* Does an earlier layer of this image bring the same? Its end is before us in the same round. */
+static bool twin_works(struct job *j)
+{
+	const struct pull *p = j->p;
+	for (size_t i = 0; i < j->index; i++)
+		if (p->jobs[i].state != JOB_DONE && strcmp(p->diff[i], p->diff[j->index]) == 0) {
+			if (!j->waiting)
+				progress_state(&j->p->progress, j->index, LAYER_WAITING);
+			j->waiting = true;
+			return true;
+		}
+	return false;
+}
+
 /* Returns 1 when the state has changed. */
 static int step_new(struct job *j, struct err *e)
 {
 	const struct state *st = &j->p->ctx->st;
 	if (present(j)) {
-		progress_state(&j->p->progress, digest(j), "present", 0, desc(j)->size);
+		progress_state(&j->p->progress, j->index, LAYER_PRESENT);
 		j->state = JOB_DONE;
 		return 1;
 	}
+	if (twin_works(j))
+		return 0;
 	int ours = imgstore_layer_claim(st, j->p->diff[j->index], &j->tmp, e);
 	if (ours < 0)
 		return -1;
 	if (!ours) {
-		progress_state(&j->p->progress, digest(j), "waiting", 0, desc(j)->size);
+		progress_state(&j->p->progress, j->index, LAYER_WAITING);
 		if (helper_start(&j->helper, helper_wait_lock, j->tmp.lock, e) < 0)
 			return -1;
 		j->state = JOB_LOCKED;
@@ -61,7 +77,7 @@ static int step_new(struct job *j, struct err *e)
 	/* Finished by another between our look and our claim. */
 	if (present(j)) {
 		j->state = JOB_DONE;
-		progress_state(&j->p->progress, digest(j), "present", 0, desc(j)->size);
+		progress_state(&j->p->progress, j->index, LAYER_PRESENT);
 		return imgstore_tmp_drop(st, &j->tmp, e) < 0 ? -1 : 1;
 	}
 	return 1;
@@ -90,7 +106,7 @@ static int on_bytes(void *arg, const char *data, size_t len)
 		return HTTP_LATER;
 	digest_update(&j->hash, data, len);
 	j->received += (long long)len;
-	progress_bytes(&j->p->progress, digest(j), (long long)len, j->received, desc(j)->size);
+	progress_bytes(&j->p->progress, j->index, j->received);
 	/* More than was promised: whatever comes, it cannot be the layer. */
 	return j->received > desc(j)->size ? HTTP_FAIL : HTTP_TAKEN;
 }
@@ -110,7 +126,7 @@ static int start_loading(struct job *j, struct err *e)
 	if (unpacker_start(&j->un, "layer", diff, -1, e) < 0)
 		return -1;
 	j->state = JOB_LOADING;
-	progress_state(&j->p->progress, digest(j), "loading", 0, desc(j)->size);
+	progress_state(&j->p->progress, j->index, LAYER_LOADING);
 	if (src->kind == SOURCE_REGISTRY) {
 		snprintf(path, sizeof path, "blobs/%s", digest(j));
 		fetch_start(&j->fetch, &src->reg, path, NULL, on_bytes, j);
@@ -255,7 +271,7 @@ static int step_syncing(struct job *j, struct err *e)
 	unpacker_kill(&j->un);
 	if (imgstore_tmp_drop(st, &j->tmp, e) < 0)
 		return -1;
-	progress_state(&j->p->progress, digest(j), "done", j->received, desc(j)->size);
+	progress_state(&j->p->progress, j->index, LAYER_DONE);
 	j->state = JOB_DONE;
 	return 1;
 }
@@ -292,9 +308,8 @@ int job_step(struct job *j, int *slots, struct err *e)
 	return rc < 0 && e->kind != ERR_CANCELLED ? err_wrap(e, "layer %s", digest(j)) : rc;
 }
 
-void job_release(struct job *j)
+void job_stop(struct job *j)
 {
-	struct err e;
 	fetch_release(&j->fetch);
 	unpacker_kill(&j->un);
 	helper_kill(&j->helper);
@@ -306,6 +321,11 @@ void job_release(struct job *j)
 		auto_close(&j->tmp.lock);
 		j->tmp = IMGSTORE_TMP_NONE;
 	}
+}
+
+void job_drop(struct job *j)
+{
+	struct err e;
 	if (imgstore_tmp_drop(&j->p->ctx->st, &j->tmp, &e) < 0)
 		log_warn("cannot clean up: %s", e.msg);
 }

@@ -9,11 +9,15 @@
 #include "verify.h"
 #include "xalloc.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-enum { INDEX_DEPTH_MAX = 4 };
+enum { INDEX_DEPTH_MAX = 4, CLEAN_UP_MS = 50 };
 
 /* From what the reference names down to an image's manifest. */
 static int get_manifest(struct pull *p, struct err *e)
@@ -68,10 +72,57 @@ static void warn_platform(const struct pull *p, json_t *config)
 			 p->platform.arch);
 }
 
+/* The configuration is here already when the image is. */
+static bool stored_config(struct pull *p)
+{
+	char path[100];
+	struct err ignored;
+	const struct descriptor *d = &p->manifest.config;
+	snprintf(path, sizeof path, "images/%.64s/config.json", d->digest + 7);
+	if (fs_read_at(p->ctx->st.root, path, &p->config_text, &ignored) == 0 &&
+	    check_digest("config", d->digest, d->size, &p->config_text, &ignored) == 0)
+		return true;
+	buf_clear(&p->config_text);
+	return false;
+}
+
+static bool same_layers(const struct pull *p, json_t *record)
+{
+	json_t *list = json_object_get(record, "layers");
+	if (json_array_size(list) != p->manifest.count)
+		return false;
+	for (size_t i = 0; i < p->manifest.count; i++)
+		if (strcmp(jsonx_opt_string(json_array_get(list, i), "id", ""),
+			   p->jobs[i].layer.id) != 0)
+			return false;
+	return true;
+}
+
+bool pull_changes_nothing(const struct pull *p, const char *config_hex, const json_t *names)
+{
+	char id[IMAGE_ID_SIZE];
+	struct err ignored;
+	size_t i;
+	json_t *name;
+	AUTO_IMAGE struct image img = {.meta = NULL};
+	snprintf(id, sizeof id, "sha256:%.64s", config_hex);
+	if (image_open(&p->ctx->st, id, false, &img, &ignored) < 0 || !same_layers(p, img.meta) ||
+	    strcmp(jsonx_opt_string(img.meta, "manifest_digest", ""), p->manifest_digest) != 0)
+		return false;
+	AUTO_JSON json_t *all = image_names(&p->ctx->st, &ignored);
+	json_array_foreach (names, i, name) {
+		json_t *target = json_object_get(all, json_string_value(name));
+		if (!target || strcmp(json_string_value(target), id) != 0)
+			return false;
+	}
+	return all != NULL;
+}
+
 static int get_config(struct pull *p, struct err *e)
 {
 	size_t n = p->manifest.count;
-	if (source_config(&p->src, &p->manifest.config, &p->config_text, e) < 0)
+	if (!stored_config(p) &&
+	    source_config(&p->src, &p->manifest.config, &p->config_text, e) < 0)
 		return -1;
 	AUTO_JSON json_t *config =
 		jsonx_parse(p->config_text.data, p->config_text.len, "config", e);
@@ -126,16 +177,27 @@ static int step_sync(struct pull *p, struct err *e)
 	return 0;
 }
 
+static int prepare_jobs(struct pull *p, struct err *e)
+{
+	long long need = 0;
+	struct imgstore_layer l;
+	size_t n = p->manifest.count;
+	p->jobs = xcalloc(n + 1, sizeof *p->jobs);
+	progress_layers(&p->progress, &p->manifest);
+	for (size_t i = 0; i < n; i++) {
+		job_init(&p->jobs[i], p, i);
+		if (!imgstore_layer_find(&p->ctx->st, p->diff[i], p->chain[i], &l))
+			need += space_estimate(&p->manifest.layers[i]);
+	}
+	return space_begin(&p->space, p->ctx->st.root, &p->ctx->cfg, need, e);
+}
+
 static int get_layers(struct pull *p, struct err *e)
 {
 	size_t n = p->manifest.count, done = 0;
 	int slots = p->max_parallel;
-	p->jobs = xcalloc(n + 1, sizeof *p->jobs);
-	p->progress.layers = n;
-	for (size_t i = 0; i < n; i++) {
-		job_init(&p->jobs[i], p, i);
-		p->progress.total += p->manifest.layers[i].size;
-	}
+	if (prepare_jobs(p, e) < 0)
+		return -1;
 	for (;;) {
 		done = 0;
 		for (size_t i = 0; i < n; i++) {
@@ -145,27 +207,65 @@ static int get_layers(struct pull *p, struct err *e)
 		}
 		if (done == n)
 			return 0;
-		if (step_sync(p, e) < 0)
+		if (step_sync(p, e) < 0 || space_check(&p->space, e) < 0)
 			return -1;
 		/* What one job gave free, a job before it may have waited for. */
-		for (size_t i = 0; i < n; i++) {
-			enum job_state s = p->jobs[i].state;
-			if ((s == JOB_READY && slots > 0) || s == JOB_NEW)
+		for (size_t i = 0; i < n; i++)
+			if (p->jobs[i].state == JOB_READY && slots > 0)
 				engine_wake(&p->engine, 1);
-		}
+		long long next = progress_tick(&p->progress);
+		if (next)
+			engine_wake(&p->engine, next);
 		if (engine_wait(&p->engine, e) < 0)
 			return -1;
 	}
 }
 
-static void release(struct pull *p)
+static void drop_unfinished(struct pull *p)
 {
 	struct err e;
-	helper_kill(&p->sync);
 	for (size_t i = 0; p->jobs && i < p->manifest.count; i++)
-		job_release(&p->jobs[i]);
+		job_drop(&p->jobs[i]);
 	if (imgstore_tmp_drop(&p->ctx->st, &p->tmp, &e) < 0)
 		log_warn("cannot clean up: %s", e.msg);
+}
+
+/* To remove what was unpacked may take longer than whoever cancelled wants to wait: a child does
+ * it, with the locks, and we stay only for as long as that is not noticed. */
+static void drop_in_background(struct pull *p)
+{
+	struct pollfd end = {.fd = -1, .events = POLLIN};
+	pid_t pid = fork();
+	if (pid < 0) {
+		drop_unfinished(p);
+		return;
+	}
+	if (pid == 0) {
+		setsid();
+		(void)close_range(0, 2, 0);
+		drop_unfinished(p);
+		_exit(0);
+	}
+	end.fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (end.fd >= 0 && poll(&end, 1, CLEAN_UP_MS) > 0)
+		(void)waitpid(pid, NULL, 0);
+	auto_close(&end.fd);
+}
+
+static void release(struct pull *p, bool cancelled)
+{
+	size_t n = p->jobs ? p->manifest.count : 0;
+	helper_kill(&p->sync);
+	for (size_t i = 0; i < n; i++)
+		unpacker_signal(&p->jobs[i].un);
+	for (size_t i = 0; i < n; i++)
+		job_stop(&p->jobs[i]);
+	fs_lock_heeds_signals = false;
+	progress_end(&p->progress);
+	if (cancelled && p->tmp.dir >= 0)
+		drop_in_background(p);
+	else
+		drop_unfinished(p);
 	source_release(&p->src);
 	engine_release(&p->engine);
 	buf_release(&p->manifest_text);
@@ -174,7 +274,6 @@ static void release(struct pull *p)
 	free(p->diff);
 	free(p->chain);
 	free(p->jobs);
-	progress_end(&p->progress);
 }
 
 static int run(struct pull *p, const char *ref, char id[IMAGE_ID_SIZE], struct err *e)
@@ -182,6 +281,7 @@ static int run(struct pull *p, const char *ref, char id[IMAGE_ID_SIZE], struct e
 	const struct state *st = &p->ctx->st;
 	if (imgstore_clean_tmp(st, NULL, e) < 0 || imgstore_tmp_new(st, "pull", &p->tmp, e) < 0)
 		return -1;
+	progress_begin(&p->progress, p->tmp.dir, ref);
 	if (source_open(&p->src, &p->engine, &p->ctx->cfg, p->auth_fd, &p->tmp, ref, e) < 0)
 		return -1;
 	if (get_manifest(p, e) < 0 || get_config(p, e) < 0 || verify_image(p, ref, e) < 0 ||
@@ -203,6 +303,6 @@ int pull_image(struct pull *p, const char *ref, char id[IMAGE_ID_SIZE], struct e
 	int rc = engine_init(&p->engine, e);
 	if (rc == 0)
 		rc = run(p, ref, id, e);
-	release(p);
+	release(p, rc < 0 && e->kind == ERR_CANCELLED);
 	return rc;
 }

@@ -8,6 +8,7 @@
 #include "manifest.h"
 #include "progress.h"
 #include "source.h"
+#include "space.h"
 #include "tool.h"
 
 struct pull {
@@ -29,6 +30,7 @@ struct pull {
 	char (*chain)[DIGEST_HEX_LEN + 1];
 	struct job *jobs;
 	struct helper sync;
+	struct space space;
 };
 
 /* Prints nothing; id is "sha256:<hex>". */
@@ -57,6 +59,7 @@ struct job {
 	long long received;
 	struct unpacker un;
 	bool input_done;
+	bool waiting; /* an earlier layer brings the same */
 	bool implied; /* the archive left directories unnamed */
 	bool sync_asked, synced;
 	struct imgstore_layer layer; /* when done */
@@ -66,10 +69,13 @@ void job_init(struct job *j, struct pull *p, size_t index);
 /* As far as it goes without waiting; tells the engine what it waits for. *slots: how many more may
  * load at once. */
 int job_step(struct job *j, int *slots, struct err *e);
-void job_release(struct job *j); /* stops what runs, removes what is unfinished */
+void job_stop(struct job *j); /* what runs */
+void job_drop(struct job *j); /* what is unfinished */
 /* layer_commit.c: the unpacked tree becomes a layer of the store. */
 int job_place(struct job *j, struct err *e);
 int job_commit(struct job *j, struct err *e);
+/* Does the image stand already as this pull would leave it, names and all? */
+bool pull_changes_nothing(const struct pull *p, const char *config_hex, const json_t *names);
 /* image_commit.c */
 int pull_commit(struct pull *p, const char *config_hex, struct err *e);
 #endif

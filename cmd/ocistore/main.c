@@ -15,6 +15,7 @@ int main(int argc, char **argv)
 		 NULL, 0, -1, store_pin},
 		{"unpin", "IMAGE...", "undo pin", NULL, 1, -1, store_unpin},
 		{"gc", "", "remove what nothing needs, and say why", NULL, 0, 0, store_gc},
+		{"pulls", "", "tell of the pulls under way", NULL, 0, 0, store_pulls},
 		{"df", "", "say what takes the space", NULL, 0, 0, store_df},
 		{"mount", "[IMAGE [DIR]]",
 		 "show an image's files, read-only; without IMAGE list the mounts", NULL, 0, 2,

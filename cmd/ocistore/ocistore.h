@@ -29,6 +29,7 @@ bool typed_name(const char *typed, const char *id, json_t *names, char *out, siz
 int store_ls(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int store_inspect(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int store_rm(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int store_pulls(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int store_gc(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int store_tag(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int store_untag(struct tool_ctx *c, int argc, char **argv, struct err *e);

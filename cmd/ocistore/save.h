@@ -3,6 +3,7 @@
 #define OCISTORE_SAVE_H
 /* Writing images out. Equal inputs give equal bytes: no time, owner or order of a directory is in
  * what is written. */
+#include "buf.h"
 #include "digest.h"
 #include "err.h"
 #include "image.h"

@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "jsonx.h"
 #include "log.h"
+#include "record.h"
 #include "xalloc.h"
 
 #include <fts.h>
@@ -82,6 +83,17 @@ struct sizes {
 	json_t *list;
 };
 
+/* For whoever does not want to walk: `ocistore df`. */
+static void remember(const struct state *s, const char *id, uint64_t bytes, uint64_t inodes)
+{
+	struct err why;
+	AUTO_CLOSE int dir = object_open_run(s, OBJ_CONTAINER, id, false, &why);
+	AUTO_JSON json_t *j = json_pack("{s:I, s:I, s:I}", "bytes", (json_int_t)bytes, "inodes",
+					(json_int_t)inodes, "at", (json_int_t)record_now_ns());
+	if (dir >= 0 && jsonx_replace_at(dir, "du.json", 0600, j, 0, &why) < 0)
+		log_debug("container %s: %s", id, why.msg);
+}
+
 static int add_ctr(void *arg, const char *id, struct err *e)
 {
 	struct sizes *z = arg;
@@ -91,12 +103,13 @@ static int add_ctr(void *arg, const char *id, struct err *e)
 	if (measure(path, &bytes, &inodes, e) < 0)
 		return -1;
 	/* Removed meanwhile, or without a layer of its own. */
-	if (inodes == 0)
+	if (inodes == 0) {
 		log_debug("container %s: no writable layer", id);
-	else
-		json_array_append_new(z->list,
-				      json_pack("{s:s, s:I, s:I}", "id", id, "bytes",
-						(json_int_t)bytes, "inodes", (json_int_t)inodes));
+		return 0;
+	}
+	json_array_append_new(z->list, json_pack("{s:s, s:I, s:I}", "id", id, "bytes",
+						 (json_int_t)bytes, "inodes", (json_int_t)inodes));
+	remember(z->s, id, bytes, inodes);
 	return 0;
 }
 

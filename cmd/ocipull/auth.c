@@ -106,6 +106,29 @@ static char *copy(const char *s)
 	return *s ? xstrdup(s) : NULL;
 }
 
+/* docker's way to say that what stands for the password is an identity token. */
+static void take_token_user(struct auth *a)
+{
+	if (!a->user || strcmp(a->user, "<token>") != 0)
+		return;
+	if (!a->identity)
+		a->identity = TAKE(a->password);
+	free(a->password);
+	free(a->user);
+	a->user = a->password = NULL;
+}
+
+/* What would end a header, or hides something from whoever reads it, is no part of credentials. */
+static int check_text(const struct auth *a, const char *host, struct err *e)
+{
+	const char *const all[] = {a->user, a->password, a->identity, a->token};
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		if (all[i] && strpbrk(all[i], "\r\n"))
+			return err_set(e, ERR_BAD_INPUT, "credentials for %s: a line break in them",
+				       host);
+	return 0;
+}
+
 static int fill(struct auth *a, json_t *j, const char *host, struct err *e)
 {
 	const char *both = jsonx_opt_string(j, "auth", "");
@@ -117,19 +140,24 @@ static int fill(struct auth *a, json_t *j, const char *host, struct err *e)
 	a->token = copy(either(j, "registry_token", "registryToken"));
 	if (!a->token)
 		a->token = copy(jsonx_opt_string(j, "registrytoken", ""));
-	if (a->user || !*both)
-		return 0;
-	AUTO_FREE char *plain = decode(both);
-	char *colon = plain ? strchr(plain, ':') : NULL;
-	if (!colon)
-		return err_set(e, ERR_BAD_INPUT,
-			       "credentials for %s: auth is not base64 of "
-			       "user:password",
-			       host);
-	*colon = '\0';
-	a->user = xstrdup(plain);
-	a->password = xstrdup(colon + 1);
-	return 0;
+	if (!a->user && *both) {
+		AUTO_FREE char *plain = decode(both);
+		char *colon = plain ? strchr(plain, ':') : NULL;
+		if (!colon)
+			return err_set(e, ERR_BAD_INPUT,
+				       "credentials for %s: auth is not base64 of user:password",
+				       host);
+		*colon = '\0';
+		a->user = copy(plain);
+		a->password = xstrdup(colon + 1);
+	}
+	take_token_user(a);
+	return check_text(a, host, e);
+}
+
+static bool is_empty(const struct auth *a)
+{
+	return !a->user && !a->identity && !a->token;
 }
 
 /* A registry's key as docker writes it, with or without scheme and API version: returns its start,
@@ -178,67 +206,77 @@ static size_t fits(const char *key, const char *host, const char *path)
 	return path[rest] == '\0' || path[rest] == '/' ? len : 0;
 }
 
-int auth_find(const struct auth_store *s, const char *host, const char *path,
-	      const char *image_host, struct auth *a, struct err *e)
+static const char *helper_of_host(json_t *helpers, const char *host)
 {
-	const char *key, *server = either(s->cri, "server_address", "serverAddress");
+	const char *key;
+	json_t *v;
+	json_object_foreach (helpers, key, v)
+		if (json_is_string(v) && is_host(key, host))
+			return json_string_value(v);
+	return NULL;
+}
+
+static int find_in_file(const struct auth_store *s, const char *host, const char *path,
+			struct auth *a, const char **helper, struct err *e)
+{
+	const char *key;
 	json_t *entry, *best = NULL;
 	size_t best_len = 0;
-	*a = (struct auth){.user = NULL};
-	if (s->cri && is_host(*server ? server : image_host, host)) {
-		if (fill(a, s->cri, host, e) < 0)
-			return -1;
-		if (a->user || a->identity || a->token)
-			return 0;
-	}
+	*helper = helper_of_host(json_object_get(s->file, "credHelpers"), host);
+	if (*helper)
+		return 0;
 	json_object_foreach (json_object_get(s->file, "auths"), key, entry) {
 		size_t len = fits(key, host, path);
-		if (len > best_len) {
+		/* An empty entry only says that a helper has it. */
+		if (len > best_len && json_object_size(entry) > 0) {
 			best = entry;
 			best_len = len;
 		}
 	}
-	return best ? fill(a, best, host, e) : 0;
+	if (best && fill(a, best, host, e) < 0)
+		return -1;
+	const char *all = jsonx_opt_string(s->file, "credsStore", "");
+	*helper = is_empty(a) && *all ? all : NULL;
+	return 0;
 }
 
-/* One name=value or name="value"; returns what follows it. */
-static const char *param(const char *p, char name[32], char *value, size_t size)
+int auth_find(const struct auth_store *s, const char *host, const char *path,
+	      const char *image_host, struct auth *a, const char **helper, struct err *e)
 {
-	size_t n = strcspn(p, "= ,"), at = 0;
-	snprintf(name, 32, "%.*s", n < 31 ? (int)n : 31, p);
-	p += n;
-	value[0] = '\0';
-	if (*p != '=')
-		return p;
-	bool quoted = *++p == '"';
-	p += quoted;
-	for (; *p && (quoted ? *p != '"' : *p != ',' && *p != ' '); p++) {
-		if (quoted && *p == '\\' && p[1])
-			p++;
-		if (at + 1 < size)
-			value[at++] = *p;
+	const char *server = either(s->cri, "server_address", "serverAddress");
+	*a = (struct auth){.user = NULL};
+	*helper = NULL;
+	if (s->cri && is_host(*server ? server : image_host, host)) {
+		if (fill(a, s->cri, host, e) < 0)
+			return -1;
+		if (!is_empty(a))
+			return 0;
+		auth_release(a);
 	}
-	value[at] = '\0';
-	return p + (*p == '"');
+	return find_in_file(s, host, path, a, helper, e);
 }
 
-void auth_challenge_parse(struct auth_challenge *c, const char *header)
+bool auth_helper_name_is_good(const char *name)
 {
-	char name[32], value[512];
-	*c = (struct auth_challenge){.bearer = false};
-	size_t scheme = strcspn(header, " ");
-	c->bearer = scheme == 6 && strncasecmp(header, "bearer", 6) == 0;
-	c->basic = scheme == 5 && strncasecmp(header, "basic", 5) == 0;
-	for (const char *p = header + scheme; *(p += strspn(p, " ,\t"));) {
-		const char *next = param(p, name, value, sizeof value);
-		if (next == p)
-			break;
-		p = next;
-		if (strcasecmp(name, "realm") == 0)
-			snprintf(c->realm, sizeof c->realm, "%s", value);
-		else if (strcasecmp(name, "service") == 0)
-			snprintf(c->service, sizeof c->service, "%.255s", value);
-		else if (strcasecmp(name, "scope") == 0)
-			snprintf(c->scope, sizeof c->scope, "%s", value);
-	}
+	size_t n = strlen(name);
+	return n > 0 && n < 64 && name[0] != '.' && name[0] != '-' &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+		       n;
+}
+
+int auth_from_helper(struct auth *a, const char *text, size_t len, const char *who, struct err *e)
+{
+	AUTO_JSON json_t *j = jsonx_parse(text ? text : "", len, who, e);
+	if (!j)
+		return -1;
+	if (!json_is_object(j) || !*jsonx_opt_string(j, "Secret", ""))
+		return err_set(e, ERR_DENIED, "%s gives no secret", who);
+	*a = (struct auth){
+		.user = copy(jsonx_opt_string(j, "Username", "")),
+		.password = copy(jsonx_opt_string(j, "Secret", "")),
+	};
+	take_token_user(a);
+	if (is_empty(a))
+		return err_set(e, ERR_DENIED, "%s gives no user name", who);
+	return check_text(a, who, e);
 }

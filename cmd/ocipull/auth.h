@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef OCIPULL_AUTH_H
 #define OCIPULL_AUTH_H
-/* Credentials: where they come from, and what a registry asks for. */
+/* Credentials: where they come from. */
 #include "err.h"
 
 #include <jansson.h>
@@ -15,7 +15,8 @@ struct auth {
 };
 void auth_release(struct auth *a);
 
-/* What was given: a CRI AuthConfig (either may be NULL) and a file in docker's config.json form. */
+/* What was given: a CRI AuthConfig (either may be NULL) and a file in the form of docker's
+ * config.json or containers-auth.json: "auths", "credHelpers", "credsStore". */
 struct auth_store {
 	json_t *cri, *file;
 };
@@ -25,14 +26,14 @@ void auth_store_release(struct auth_store *s);
 
 /* The credentials for a registry by its name (host:port, "docker.io") and a repository path. The
  * AuthConfig counts for its server_address, or, without one, for the host that the image reference
- * names (image_host), and before the file. */
+ * names (image_host), and before the file. Of the file count in this order: the host's
+ * credential helper, the longest key of "auths" that covers the host or the path and says
+ * anything, the credential helper for all. *helper: the name of the one that is to be asked
+ * (borrowed), NULL = none. */
 int auth_find(const struct auth_store *s, const char *host, const char *path,
-	      const char *image_host, struct auth *a, struct err *e);
+	      const char *image_host, struct auth *a, const char **helper, struct err *e);
 
-/* A WWW-Authenticate header. */
-struct auth_challenge {
-	bool bearer, basic;
-	char realm[512], service[256], scope[512];
-};
-void auth_challenge_parse(struct auth_challenge *c, const char *header);
+/* A credential helper's answer; `who` names it. */
+int auth_from_helper(struct auth *a, const char *text, size_t len, const char *who, struct err *e);
+bool auth_helper_name_is_good(const char *name);
 #endif

@@ -70,29 +70,36 @@ static int read_blob(struct source *s, const char *digest, struct buf *b, struct
 	return fd < 0 ? -1 : read_regular(fd, path, b, e);
 }
 
+struct wanted {
+	const char *digest; /* NULL = not known */
+	json_int_t size;
+};
+
+static int is_wanted(void *arg, struct fetch *f, const struct buf *b, struct err *e)
+{
+	const struct wanted *w = arg;
+	const char *digest = w->digest, *says = f->http.content_digest;
+	if (!digest && strncmp(says, "sha256:", 7) == 0 && digest_is_hex(says + 7))
+		digest = says;
+	return digest ? check_digest(fetch_where(f), digest, w->size, b, e) : 0;
+}
+
 static int registry_manifest(struct source *s, const char *digest, struct buf *b,
 			     char media_type[128], char got[DIGEST_STR_LEN + 1], struct err *e)
 {
 	char path[160], what[REF_STR_SIZE + 16], hex[DIGEST_HEX_LEN + 1];
 	if (!digest && *s->ref.digest)
 		digest = s->ref.digest;
+	struct wanted w = {.digest = digest, .size = -1};
 	snprintf(path, sizeof path, "manifests/%.130s", digest ? digest : s->ref.tag);
-	if (digest)
-		snprintf(what, sizeof what, "manifest of %s/%s@%s", s->ref.host, s->ref.path,
-			 digest);
-	else
-		snprintf(what, sizeof what, "manifest of %s/%s:%s", s->ref.host, s->ref.path,
-			 s->ref.tag);
-	if (fetch_whole(&s->fetch, &s->reg, path, manifest_accept, what, b, e) < 0)
+	snprintf(what, sizeof what, "manifest of %s/%s%c%s", s->ref.host, s->ref.path,
+		 digest ? '@' : ':', digest ? digest : s->ref.tag);
+	if (fetch_checked(&s->fetch, &s->reg, path, manifest_accept, what, b, is_wanted, &w, e) < 0)
 		return -1;
-	const struct http *h = &s->fetch.http;
-	snprintf(media_type, 128, "%s", h->content_type);
-	if (!digest && strncmp(h->content_digest, "sha256:", 7) == 0 &&
-	    digest_is_hex(h->content_digest + 7))
-		digest = h->content_digest;
+	snprintf(media_type, 128, "%s", s->fetch.http.content_type);
 	digest_of(b->data ? b->data : "", b->len, hex);
 	snprintf(got, DIGEST_STR_LEN + 1, "sha256:%s", hex);
-	return digest ? check_digest(what, digest, -1, b, e) : 0;
+	return 0;
 }
 
 int source_manifest(struct source *s, const char *digest, struct buf *b, char media_type[128],
@@ -129,8 +136,9 @@ int source_config(struct source *s, const struct descriptor *d, struct buf *b, s
 	} else if (s->kind == SOURCE_OCI) {
 		rc = read_blob(s, d->digest, b, e);
 	} else {
+		struct wanted w = {.digest = d->digest, .size = d->size};
 		snprintf(path, sizeof path, "blobs/%s", d->digest);
-		rc = fetch_whole(&s->fetch, &s->reg, path, NULL, what, b, e);
+		return fetch_checked(&s->fetch, &s->reg, path, NULL, what, b, is_wanted, &w, e);
 	}
 	return rc < 0 ? -1 : check_digest(what, d->digest, d->size, b, e);
 }

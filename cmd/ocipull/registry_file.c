@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry.h"
+
+#include "auto.h"
+#include "fs.h"
+#include "jsonx.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FILE_MAX = 1 << 20 };
+
+int registry_file_check(json_t *o, const char *file, bool mirror, struct err *e)
+{
+	static const struct {
+		const char *key;
+		json_type type; /* JSON_TRUE: a boolean */
+		bool in_mirror, in_file;
+	} known[] = {
+		{"host", JSON_STRING, false, true},      {"url", JSON_STRING, true, true},
+		{"mirrors", JSON_ARRAY, false, true},    {"ca", JSON_STRING, true, true},
+		{"cert", JSON_STRING, true, true},       {"key", JSON_STRING, true, true},
+		{"insecure", JSON_TRUE, true, true},     {"blocked", JSON_TRUE, false, true},
+		{"digest_only", JSON_TRUE, true, false},
+	};
+	const char *key;
+	json_t *v;
+	json_object_foreach (o, key, v) {
+		size_t i = 0;
+		while (i < ARRAY_LEN(known) && (strcmp(known[i].key, key) != 0 ||
+						!(mirror ? known[i].in_mirror : known[i].in_file)))
+			i++;
+		if (i == ARRAY_LEN(known))
+			return err_set(e, ERR_BAD_INPUT, "%s: unknown key '%s'", file, key);
+		json_type type = json_is_boolean(v) ? JSON_TRUE : json_typeof(v);
+		if (type != known[i].type)
+			return err_set(e, ERR_BAD_INPUT, "%s: %s: unexpected %s", file, key,
+				       jsonx_type_name(json_typeof(v)));
+	}
+	return 0;
+}
+
+/* How much of host/path a "host" covers: HOST, HOST/PATH (whole components), *.DOMAIN, or "*";
+ * weight orders those that do. False: not at all. */
+static bool covers(const char *its, const struct ref *ref, size_t *covered, size_t *weight)
+{
+	size_t len = strlen(its), host = strlen(ref->host);
+	*covered = host;
+	*weight = len;
+	if (strcmp(its, "*") == 0)
+		return true;
+	if (its[0] == '*')
+		return its[1] == '.' && host > len - 1 &&
+		       strcmp(ref->host + host - (len - 1), its + 1) == 0;
+	if (strncmp(its, ref->host, host) != 0 || (its[host] && its[host] != '/'))
+		return false;
+	if (!its[host])
+		return true;
+	const char *path = its + host + 1;
+	size_t n = strlen(path);
+	*covered = len;
+	return n > 0 && strncmp(path, ref->path, n) == 0 &&
+	       (ref->path[n] == '/' || ref->path[n] == '\0');
+}
+
+static int look_at(const char *dir, const char *file, const struct ref *ref, json_t **best,
+		   char *name, size_t size, size_t *covered, size_t *weight, struct err *e)
+{
+	char path[4096];
+	size_t c, w;
+	if (snprintf(path, sizeof path, "%s/%s", dir, file) >= (int)sizeof path)
+		return err_set(e, ERR_BAD_INPUT, "registries_dir: a path that is too long");
+	AUTO_JSON json_t *j = jsonx_read_at(AT_FDCWD, path, FILE_MAX, e);
+	if (!j || registry_file_check(j, file, false, e) < 0)
+		return -1;
+	const char *its = jsonx_string(j, file, "host", e);
+	if (!its)
+		return -1;
+	if (its[0] == '*' && json_object_get(j, "url"))
+		return err_set(e, ERR_BAD_INPUT, "%s: 'url' is for one host, not for '%s'", file,
+			       its);
+	if (!covers(its, ref, &c, &w) || (*best && w < *weight))
+		return 0;
+	json_decref(*best);
+	*best = TAKE(j);
+	*covered = c;
+	*weight = w;
+	snprintf(name, size, "%s", file);
+	return 0;
+}
+
+json_t *registry_file(const char *dir, const struct ref *ref, char *name, size_t size,
+		      size_t *covered, struct err *e)
+{
+	struct dirent **list = NULL;
+	AUTO_JSON json_t *best = NULL;
+	size_t weight = 0;
+	int rc = 0, n = scandir(dir, &list, fs_is_json_file, fs_by_bytes);
+	*covered = strlen(ref->host);
+	e->kind = ERR_OK;
+	if (n < 0 && errno == ENOENT)
+		return NULL;
+	if (n < 0)
+		return err_sys(e, "registries_dir %s", dir), NULL;
+	for (int i = 0; i < n; i++) {
+		if (rc == 0)
+			rc = look_at(dir, list[i]->d_name, ref, &best, name, size, covered, &weight,
+				     e);
+		free(list[i]);
+	}
+	free(list);
+	if (rc < 0)
+		return NULL;
+	e->kind = ERR_OK;
+	return TAKE(best);
+}

@@ -74,9 +74,12 @@ int sigkey_parse(struct sigkey *k, const char *pem, size_t len, const char *name
 		return bad_key(name, "no PEM file", e);
 	size_t rest = len - (size_t)(first - pem);
 	if (rest < sizeof want - 1 || memcmp(first, want, sizeof want - 1) != 0) {
-		size_t n = strcspn(first + sizeof begin - 1, "-\r\n");
-		return err_set(e, ERR_BAD_INPUT, "key %s: not a public key but '%.*s'", name,
-			       n > 40 ? 40 : (int)n, first + sizeof begin - 1);
+		const char *what = first + sizeof begin - 1;
+		int n = 0;
+		while (n < 40 && what + n < pem + len && !memchr("-\r\n", what[n], 3))
+			n++;
+		return err_set(e, ERR_BAD_INPUT, "key %s: not a public key but '%.*s'", name, n,
+			       what);
 	}
 	if (memmem(first + 1, rest - 1, begin, sizeof begin - 1))
 		return bad_key(name, "more than one PEM block in the file", e);

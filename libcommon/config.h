@@ -50,6 +50,10 @@ struct config {
 	json_int_t max_parallel_downloads;      /* layers at once; 3 */
 	json_int_t min_free_bytes;  /* what a pull leaves free in root; 128 MiB */
 	json_int_t min_free_inodes; /* and of inodes; 1024 */
+	json_int_t unpack_max_bytes;            /* of a layer's tar stream; 128 GiB; 0 = any */
+	json_int_t unpack_max_entries;          /* of a layer: entries, and files made; 2000000 */
+	json_int_t unpack_max_ratio;            /* tar bytes for each compressed byte, counted
+						   beyond 256 MiB of tar; 500 */
 	json_int_t verify_timeout;              /* seconds for one program of verify_dir; 60 */
 	json_int_t max_container_log_line_size; /* bytes; 16384 */
 	json_int_t grpc_max_recv_msg_size;      /* bytes; 16 MiB */

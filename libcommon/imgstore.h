@@ -13,8 +13,9 @@
  *
  * tmp/.lock guards making and judging these directories; it comes after images/.lock.
  *
- * layer.json: {"version":1,"diff_id":"sha256:…","size":N,"implied":bool,"opaque":bool}; size counts
- * the bytes of the uncompressed tar. `implied` says that the tar did not name all directories it
+ * layer.json: {"version":1,"diff_id":"sha256:…","size":N,"implied":bool,"opaque":bool,
+ * "inodes":N,"usage":N}; size counts the bytes of the uncompressed tar, inodes and usage (bytes on
+ * disk, as far as the file system could tell when it was made) what stands in diff/. `implied` says that the tar did not name all directories it
  * touches, whose metadata then came from the layers below: such a layer stands under its chain ID,
  * or, having nothing below it, under its diff ID, but then serves only as a bottom layer. */
 #include "digest.h"

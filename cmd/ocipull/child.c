@@ -14,12 +14,14 @@
 
 enum { PIPE_SIZE = 1 << 20, PENDING_MAX = 4 << 20 };
 
-static int start(struct unpacker *u, const char *mode, int dir, int in, int out, struct err *e)
+static int start(struct unpacker *u, const char *const *argv, int recipe, int dir, int in, int out,
+		 struct err *e)
 {
-	const char *const argv[] = {"/proc/self/exe", UNPACK_ARG, mode, NULL};
+	const int keep[] = {recipe, -1};
 	const char *const envp[] = {"PATH=/", NULL};
 	struct proc_spec spec = PROC_SPEC(argv);
 	spec.envp = envp;
+	spec.keep = keep;
 	spec.in = in;
 	spec.out = out;
 	spec.cwd = dir;
@@ -28,7 +30,8 @@ static int start(struct unpacker *u, const char *mode, int dir, int in, int out,
 	return proc_start(&u->proc, &spec, e);
 }
 
-int unpacker_start(struct unpacker *u, const char *mode, int dir, int input, struct err *e)
+static int start_piped(struct unpacker *u, const char *const *argv, int recipe, int dir, int input,
+		       struct err *e)
 {
 	int in[2] = {-1, -1}, out[2] = {-1, -1};
 	*u = UNPACKER_NONE;
@@ -40,7 +43,7 @@ int unpacker_start(struct unpacker *u, const char *mode, int dir, int input, str
 		auto_close(&out[1]);
 		return -1;
 	}
-	int rc = start(u, mode, dir, input < 0 ? in[0] : input, out[1], e);
+	int rc = start(u, argv, recipe, dir, input < 0 ? in[0] : input, out[1], e);
 	auto_close(&in[0]);
 	auto_close(&out[1]);
 	u->in = in[1];
@@ -52,6 +55,25 @@ int unpacker_start(struct unpacker *u, const char *mode, int dir, int input, str
 		(void)fcntl(u->in, F_SETPIPE_SZ, PIPE_SIZE);
 	}
 	return rc;
+}
+
+int unpacker_start_files(struct unpacker *u, int dir, int input, struct err *e)
+{
+	const char *const argv[] = {"/proc/self/exe", UNPACK_ARG, "files", NULL};
+	return start_piped(u, argv, -1, dir, input, e);
+}
+
+int unpacker_start_layer(struct unpacker *u, int dir, int recipe, const struct unpack_limits *max,
+			 struct err *e)
+{
+	char fd[16], bytes[24], entries[24], ratio[24];
+	const char *const argv[] = {"/proc/self/exe", UNPACK_ARG, "layer", fd, bytes, entries,
+				    ratio,            NULL};
+	snprintf(fd, sizeof fd, "%d", recipe);
+	snprintf(bytes, sizeof bytes, "%llu", max->bytes);
+	snprintf(entries, sizeof entries, "%llu", max->entries);
+	snprintf(ratio, sizeof ratio, "%llu", max->ratio);
+	return start_piped(u, argv, recipe, dir, -1, e);
 }
 
 /* Returns how much the pipe took. */
@@ -126,7 +148,10 @@ static void read_verdict(struct unpacker *u, const struct proc_result *r)
 		err_set(&u->error, err_kind_of_name(kind), "%s", text ? text + 1 : rec + 2);
 	} else if (rec[0] == 'd' && strlen(rec) > 67 && r->exited && r->status == 0) {
 		snprintf(u->hex, sizeof u->hex, "%.64s", rec + 2);
-		u->bytes = strtoll(rec + 67, NULL, 10);
+		char *p = NULL;
+		u->bytes = strtoll(rec + 67, &p, 10);
+		u->inodes = strtoull(p, &p, 10);
+		u->usage = strtoull(p, &p, 10);
 		u->failed = !digest_is_hex(u->hex) || u->bytes < 0;
 	}
 }

@@ -24,11 +24,18 @@ struct unpacker {
 	struct err error;
 	char hex[DIGEST_HEX_LEN + 1];
 	long long bytes;
+	unsigned long long inodes, usage;
 };
 #define UNPACKER_NONE ((struct unpacker){.proc = PROC_NONE, .in = -1, .out = -1})
 
-/* mode as in unpack.h. input -1: bytes come by unpacker_feed; else it reads that descriptor. */
-int unpacker_start(struct unpacker *u, const char *mode, int dir, int input, struct err *e);
+struct unpack_limits {
+	unsigned long long bytes, entries, ratio; /* config.h, unpack_max_*; 0 = no limit */
+};
+/* An archive of files into dir, read from input. */
+int unpacker_start_files(struct unpacker *u, int dir, int input, struct err *e);
+/* A layer, whose bytes come by unpacker_feed; its recipe is written to that descriptor. */
+int unpacker_start_layer(struct unpacker *u, int dir, int recipe, const struct unpack_limits *max,
+			 struct err *e);
 /* False: not now, pending bytes are in the way. Bytes for one that takes no more are dropped. */
 bool unpacker_feed(struct unpacker *u, const void *data, size_t len);
 void unpacker_finish_input(struct unpacker *u); /* once pending is empty */

@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -105,5 +107,63 @@ int fixup_implied(int diff, const char *path, const int *lower, int count, struc
 		if (from >= 0)
 			return copy_meta(from, to, e) < 0 ? err_wrap(e, "%.300s", path) : 0;
 	}
+	return 0;
+}
+
+/* The file `path` in the layers below, or -1. */
+static int find_below(int diff, const char *path, const int *lower, int count)
+{
+	const char *slash = strrchr(path, '/'), *leaf = slash ? slash + 1 : path;
+	char dir[PATH_MAX];
+	bool end = false;
+	snprintf(dir, sizeof dir, "%.*s", (int)(slash ? slash - path : 0), path);
+	/* An opaque directory of the layer itself hides them. */
+	AUTO_CLOSE int own = look(diff, dir, &end);
+	end = end || own < 0 || is_opaque(own);
+	for (int i = 0; i < count && !end; i++) {
+		struct stat st;
+		AUTO_CLOSE int in = look(lower[i], dir, &end);
+		if (in < 0)
+			continue;
+		if (fstatat(in, leaf, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			return S_ISREG(st.st_mode)
+				       ? openat(in, leaf, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+				       : -1;
+		end = end || is_opaque(in);
+	}
+	return -1;
+}
+
+static int copy_content(int from, int to, struct err *e)
+{
+	ssize_t n;
+	while ((n = copy_file_range(from, NULL, to, NULL, (size_t)1 << 30, 0)) > 0)
+		;
+	if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP))
+		while ((n = sendfile(to, from, NULL, (size_t)1 << 30)) > 0)
+			;
+	return n < 0 ? err_sys(e, "copy") : 0;
+}
+
+int fixup_link(int diff, const char *path, const char *target, const int *lower, int count,
+	       unsigned long long *usage, struct err *e)
+{
+	struct stat st;
+	AUTO_CLOSE int to = fs_open_beneath(diff, path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK, 0, e);
+	if (to < 0 || fstat(to, &st) < 0)
+		return 0;
+	if (!S_ISREG(st.st_mode) || st.st_size > 0 || (st.st_mode & 07777) != 0)
+		return 0;
+	AUTO_CLOSE int from = find_below(diff, target, lower, count);
+	if (from < 0)
+		return err_set(
+			e, ERR_BAD_INPUT,
+			"%.300s: hard link to '%.300s', which is no file in the layer or below "
+			"it",
+			path, target);
+	if (copy_content(from, to, e) < 0 || copy_meta(from, to, e) < 0)
+		return err_wrap(e, "%.300s", path);
+	if (fstat(to, &st) == 0)
+		*usage += (unsigned long long)st.st_blocks * 512;
 	return 0;
 }

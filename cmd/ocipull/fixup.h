@@ -12,4 +12,10 @@ int fixup_opaque(int diff, const char *path, struct err *e);
  * in the layers below (lower: their diff directories, nearest first), if it is there and not hidden
  * on the way. A symbolic link or a file there is hidden by the directory, as everywhere. */
 int fixup_implied(int diff, const char *path, const int *lower, int count, struct err *e);
+
+/* diff/path is an empty file of mode 0 that stands for the file `target` of the layers below: make
+ * it a copy of that. One that is not so any more was filled by another of its names, or has gone.
+ * *usage grows by what it takes on disk. */
+int fixup_link(int diff, const char *path, const char *target, const int *lower, int count,
+	       unsigned long long *usage, struct err *e);
 #endif

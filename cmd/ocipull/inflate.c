@@ -18,6 +18,7 @@ struct inflate {
 	enum format format;
 	bool eof, open; /* open: in the middle of a member or frame */
 	size_t pos, len;
+	unsigned long long total; /* read so far */
 	struct gunzip *gz;
 	ZSTD_DCtx *zstd;
 	char in[IN_SIZE], out[OUT_SIZE];
@@ -39,6 +40,11 @@ void inflate_free(struct inflate *in)
 	free(in);
 }
 
+unsigned long long inflate_consumed(const struct inflate *in)
+{
+	return in->total - (in->len - in->pos);
+}
+
 /* More input behind what is there; sets eof. */
 static int fill(struct inflate *in, struct err *e)
 {
@@ -52,6 +58,7 @@ static int fill(struct inflate *in, struct err *e)
 			return err_sys(e, "read layer");
 		in->eof = n == 0;
 		in->len += (size_t)n;
+		in->total += (size_t)n;
 		break;
 	}
 	return 0;

@@ -17,5 +17,7 @@ struct inflate *inflate_new(int fd);
 /* The next bytes (borrowed until the next call), 0 at the end, -1 on error: a stream that is
  * damaged or ends in the middle is ERR_BAD_INPUT. */
 ssize_t inflate_next(struct inflate *in, const void **data, struct err *e);
+/* How many compressed bytes it took so far. */
+unsigned long long inflate_consumed(const struct inflate *in);
 void inflate_free(struct inflate *in);
 #endif

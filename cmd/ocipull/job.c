@@ -111,6 +111,19 @@ static int on_bytes(void *arg, const char *data, size_t len)
 	return j->received > desc(j)->size ? HTTP_FAIL : HTTP_TAKEN;
 }
 
+static int start_unpacker(struct job *j, int diff, struct err *e)
+{
+	const struct config *cfg = &j->p->ctx->cfg;
+	const struct unpack_limits max = {(unsigned long long)cfg->unpack_max_bytes,
+					  (unsigned long long)cfg->unpack_max_entries,
+					  (unsigned long long)cfg->unpack_max_ratio};
+	AUTO_CLOSE int recipe = openat(j->tmp.dir, "new/recipe",
+				       O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (recipe < 0)
+		return err_sys(e, "create tmp/%s/new/recipe", j->tmp.name);
+	return unpacker_start_layer(&j->un, diff, recipe, &max, e);
+}
+
 static int start_loading(struct job *j, struct err *e)
 {
 	char path[100];
@@ -123,7 +136,7 @@ static int start_loading(struct job *j, struct err *e)
 	if (diff < 0 || fchmod(diff, 0755) < 0)
 		return diff < 0 ? -1 : err_sys(e, "chmod");
 	digest_init(&j->hash);
-	if (unpacker_start(&j->un, "layer", diff, -1, e) < 0)
+	if (start_unpacker(j, diff, e) < 0)
 		return -1;
 	j->state = JOB_LOADING;
 	progress_state(&j->p->progress, j->index, LAYER_LOADING);
@@ -209,7 +222,8 @@ static int finish_loading(struct job *j, int *slots, struct err *e)
 			       "digest mismatch of the uncompressed layer: expected sha256:%s, got "
 			       "sha256:%s",
 			       want, j->un.hex);
-	if (unpacker_each(&j->un, 'i', note_implied, j, e) < 0)
+	if (unpacker_each(&j->un, 'i', note_implied, j, e) < 0 ||
+	    unpacker_each(&j->un, 'l', note_implied, j, e) < 0)
 		return -1;
 	++*slots;
 	j->layer.size = j->un.bytes;

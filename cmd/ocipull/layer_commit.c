@@ -8,7 +8,9 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Move the finished tree into the pull's own directory and give the claim back. */
 int job_place(struct job *j, struct err *e)
@@ -51,6 +53,16 @@ static int on_implied(void *arg, const char *path, struct err *e)
 	return fixup_implied(p->diff, path, p->lower, p->count, e);
 }
 
+/* The record behind this one says which file is meant; there is one, as the last is no 'l'. */
+static int on_link(void *arg, const char *path, struct err *e)
+{
+	const struct placing *p = arg;
+	const char *target = path + strlen(path) + 1;
+	if (target[0] != 'm' || target[1] != ' ')
+		return err_set(e, ERR_FAILED, "the unpacking child's report is damaged");
+	return fixup_link(p->diff, path, target + 2, p->lower, p->count, &p->job->un.usage, e);
+}
+
 static int open_lower(struct job *j, struct placing *p, struct err *e)
 {
 	char path[100];
@@ -72,6 +84,8 @@ static int fix(struct job *j, struct err *e)
 		rc = open_lower(j, &p, e);
 	if (rc == 0 && j->implied)
 		rc = unpacker_each(&j->un, 'i', on_implied, &p, e);
+	if (rc == 0 && j->implied)
+		rc = unpacker_each(&j->un, 'l', on_link, &p, e);
 	for (int i = 0; i < p.count; i++)
 		close(p.lower[i]);
 	auto_close(&p.diff);
@@ -85,11 +99,16 @@ int job_commit(struct job *j, struct err *e)
 	if (fix(j, e) < 0)
 		return -1;
 	AUTO_JSON json_t *record =
-		json_pack("{s:i,s:s+,s:I,s:b,s:b}", "version", 1, "diff_id",
+		json_pack("{s:i,s:s+,s:I,s:b,s:b,s:I,s:I}", "version", 1, "diff_id",
 			  "sha256:", j->p->diff[j->index], "size", (json_int_t)j->layer.size,
-			  "implied", (int)j->implied, "opaque", (int)j->layer.opaque);
+			  "implied", (int)j->implied, "opaque", (int)j->layer.opaque, "inodes",
+			  (json_int_t)j->un.inodes, "usage", (json_int_t)j->un.usage);
 	AUTO_CLOSE int dir = fs_open_dir(j->tmp.dir, "new", e);
+	struct stat st;
 	if (dir < 0)
 		return -1;
+	/* Empty: it could not be kept. */
+	if (fstatat(dir, "recipe", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size == 0)
+		(void)unlinkat(dir, "recipe", 0);
 	return jsonx_replace_at(dir, "layer.json", 0600, record, 0, e);
 }

@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 	};
 	static const struct tool tool = {"ocipull", "pull an image into the store", TOOL_STATE,
 					 NULL, verbs};
-	if (argc == 3 && strcmp(argv[1], UNPACK_ARG) == 0)
-		return unpack_main(argv[2]);
+	if (argc >= 3 && strcmp(argv[1], UNPACK_ARG) == 0)
+		return unpack_main(argc - 2, argv + 2);
 	return tool_main(&tool, argc, argv);
 }

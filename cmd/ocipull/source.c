@@ -173,7 +173,7 @@ static int unpack_archive(struct source *s, const char *file, const struct imgst
 		return err_sys(e, "mkdir files");
 	s->dir = fs_open_dir(tmp->dir, "files", e);
 	s->ours = true;
-	int rc = s->dir < 0 ? -1 : unpacker_start(&u, "files", s->dir, fd, e);
+	int rc = s->dir < 0 ? -1 : unpacker_start_files(&u, s->dir, fd, e);
 	while (rc == 0 && !u.ended) {
 		unpacker_watch(&u, s->engine);
 		rc = engine_wait(s->engine, e);

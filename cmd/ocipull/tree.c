@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "fs.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@ int tree_open(struct tree *t, struct err *e)
 	t->at[0].fd = fs_open_dir(AT_FDCWD, ".", e);
 	t->implied = json_object();
 	t->opaque = json_object();
+	t->links = json_object();
 	return t->at[0].fd < 0 ? -1 : 0;
 }
 
@@ -35,6 +37,7 @@ void tree_close(struct tree *t)
 	auto_close(&t->at[0].fd);
 	json_decref(t->implied);
 	json_decref(t->opaque);
+	json_decref(t->links);
 }
 
 static int too_long(const char *name, struct err *e)
@@ -77,28 +80,58 @@ static bool join(const struct tree *t, const char *leaf, char out[PATH_MAX])
 	return true;
 }
 
-static void note(json_t *set, const char *path)
+int tree_path(const struct tree *t, const char *leaf, char out[PATH_MAX], struct err *e)
 {
-	json_object_set_new_nocheck(set, path, json_true());
+	return join(t, leaf, out) ? 0 : too_long(leaf, e);
+}
+
+static int note(struct tree *t, json_t *set, const char *path, json_t *value, struct err *e)
+{
+	const char *text = json_string_value(value);
+	t->noted += strlen(path) + 3 + (text ? strlen(text) + 3 : 0);
+	if (t->noted > TREE_NOTED_MAX) {
+		json_decref(value);
+		return err_set(e, ERR_BAD_INPUT,
+			       "%.300s: too many directories without an entry, opaque directories "
+			       "and links to lower layers",
+			       path);
+	}
+	json_object_set_new_nocheck(set, path, value);
+	return 0;
+}
+
+int tree_count(struct tree *t, struct err *e)
+{
+	t->inodes++;
+	return t->max_inodes == 0 || t->inodes <= t->max_inodes
+		       ? 0
+		       : err_set(e, ERR_BAD_INPUT,
+				 "more than %llu files and directories (unpack_max_entries)",
+				 (unsigned long long)t->max_inodes);
+}
+
+int tree_note_link(struct tree *t, const char *leaf, const char *target, struct err *e)
+{
+	char path[PATH_MAX];
+	if (!join(t, leaf, path))
+		return too_long(leaf, e);
+	return note(t, t->links, path, json_stringn_nocheck(target, strlen(target)), e);
 }
 
 void tree_explicit(struct tree *t, const char *leaf)
 {
 	char path[PATH_MAX];
-	if (json_object_size(t->implied) > 0 && join(t, leaf, path))
-		json_object_del(t->implied, path);
+	if (json_object_size(t->implied) > 0 && join(t, leaf, path) &&
+	    json_object_del(t->implied, path) == 0)
+		t->noted -= strlen(path) + 3;
 }
 
 int tree_opaque(struct tree *t, const char *leaf, struct err *e)
 {
 	char path[PATH_MAX];
 	if (!leaf)
-		note(t->opaque, t->canon);
-	else if (join(t, leaf, path))
-		note(t->opaque, path);
-	else
-		return too_long(leaf, e);
-	return 0;
+		return note(t, t->opaque, t->canon, json_true(), e);
+	return join(t, leaf, path) ? note(t, t->opaque, path, json_true(), e) : too_long(leaf, e);
 }
 
 static bool is_whiteout(const struct stat *st)
@@ -128,8 +161,8 @@ static int make_parent(struct tree *t, const char *name, struct err *e)
 		return too_long(name, e);
 	if (mkdirat(t->at[t->depth].fd, name, 0755) < 0)
 		return err_sys(e, "mkdir %.300s", path);
-	note(t->implied, path);
-	return 0;
+	t->usage += TREE_DIR_USAGE;
+	return note(t, t->implied, path, json_true(), e) < 0 ? -1 : tree_count(t, e);
 }
 
 /* The link's text goes before what is still to do. */
@@ -248,23 +281,72 @@ int tree_parent(struct tree *t, const char *path, const char **leaf, struct err 
 	return t->at[t->depth].fd;
 }
 
+static int remove_one(struct tree *t, int dirfd, const char *leaf, const struct stat *st,
+		      struct err *e)
+{
+	if (S_ISREG(st->st_mode) && t->removing && t->removing(t->arg, dirfd, leaf, st, e) < 0)
+		return -1;
+	if (unlinkat(dirfd, leaf, S_ISDIR(st->st_mode) ? AT_REMOVEDIR : 0) < 0)
+		return err_sys(e, "remove %.300s", leaf);
+	if (S_ISDIR(st->st_mode) || st->st_nlink == 1) {
+		t->inodes -= t->inodes > 0;
+		uint64_t size = S_ISREG(st->st_mode)   ? (uint64_t)st->st_blocks * 512
+				: S_ISDIR(st->st_mode) ? TREE_DIR_USAGE
+						       : 0;
+		t->usage -= t->usage < size ? t->usage : size;
+	}
+	return 0;
+}
+
+/* What nobody else changes meanwhile: we are alone in our root. */
+static int remove_dir(struct tree *t, int parent, const char *leaf, const struct stat *st,
+		      int depth, struct err *e)
+{
+	int rc = 0;
+	AUTO_CLOSE int fd = openat(parent, leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, "open %.300s", leaf);
+	DIR *d = depth > TREE_DEPTH_MAX ? NULL : fdopendir(fd);
+	if (!d)
+		return depth > TREE_DEPTH_MAX ? too_long(leaf, e) : err_sys(e, "read %.300s", leaf);
+	(void)TAKE_FD(fd);
+	for (struct dirent *de; rc == 0 && (de = readdir(d));) {
+		struct stat in;
+		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
+			continue;
+		if (fstatat(dirfd(d), de->d_name, &in, AT_SYMLINK_NOFOLLOW) < 0)
+			rc = err_sys(e, "stat %.300s", de->d_name);
+		else if (S_ISDIR(in.st_mode))
+			rc = remove_dir(t, dirfd(d), de->d_name, &in, depth + 1, e);
+		else
+			rc = remove_one(t, dirfd(d), de->d_name, &in, e);
+	}
+	closedir(d);
+	return rc < 0 ? -1 : remove_one(t, parent, leaf, st, e);
+}
+
 int tree_make_room(struct tree *t, int dirfd, const char *leaf, bool for_dir, struct err *e)
 {
 	struct stat st;
 	if (fstatat(dirfd, leaf, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : err_sys(e, "stat %.300s", leaf);
-	if (S_ISDIR(st.st_mode))
-		return for_dir ? 1 : fs_remove_tree(dirfd, leaf, e);
-	if (unlinkat(dirfd, leaf, 0) < 0)
-		return err_sys(e, "remove %.300s", leaf);
-	return for_dir && is_whiteout(&st) ? tree_opaque(t, leaf, e) : 0;
+	if (S_ISDIR(st.st_mode)) {
+		if (for_dir)
+			return 1;
+		t->replaced = true;
+		return remove_dir(t, dirfd, leaf, &st, 0, e);
+	}
+	if (remove_one(t, dirfd, leaf, &st, e) < 0)
+		return -1;
+	/* Whatever it was, it hid a directory below. */
+	return for_dir ? tree_opaque(t, leaf, e) : 0;
 }
 
 int tree_whiteout(struct tree *t, int dirfd, const char *leaf, struct err *e)
 {
 	struct stat st;
 	if (mknodat(dirfd, leaf, S_IFCHR, makedev(0, 0)) == 0)
-		return 0;
+		return tree_count(t, e);
 	if (errno != EEXIST || fstatat(dirfd, leaf, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(e, "whiteout %.300s", leaf);
 	/* A whiteout hides only what is below its layer; an entry of the layer itself does that on

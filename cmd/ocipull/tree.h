@@ -10,8 +10,11 @@
 #include <jansson.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
 
-enum { TREE_DEPTH_MAX = 1024 };
+/* TREE_NOTED_MAX: bytes of all paths in the sets below, which must fit into the report. */
+enum { TREE_DEPTH_MAX = 1024, TREE_NOTED_MAX = 12 << 20, TREE_DIR_USAGE = 4096 };
 
 struct tree {
 	char canon[PATH_MAX]; /* the directory where we are, without symlinks; "" = the root */
@@ -22,6 +25,15 @@ struct tree {
 	} at[TREE_DEPTH_MAX + 1]; /* at[0] is the root */
 	json_t *implied;          /* sets of paths (bytes, not text) */
 	json_t *opaque;
+	json_t *links; /* names that wait for a lower layer's file -> its path; untar.h */
+	size_t noted;
+	bool replaced;               /* a directory may have made room for something else */
+	uint64_t inodes, max_inodes; /* in the layer (0: no limit) */
+	uint64_t usage;              /* bytes on disk */
+	/* Called before something that is no directory loses a name. */
+	int (*removing)(void *arg, int dirfd, const char *leaf, const struct stat *st,
+			struct err *e);
+	void *arg;
 };
 
 int tree_open(struct tree *t, struct err *e);
@@ -33,6 +45,13 @@ int tree_clean(const char *name, char out[PATH_MAX], struct err *e);
 /* Go to the directory that holds `path` (cleaned, not ""), making what is missing; returns its
  * descriptor (borrowed until the next call) and the last component. */
 int tree_parent(struct tree *t, const char *path, const char **leaf, struct err *e);
+
+/* leaf in the directory where we are, as a path without symlinks. */
+int tree_path(const struct tree *t, const char *leaf, char out[PATH_MAX], struct err *e);
+/* One more thing in the layer. */
+int tree_count(struct tree *t, struct err *e);
+/* The name where we are waits for the lower layers' file at `target`. */
+int tree_note_link(struct tree *t, const char *leaf, const char *target, struct err *e);
 
 /* Something stands at dirfd/leaf (where tree_parent went) that must make room for another entry.
  * Returns 1 if it is a directory and stays because the new one is too, 0 when the place is free. */

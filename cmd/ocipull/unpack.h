@@ -3,8 +3,10 @@
 #define OCIPULL_UNPACK_H
 /* The confined child that turns a layer's bytes into a directory. ocipull starts itself anew as
  *
- *	ocipull UNPACK_ARG layer|files    stdin: the bytes, stdout: the report,
- *	                                  working directory: the target
+ *	ocipull UNPACK_ARG files
+ *	ocipull UNPACK_ARG layer RECIPE-FD MAX-BYTES MAX-ENTRIES MAX-RATIO
+ *
+ * with the bytes as stdin, the report as stdout, and the target as its working directory,
  *
  * so that nothing of the parent's memory (credentials) is in it. It makes the directory its root,
  * has no network, few capabilities and few system calls (confine.h), inflates (inflate.h), hashes
@@ -14,12 +16,17 @@
  *
  *	i PATH        a directory that the archive does not name but has things in
  *	o PATH        a directory that hides what is below it: becomes opaque
+ *	l PATH        a name of a file that a layer below has: empty, mode 0 (untar.h); then
+ *	m PATH        which file that is
  *	e KIND TEXT   failed; the last record
- *	d HEX BYTES   done: SHA-256 and size of the uncompressed stream; the last record
+ *	d HEX BYTES INODES USAGE
+ *	              done: SHA-256 and size of the uncompressed stream, what was made of it, and
+ *	              the bytes that this takes on disk; the last record
  */
 #define UNPACK_ARG "--unpack-child"
 
 enum { UNPACK_REPORT_MAX = 16 << 20 };
 
-int unpack_main(const char *mode);
+/* argv: from the mode on. */
+int unpack_main(int argc, char **argv);
 #endif

@@ -7,6 +7,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -17,6 +18,9 @@ struct dir_time {
 	char *path;
 	struct timespec mtime;
 };
+
+/* What their times may take of our memory. */
+enum { DIR_BYTES_MAX = 128 << 20 };
 
 struct entry {
 	const char *path, *leaf; /* path: cleaned */
@@ -94,26 +98,38 @@ static int archive_failed(const struct untar *u, struct archive *a, struct err *
 		return -1;
 	}
 	const char *why = archive_error_string(a);
-	return err_set(e, ERR_BAD_INPUT, "damaged tar archive: %s", why ? why : "unknown error");
+	return err_set(e, ERR_BAD_INPUT, "damaged tar archive%s%s: %s", *u->last ? " after " : "",
+		       u->last, why ? why : "unknown error");
 }
 
-static int copy_data(const struct untar *u, struct archive *a, const struct entry *en, int fd,
+static int write_piece(const struct entry *en, int fd, const char *data, size_t len, off_t at,
+		       struct err *e)
+{
+	while (len > 0) {
+		ssize_t n = pwrite(fd, data, len, at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return sys_entry(en, "write", e);
+		data += n;
+		at += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int copy_data(struct untar *u, struct archive *a, const struct entry *en, int fd,
 		     struct err *e)
 {
 	const void *data;
 	size_t len;
 	la_int64_t at, end = 0;
 	int rc;
+	stream_file_begin(&u->stream);
 	while ((rc = archive_read_data_block(a, &data, &len, &at)) == ARCHIVE_OK) {
-		for (size_t done = 0; done < len;) {
-			ssize_t n =
-				pwrite(fd, (const char *)data + done, len - done, at + (off_t)done);
-			if (n < 0 && errno == EINTR)
-				continue;
-			if (n < 0)
-				return sys_entry(en, "write", e);
-			done += (size_t)n;
-		}
+		if (len > 0 && (stream_file_data(&u->stream, data, len, (uint64_t)at, e) < 0 ||
+				write_piece(en, fd, data, len, at, e) < 0))
+			return -1;
 		end = at + (la_int64_t)len;
 	}
 	if (rc != ARCHIVE_EOF)
@@ -122,6 +138,21 @@ static int copy_data(const struct untar *u, struct archive *a, const struct entr
 	if (end < archive_entry_size(en->ae) && ftruncate(fd, archive_entry_size(en->ae)) < 0)
 		return sys_entry(en, "write", e);
 	return 0;
+}
+
+/* The file is whole: what it takes, and whether the recipe can tell its content by its name. */
+static int account(struct untar *u, const struct entry *en, int fd, struct err *e)
+{
+	struct stat st;
+	char path[PATH_MAX];
+	if (!u->layer)
+		return 0;
+	if (fstat(fd, &st) < 0)
+		return sys_entry(en, "stat", e);
+	u->tree.usage += (uint64_t)st.st_blocks * 512;
+	if (tree_count(&u->tree, e) < 0 || tree_path(&u->tree, en->leaf, path, e) < 0)
+		return -1;
+	return stream_file_end(&u->stream, path, &st, e);
 }
 
 static int put_file(struct untar *u, struct archive *a, const struct entry *en, struct err *e)
@@ -135,34 +166,51 @@ static int put_file(struct untar *u, struct archive *a, const struct entry *en, 
 	}
 	if (fd < 0)
 		return sys_entry(en, "create", e);
-	if (copy_data(u, a, en, fd, e) < 0 || set_meta(u, en, fd, true, e) < 0)
+	if (copy_data(u, a, en, fd, e) < 0 || account(u, en, fd, e) < 0 ||
+	    set_meta(u, en, fd, true, e) < 0)
 		return -1;
 	return futimens(fd, en->times) < 0 ? sys_entry(en, "set time of", e) : 0;
 }
 
-static void remember_time(struct untar *u, const char *path, const struct timespec *mtime)
+static int remember_time(struct untar *u, const struct entry *en, struct err *e)
 {
+	char path[PATH_MAX] = "";
+	if (*en->leaf && tree_path(&u->tree, en->leaf, path, e) < 0)
+		return -1;
+	u->dir_bytes += strlen(path) + 1 + sizeof *u->dirs;
+	if (u->dir_bytes > DIR_BYTES_MAX)
+		return err_set(e, ERR_BAD_INPUT, "%.300s: too many directories", path);
 	/* Room is doubled whenever the count is a power of two. */
 	if ((u->dir_count & (u->dir_count - 1)) == 0)
 		u->dirs = xrealloc(u->dirs, (u->dir_count * 2 + 1) * sizeof *u->dirs);
-	u->dirs[u->dir_count++] = (struct dir_time){.path = xstrdup(path), .mtime = *mtime};
+	u->dirs[u->dir_count++] = (struct dir_time){.path = xstrdup(path), .mtime = en->times[1]};
+	return 0;
+}
+
+/* Returns 1 when it is newly made, 0 when one stays. */
+static int make_dir(struct untar *u, const struct entry *en, struct err *e)
+{
+	if (!*en->leaf)
+		return 0;
+	if (mkdirat(en->dir, en->leaf, en->perm & 0777) < 0) {
+		if (errno != EEXIST)
+			return sys_entry(en, "mkdir", e);
+		int stays = tree_make_room(&u->tree, en->dir, en->leaf, true, e);
+		if (stays)
+			return stays < 0 ? -1 : 0;
+		if (mkdirat(en->dir, en->leaf, en->perm & 0777) < 0)
+			return sys_entry(en, "mkdir", e);
+	}
+	u->tree.usage += TREE_DIR_USAGE;
+	return tree_count(&u->tree, e) < 0 ? -1 : 1;
 }
 
 static int put_dir(struct untar *u, const struct entry *en, struct err *e)
 {
-	bool fresh = *en->leaf && mkdirat(en->dir, en->leaf, en->perm & 0777) == 0;
-	if (!fresh && *en->leaf) {
-		if (errno != EEXIST)
-			return sys_entry(en, "mkdir", e);
-		int stays = tree_make_room(&u->tree, en->dir, en->leaf, true, e);
-		if (stays < 0)
-			return -1;
-		fresh = !stays;
-		if (fresh && mkdirat(en->dir, en->leaf, en->perm & 0777) < 0)
-			return sys_entry(en, "mkdir", e);
-	}
+	int fresh = make_dir(u, en, e);
+	if (fresh < 0 || remember_time(u, en, e) < 0)
+		return -1;
 	tree_explicit(&u->tree, en->leaf);
-	remember_time(u, en->path, &en->times[1]);
 	if (fresh && !en->uid && !en->gid && !(en->perm & 07000) &&
 	    archive_entry_xattr_count(en->ae) == 0)
 		return 0;
@@ -189,40 +237,88 @@ static int put_node(struct untar *u, const struct entry *en, struct err *e)
 			return -1;
 		rc = make_node(en);
 	}
-	return rc < 0 ? sys_entry(en, "create", e) : set_node_meta(u, en, e);
+	if (rc < 0)
+		return sys_entry(en, "create", e);
+	return tree_count(&u->tree, e) < 0 ? -1 : set_node_meta(u, en, e);
+}
+
+/* The file to link to: 0, or 1 when it waits for the layers below. */
+static int link_source(struct untar *u, const struct entry *en, int dir, const char *name,
+		       const char *target, struct stat *st, struct err *e)
+{
+	char path[PATH_MAX];
+	if (fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (S_ISDIR(st->st_mode) || (S_ISCHR(st->st_mode) && st->st_rdev == 0))
+			return err_set(e, ERR_BAD_INPUT, "%.300s: hard link to '%.300s', which %s",
+				       en->path, target,
+				       S_ISDIR(st->st_mode) ? "is a directory" : "is removed");
+		if (json_object_size(u->tree.links) == 0)
+			return 0;
+		return tree_path(&u->tree, name, path, e) < 0
+			       ? -1
+			       : json_object_get(u->tree.links, path) != NULL;
+	}
+	if (errno != ENOENT)
+		return sys_entry(en, "link", e);
+	if (!u->layer)
+		return err_set(e, ERR_BAD_INPUT,
+			       "%.300s: hard link to '%.300s', which is not in the archive",
+			       en->path, target);
+	AUTO_CLOSE int fd =
+		openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (fd < 0 || fstat(fd, st) < 0)
+		return sys_entry(en, "link", e);
+	if (tree_count(&u->tree, e) < 0 || tree_path(&u->tree, name, path, e) < 0)
+		return -1;
+	return tree_note_link(&u->tree, name, path, e) < 0 ? -1 : 1;
+}
+
+/* The link itself, from dir/name (with the inode number of st) to where the entry says. */
+static int make_link(struct untar *u, const struct entry *en, int dir, const char *name,
+		     const struct stat *st, struct err *e)
+{
+	struct stat there;
+	int rc = linkat(dir, name, en->dir, en->leaf, 0);
+	if (rc < 0 && errno == EEXIST) {
+		if (fstatat(en->dir, en->leaf, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    there.st_ino == st->st_ino)
+			return 0;
+		if (tree_make_room(&u->tree, en->dir, en->leaf, false, e) < 0)
+			return -1;
+		rc = linkat(dir, name, en->dir, en->leaf, 0);
+	}
+	if (rc < 0 && (errno == ENOENT || errno == EPERM))
+		return err_set(e, ERR_BAD_INPUT, "%.300s: hard link to what cannot be linked to",
+			       en->path);
+	return rc < 0 ? sys_entry(en, "link", e) : 0;
 }
 
 static int put_link(struct untar *u, struct entry *en, const char *target, struct err *e)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], below[PATH_MAX] = "";
 	const char *name;
-	struct stat a, b;
+	struct stat st;
 	if (tree_clean(target, path, e) < 0)
 		return -1;
 	int dir = *path ? tree_parent(&u->tree, path, &name, e) : -1;
 	if (dir < 0)
 		return *path ? -1
 			     : err_set(e, ERR_BAD_INPUT, "%.300s: hard link to the root", en->path);
+	int waits = link_source(u, en, dir, name, target, &st, e);
+	if (waits < 0 || (waits && tree_path(&u->tree, name, below, e) < 0))
+		return -1;
+	if (waits) {
+		const char *origin = json_string_value(json_object_get(u->tree.links, below));
+		snprintf(below, sizeof below, "%s", origin ? origin : "");
+	}
 	/* Kept by ourselves, as the next walk may close it. */
 	AUTO_CLOSE int from = fcntl(dir, F_DUPFD_CLOEXEC, 0);
 	en->dir = from < 0 ? -1 : tree_parent(&u->tree, en->path, &en->leaf, e);
 	if (en->dir < 0)
 		return from < 0 ? sys_entry(en, "link", e) : -1;
-	int rc = linkat(from, name, en->dir, en->leaf, 0);
-	if (rc < 0 && errno == EEXIST) {
-		if (fstatat(from, name, &a, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    fstatat(en->dir, en->leaf, &b, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    a.st_ino == b.st_ino)
-			return 0;
-		if (tree_make_room(&u->tree, en->dir, en->leaf, false, e) < 0)
-			return -1;
-		rc = linkat(from, name, en->dir, en->leaf, 0);
-	}
-	if (rc < 0 && (errno == ENOENT || errno == EPERM))
-		return err_set(e, ERR_BAD_INPUT, "%.300s: hard link to '%.300s', which %s",
-			       en->path, target,
-			       errno == ENOENT ? "is not in the layer" : "cannot be linked to");
-	return rc < 0 ? sys_entry(en, "link", e) : 0;
+	if (make_link(u, en, from, name, &st, e) < 0)
+		return -1;
+	return waits ? tree_note_link(&u->tree, en->leaf, below, e) : 0;
 }
 
 /* Returns 1 if the entry was one of the names that stand for removals. */
@@ -298,44 +394,46 @@ static int put_entry(struct untar *u, struct archive *a, struct archive_entry *a
 
 static int set_dir_times(struct untar *u, struct err *e)
 {
+	int root = u->tree.at[0].fd;
 	for (size_t i = 0; i < u->dir_count; i++) {
 		const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, u->dirs[i].mtime};
 		const char *path = *u->dirs[i].path ? u->dirs[i].path : ".";
+		struct stat st;
 		/* It may have been replaced since by something else. */
-		if (utimensat(u->tree.at[0].fd, path, times, AT_SYMLINK_NOFOLLOW) < 0 &&
-		    errno != ENOENT && errno != ENOTDIR)
+		if (u->tree.replaced &&
+		    (fstatat(root, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode)))
+			continue;
+		if (utimensat(root, path, times, AT_SYMLINK_NOFOLLOW) < 0)
 			return err_sys(e, "set time of %.300s", path);
 	}
 	return 0;
 }
 
-/* Some writers (umoci insert for one) end their archive right after the last file's bytes. The rest
- * of that block is made up, as other readers do; the hash and the size are of what really came. */
-static la_ssize_t pad(struct untar *u, const void **data)
-{
-	enum { TAR_BLOCK = 512 };
-	static const char zeros[TAR_BLOCK];
-	size_t part = u->bytes % TAR_BLOCK;
-	if (u->padded || part == 0)
-		return 0;
-	u->padded = true;
-	*data = zeros;
-	return (la_ssize_t)(TAR_BLOCK - part);
-}
-
 static la_ssize_t next_block(struct archive *a, void *arg, const void **data)
 {
 	struct untar *u = arg;
-	ssize_t n = inflate_next(u->in, data, u->read_error);
-	if (n < 0) {
-		archive_set_error(a, EIO, "%s", u->read_error->msg);
-		return ARCHIVE_FATAL;
-	}
-	if (n == 0)
-		return pad(u, data);
-	digest_update(&u->hash, *data, (size_t)n);
-	u->bytes += (unsigned long long)n;
-	return n;
+	ssize_t n = stream_next(&u->stream, data, u->read_error);
+	if (n >= 0)
+		return n;
+	archive_set_error(a, EIO, "%s", u->read_error->msg);
+	return ARCHIVE_FATAL;
+}
+
+static int count_entry(struct untar *u, struct archive_entry *ae, struct err *e)
+{
+	const char *name = archive_entry_pathname(ae);
+	snprintf(u->last, sizeof u->last, "%s", name ? name : "?");
+	u->entries++;
+	return u->tree.max_inodes == 0 || u->entries <= u->tree.max_inodes
+		       ? 0
+		       : err_set(e, ERR_BAD_INPUT,
+				 "%s: more than %llu entries (unpack_max_entries)", u->last,
+				 (unsigned long long)u->tree.max_inodes);
+}
+
+static int removing(void *arg, int dirfd, const char *leaf, const struct stat *st, struct err *e)
+{
+	return stream_removing(arg, dirfd, leaf, st, e);
 }
 
 static int read_all(struct untar *u, struct archive *a, struct err *e)
@@ -356,7 +454,7 @@ static int read_all(struct untar *u, struct archive *a, struct err *e)
 		/* A warning: a name that is not UTF-8, which we want as it is. */
 		if (rc < ARCHIVE_WARN)
 			return archive_failed(u, a, e);
-		if (put_entry(u, a, ae, e) < 0)
+		if (count_entry(u, ae, e) < 0 || put_entry(u, a, ae, e) < 0)
 			return -1;
 	}
 	/* The hash is over everything, also what follows the archive's end mark. */
@@ -368,6 +466,8 @@ static int read_all(struct untar *u, struct archive *a, struct err *e)
 int untar(struct untar *u, struct err *e)
 {
 	struct archive *a = archive_read_new();
+	u->tree.removing = removing;
+	u->tree.arg = &u->stream;
 	if (!a)
 		return err_set(e, ERR_EXHAUSTED, "no memory for libarchive");
 	int rc = read_all(u, a, e);
@@ -380,7 +480,6 @@ void untar_release(struct untar *u)
 	for (size_t i = 0; i < u->dir_count; i++)
 		free(u->dirs[i].path);
 	free(u->dirs);
-	inflate_free(u->in);
-	digest_release(&u->hash);
+	stream_release(&u->stream);
 	tree_close(&u->tree);
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef OCIPULL_UNTAR_H
 #define OCIPULL_UNTAR_H
-/* Unpack one tar stream into the working directory, which is the root already (confine.h). */
-#include "digest.h"
+/* Unpack one tar stream into the working directory, which is the root already (confine.h).
+ *
+ * A hard link to a file that this layer has not means one of the layers below, which are outside of
+ * our root: an empty file with mode 0 is made at both names, and the parent fills it (fixup.h). */
 #include "err.h"
-#include "inflate.h"
+#include "stream.h"
 #include "tree.h"
 
 #include <stdbool.h>
@@ -14,13 +16,12 @@ struct untar {
 	/* A layer: owners, devices, whiteouts. Otherwise an archive of files: regular files,
 	 * directories and links, all ours. */
 	bool layer;
-	struct inflate *in;
-	struct digest hash; /* of the uncompressed stream, to its very end */
-	unsigned long long bytes;
-	bool padded;            /* the last block's missing rest was supplied */
+	struct stream stream;
+	unsigned long long entries;
+	char last[128];         /* the last entry's name, for messages */
 	struct err *read_error; /* what the stream itself failed with, kind ERR_OK = nothing */
 	struct dir_time *dirs;
-	size_t dir_count;
+	size_t dir_count, dir_bytes;
 };
 
 int untar(struct untar *u, struct err *e);

@@ -241,7 +241,7 @@ diffid expected sha256:1111
 cut damaged tar archive
 text damaged tar archive
 filedir is not a directory
-nolink not in the layer
+nolink no file in the layer
 loop too many symbolic links
 owner bad owner
 whiteout bad whiteout

@@ -56,6 +56,7 @@ static const struct key {
 	STR(cgroup_manager, "cgroupfs"),
 	STR(network_dir, "/etc/cni/net.d"),
 	STR(cni_default_network, ""),
+	STR(network_template, ""),
 	STR(seccomp_profile, ""),
 	STR(tools_dir, ""),
 	LIST(plugin_dirs, "[\"/opt/cni/bin\",\"/usr/lib/cni\"]"),

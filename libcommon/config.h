@@ -33,6 +33,7 @@ struct config {
 	char *cgroup_manager;      /* cgroupfs or systemd */
 	char *network_dir;         /* /etc/cni/net.d */
 	char *cni_default_network; /* by name; "" = first file */
+	char *network_template;    /* rendered with the node's pod CIDR (podnet(1)); "" = none */
 	char *seccomp_profile;     /* file for RuntimeDefault; "" = the built-in one */
 	char *tools_dir; /* where crispd and ctrrun find the other programs; "" = beside themselves
 			  */
@@ -48,8 +49,8 @@ struct config {
 		pull_progress_timeout; /* seconds below pull_progress_rate that end a transfer; 60 */
 	json_int_t pull_progress_rate;          /* bytes a second that count as progress; 1024 */
 	json_int_t max_parallel_downloads;      /* layers at once; 3 */
-	json_int_t min_free_bytes;  /* what a pull leaves free in root; 128 MiB */
-	json_int_t min_free_inodes; /* and of inodes; 1024 */
+	json_int_t min_free_bytes;              /* what a pull leaves free in root; 128 MiB */
+	json_int_t min_free_inodes;             /* and of inodes; 1024 */
 	json_int_t unpack_max_bytes;            /* of a layer's tar stream; 128 GiB; 0 = any */
 	json_int_t unpack_max_entries;          /* of a layer: entries, and files made; 2000000 */
 	json_int_t unpack_max_ratio;            /* tar bytes for each compressed byte, counted

@@ -2,9 +2,12 @@
 #include "auto.h"
 #include "jsonx.h"
 #include "spec.h"
+#include "xalloc.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,6 +98,70 @@ static int bandwidth(json_t *out, const char *key, const char *value, struct err
 	return 0;
 }
 
+/* "aa:bb:cc:dd:ee:ff" of a single host. */
+static bool is_mac(const char *s)
+{
+	for (int i = 0; i < 17; i++)
+		if (i % 3 == 2 ? s[i] != ':' : !isxdigit((unsigned char)s[i]))
+			return false;
+	return s[17] == '\0' && !(strtoul(s, NULL, 16) & 1);
+}
+
+/* An address, perhaps with a prefix length. */
+static bool is_address(const char *s)
+{
+	char ip[INET6_ADDRSTRLEN];
+	unsigned char raw[16];
+	size_t n = strcspn(s, "/");
+	if (n >= sizeof ip || (s[n] && (!s[n + 1] || strspn(s + n + 1, "0123456789") > 3 ||
+					s[n + 1 + strspn(s + n + 1, "0123456789")])))
+		return false;
+	snprintf(ip, sizeof ip, "%.*s", (int)n, s);
+	return inet_pton(strchr(ip, ':') ? AF_INET6 : AF_INET, ip, raw) == 1;
+}
+
+static bool is_alias(const char *s)
+{
+	size_t n = strlen(s);
+	return n > 0 && n <= 253 &&
+	       strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == n;
+}
+
+/* A comma-separated annotation as an array whose members are `valid`. */
+static int words(json_t *runtime, const char *cap, const char *key, const char *value,
+		 bool (*valid)(const char *), struct err *e)
+{
+	AUTO_JSON json_t *out = json_array();
+	for (const char *s = value;; s++) {
+		AUTO_FREE char *one = xstrndup(s, strcspn(s, ","));
+		if (!valid(one))
+			return err_set(e, ERR_BAD_INPUT, "annotations.%s: '%.64s' is malformed",
+				       key, one);
+		json_array_append_new(out, json_string(one));
+		s += strlen(one);
+		if (!*s)
+			break;
+	}
+	json_object_set(runtime, cap, out);
+	return 0;
+}
+
+/* What the CRI has no field for is asked for by annotation. */
+static int by_annotation(json_t *runtime, const char *key, const char *value, struct err *e)
+{
+	if (strcmp(key, "crisp.network/ips") == 0)
+		return words(runtime, "ips", key, value, is_address, e);
+	if (strcmp(key, "crisp.network/aliases") == 0)
+		return words(runtime, "aliases", key, value, is_alias, e);
+	if (strcmp(key, "crisp.network/mac") != 0)
+		return 0;
+	if (!is_mac(value))
+		return err_set(e, ERR_BAD_INPUT, "annotations.%s: '%.64s' is no MAC address", key,
+			       value);
+	json_object_set_new(runtime, "mac", json_string(value));
+	return 0;
+}
+
 int capabilities_of(json_t *runtime, const Runtime__V1__PodSandboxConfig *m, struct err *e)
 {
 	AUTO_JSON json_t *band = json_object();
@@ -103,7 +170,8 @@ int capabilities_of(json_t *runtime, const Runtime__V1__PodSandboxConfig *m, str
 	if (!ports)
 		return -1;
 	for (size_t i = 0; i < m->n_annotations; i++) {
-		if (bandwidth(band, m->annotations[i]->key, m->annotations[i]->value, e) < 0)
+		const char *key = m->annotations[i]->key, *value = m->annotations[i]->value;
+		if (bandwidth(band, key, value, e) < 0 || by_annotation(runtime, key, value, e) < 0)
 			return -1;
 		json_object_set_new(annotations, m->annotations[i]->key,
 				    json_string(m->annotations[i]->value));
@@ -114,6 +182,8 @@ int capabilities_of(json_t *runtime, const Runtime__V1__PodSandboxConfig *m, str
 		json_object_set(runtime, "bandwidth", band);
 	if (json_object_size(annotations) > 0)
 		json_object_set(runtime, "io.kubernetes.cri.pod-annotations", annotations);
+	if (m->linux && *m->linux->cgroup_parent)
+		json_object_set_new(runtime, "cgroupPath", json_string(m->linux->cgroup_parent));
 	const Runtime__V1__DNSConfig *d = m->dns_config;
 	if (d && d->n_servers + d->n_searches + d->n_options > 0)
 		json_object_set_new(runtime, "dns",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
+#include "cidr.h"
 #include "cni.h"
 #include "event.h"
 #include "fs.h"
@@ -339,6 +340,9 @@ int cmd_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	if (!spec.host_net) {
 		k.list = cni_conf_find(c->cfg.network_dir, c->cfg.cni_default_network, &k.list_file,
 				       e);
+		json_t *ranges = cidr_ranges(c);
+		if (ranges)
+			json_object_set_new(spec.runtime, "ipRanges", ranges);
 		if (!k.list || cni_negotiate(&c->cfg, c->st.run, k.list, e) < 0)
 			return -1;
 	}

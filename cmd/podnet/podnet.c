@@ -2,6 +2,7 @@
 #include "podnet.h"
 
 #include "auto.h"
+#include "cidr.h"
 #include "event.h"
 #include "journal.h"
 #include "network_care.h"
@@ -91,6 +92,8 @@ static const struct verb verbs[] = {
 	 cmd_ports},
 	{"network", "", "name the network of new pods, or say why there is none", NULL, 0, 0,
 	 cmd_network},
+	{"cidr", "CIDR[,CIDR...]", "tell the node's pod address ranges; renders network_template",
+	 NULL, 1, 1, cmd_cidr},
 	{"update", "POD FILE|-", "store other resources and overhead of a pod", NULL, 2, 2,
 	 cmd_update},
 	{"ls", "", "list the pods", NULL, 0, 0, cmd_ls},

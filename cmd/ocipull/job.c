@@ -111,24 +111,8 @@ static int on_bytes(void *arg, const char *data, size_t len)
 	return j->received > desc(j)->size ? HTTP_FAIL : HTTP_TAKEN;
 }
 
-static int start_unpacker(struct job *j, int diff, struct err *e)
+static int start_unpacking(struct job *j, struct err *e)
 {
-	const struct config *cfg = &j->p->ctx->cfg;
-	const struct unpack_limits max = {(unsigned long long)cfg->unpack_max_bytes,
-					  (unsigned long long)cfg->unpack_max_entries,
-					  (unsigned long long)cfg->unpack_max_ratio};
-	AUTO_CLOSE int recipe = openat(j->tmp.dir, "new/recipe",
-				       O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (recipe < 0)
-		return err_sys(e, "create tmp/%s/new/recipe", j->tmp.name);
-	return unpacker_start_layer(&j->un, diff, recipe, &max, e);
-}
-
-static int start_loading(struct job *j, struct err *e)
-{
-	char path[100];
-	long long size;
-	struct source *src = &j->p->src;
 	if (mkdirat(j->tmp.dir, "new", 0700) < 0 || mkdirat(j->tmp.dir, "new/diff", 0755) < 0)
 		return err_sys(e, "mkdir tmp/%s/new", j->tmp.name);
 	AUTO_CLOSE int diff = fs_open_dir(j->tmp.dir, "new/diff", e);
@@ -136,13 +120,22 @@ static int start_loading(struct job *j, struct err *e)
 	if (diff < 0 || fchmod(diff, 0755) < 0)
 		return diff < 0 ? -1 : err_sys(e, "chmod");
 	digest_init(&j->hash);
-	if (start_unpacker(j, diff, e) < 0)
+	return unpacker_start(&j->un, "layer", diff, -1, e);
+}
+
+static int start_loading(struct job *j, struct err *e)
+{
+	char path[100];
+	long long size;
+	struct source *src = &j->p->src;
+	if (start_unpacking(j, e) < 0)
 		return -1;
 	j->state = JOB_LOADING;
 	progress_state(&j->p->progress, j->index, LAYER_LOADING);
 	if (src->kind == SOURCE_REGISTRY) {
 		snprintf(path, sizeof path, "blobs/%s", digest(j));
 		fetch_start(&j->fetch, &src->reg, path, NULL, on_bytes, j);
+		fetch_expect(&j->fetch, desc(j)->size, j->p->manifest.urls[j->index]);
 		return 1;
 	}
 	j->file = source_open_layer(src, j->index, desc(j), &size, e);
@@ -169,6 +162,21 @@ static int check_input(struct job *j, struct err *e)
 	return 0;
 }
 
+/* What came is wrong: another endpoint may have what is right, from its first byte on. */
+static int start_again(struct job *j, struct err *e)
+{
+	struct err why = *e;
+	err_wrap(&why, "%s", fetch_where(&j->fetch));
+	if (!fetch_reject(&j->fetch, &why))
+		return -1;
+	unpacker_kill(&j->un);
+	j->un = UNPACKER_NONE;
+	digest_release(&j->hash);
+	j->received = 0;
+	engine_wake(&j->p->engine, 1);
+	return fs_remove_tree(j->tmp.dir, "new", e) < 0 ? -1 : start_unpacking(j, e);
+}
+
 static int load_remote(struct job *j, struct err *e)
 {
 	if (j->un.pending.len == 0)
@@ -176,7 +184,7 @@ static int load_remote(struct job *j, struct err *e)
 	if (fetch_step(&j->fetch, e) < 0)
 		return -1;
 	if (j->fetch.state == FETCH_DONE || j->received > desc(j)->size)
-		return check_input(j, e);
+		return check_input(j, e) < 0 ? start_again(j, e) : 0;
 	if (j->fetch.state == FETCH_FAILED) {
 		*e = j->fetch.error;
 		return err_wrap(e, "got %lld of %lld bytes", j->received, (long long)desc(j)->size);
@@ -222,8 +230,7 @@ static int finish_loading(struct job *j, int *slots, struct err *e)
 			       "digest mismatch of the uncompressed layer: expected sha256:%s, got "
 			       "sha256:%s",
 			       want, j->un.hex);
-	if (unpacker_each(&j->un, 'i', note_implied, j, e) < 0 ||
-	    unpacker_each(&j->un, 'l', note_implied, j, e) < 0)
+	if (unpacker_each(&j->un, 'i', note_implied, j, e) < 0)
 		return -1;
 	++*slots;
 	j->layer.size = j->un.bytes;

@@ -3,6 +3,7 @@
 
 #include "digest.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -155,6 +156,23 @@ static int set_name(struct ref *r, const char *whole, const char *s, size_t len,
 	return set_path(r, whole, s + skip, len - skip, e);
 }
 
+/* The store keeps a name as a file name in which a slash takes three bytes (image.h), and each image
+ * of a registry has a name by its digest. */
+static int check_stored_length(const struct ref *r, const char *whole, struct err *e)
+{
+	size_t slashes = 1, tag = 1 + strlen(r->tag), digest = 1 + DIGEST_STR_LEN;
+	for (const char *p = r->path; *p; p++)
+		slashes += *p == '/';
+	size_t name = strlen(r->host) + 1 + strlen(r->path) + 2 * slashes;
+	size_t len = name + (tag > digest ? tag : digest);
+	if (len > NAME_MAX)
+		return err_set(e, ERR_BAD_INPUT,
+			       "image reference '%.300s': too long for the store: its name takes "
+			       "%zu bytes, at most %d are possible",
+			       whole, len, NAME_MAX);
+	return 0;
+}
+
 int ref_parse(struct ref *r, const char *s, struct err *e)
 {
 	*r = (struct ref){.host = ""};
@@ -178,7 +196,7 @@ int ref_parse(struct ref *r, const char *s, struct err *e)
 		return -1;
 	if (!*r->tag && !*r->digest)
 		snprintf(r->tag, sizeof r->tag, "latest");
-	return 0;
+	return check_stored_length(r, s, e);
 }
 
 void ref_with_digest(const struct ref *r, const char *digest, char out[REF_STR_SIZE])

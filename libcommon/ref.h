@@ -18,8 +18,10 @@ struct ref {
 
 enum { REF_STR_SIZE = 256 + 1 + 256 + 1 + 129 + 1 + 72 };
 
-/* ERR_BAD_INPUT that names the part that is wrong (upper case, bad tag, …). A bare reference gets
- * the tag "latest"; name:tag@digest keeps both, the digest decides what is pulled. */
+/* ERR_BAD_INPUT that names the part that is wrong (upper case, bad tag, …), or says that the store
+ * could not keep the name: escaped (image.h), with the tag and with a digest, it must not be longer
+ * than a file name. A bare reference gets the tag "latest"; name:tag@digest keeps both, the digest
+ * decides what is pulled. */
 int ref_parse(struct ref *r, const char *s, struct err *e);
 /* host/path:tag, or host/path@digest when there is no tag. */
 void ref_name(const struct ref *r, char out[REF_STR_SIZE]);

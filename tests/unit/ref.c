@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref.h"
 
+#include "image.h"
 #include "tap.h"
 
+#include <limits.h>
 #include <string.h>
 
 #define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -100,6 +102,47 @@ static void check_good(void)
 	}
 }
 
+/* Names that the store can just keep, and those that are one byte longer. */
+static void check_stored_lengths(void)
+{
+	struct ref r;
+	struct err e;
+	char s[700], name[REF_STR_SIZE], file[NAME_MAX + 1];
+	/* r.io%2fAAA…@sha256:… */
+	size_t most = NAME_MAX - 4 - 3 - 72;
+	memset(s, 'a', sizeof s);
+	memcpy(s, "r.io/", 5);
+	s[5 + most] = '\0';
+	ok(ref_parse(&r, s, &e) == 0 && strlen(r.path) == most, "a repository of %zu bytes", most);
+	ref_with_digest(&r, DIGEST, name);
+	ok(image_name_escape(name, file, sizeof file) == 0 && strlen(file) == NAME_MAX,
+	   "its name by digest fills a file name");
+	s[5 + most] = 'a';
+	s[5 + most + 1] = '\0';
+	ok(ref_parse(&r, s, &e) < 0 && e.kind == ERR_BAD_INPUT && strstr(e.msg, "256 bytes"),
+	   "not one more: %s", e.msg);
+	/* Each slash takes three. */
+	s[5 + 10] = '/';
+	s[5 + most - 2] = '\0';
+	ok(ref_parse(&r, s, &e) == 0, "two less with another slash");
+	s[5 + most - 2] = 'a';
+	s[5 + most - 1] = '\0';
+	ok(ref_parse(&r, s, &e) < 0, "not one less");
+	/* A long tag counts instead of the digest. */
+	memset(s, 'a', sizeof s);
+	memcpy(s, "r.io/", 5);
+	s[5 + 119] = ':';
+	s[5 + 119 + 1 + 128] = '\0';
+	ok(ref_parse(&r, s, &e) == 0, "a tag of 128 bytes");
+	ref_name(&r, name);
+	ok(image_name_escape(name, file, sizeof file) == 0 && strlen(file) == NAME_MAX,
+	   "its name by tag fills a file name");
+	s[5 + 119] = s[5 + 119 + 1 + 128] = 'a';
+	s[5 + 120] = ':';
+	s[5 + 120 + 1 + 128] = '\0';
+	ok(ref_parse(&r, s, &e) < 0 && strstr(e.msg, "too long"), "not one more");
+}
+
 static void check_lengths(void)
 {
 	struct ref r;
@@ -107,11 +150,8 @@ static void check_lengths(void)
 	char s[700];
 	memset(s, 'a', sizeof s);
 	memcpy(s, "r.io/", 5);
-	s[5 + 255] = '\0';
-	ok(ref_parse(&r, s, &e) == 0 && strlen(r.path) == 255, "a repository of 255 bytes");
-	s[5 + 255] = 'a';
 	s[5 + 256] = '\0';
-	ok(ref_parse(&r, s, &e) < 0 && e.kind == ERR_BAD_INPUT, "not one of 256");
+	ok(ref_parse(&r, s, &e) < 0 && e.kind == ERR_BAD_INPUT, "no repository of 256 bytes");
 	memset(s, 'a', sizeof s);
 	memcpy(s, "x:", 2);
 	s[2 + 128] = '\0';
@@ -122,6 +162,7 @@ static void check_lengths(void)
 	memset(s, 'a', sizeof s);
 	memcpy(s + 300, ".io/x", 6);
 	ok(ref_parse(&r, s, &e) < 0 && e.kind == ERR_BAD_INPUT, "nor a host of 303");
+	check_stored_lengths();
 }
 
 int main(void)

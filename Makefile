@@ -35,6 +35,7 @@ PKGS_ocibundle := libprotobuf-c
 PKGS_ctrrun    :=
 PKGS_ctrmon    :=
 PKGS_ctrstream := zlib
+PKGS_ctrevents := nanomsg
 PKGS_crispd    := libnghttp2 libprotobuf-c nanomsg
 PKGS_tests     := libprotobuf-c libnghttp2 zlib
 # Debian's libwslay comes without a pkg-config file.

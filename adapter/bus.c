@@ -9,6 +9,7 @@
 #include "xalloc.h"
 
 #include <nanomsg/nn.h>
+#include <nanomsg/pubsub.h>
 #include <nanomsg/reqrep.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -18,7 +19,7 @@ enum { BATCH = 64, MESSAGE_MAX = 4096 };
 
 struct events {
 	struct crispd *d;
-	int sock;
+	int sock, feed;
 	struct watch watch;
 };
 
@@ -28,6 +29,11 @@ static void handle(struct events *ev, const char *text, size_t len)
 	AUTO_JSON json_t *j = jsonx_parse(text, len, "event", &e);
 	if (!j) {
 		log_warn("event bus: %s", e.msg);
+		return;
+	}
+	/* From a subscriber that wants to know whether it hears us. */
+	if (strcmp(jsonx_opt_string(j, "kind", ""), "hello") == 0) {
+		events_tell(ev, json_incref(j));
 		return;
 	}
 	log_debug("event bus: %s %s %s", jsonx_opt_string(j, "kind", "?"),
@@ -53,6 +59,27 @@ static void on_message(struct watch *w, uint32_t events)
 	}
 }
 
+void events_tell(struct events *ev, json_t *what)
+{
+	AUTO_FREE char *text = what ? json_dumps(what, JSON_COMPACT) : NULL;
+	json_decref(what);
+	if (text && ev)
+		(void)nn_send(ev->feed, text, strlen(text), NN_DONTWAIT);
+}
+
+static int open_feed(struct events *ev, struct err *e)
+{
+	char address[256];
+	if (!event_feed_address(ev->d->cfg.runroot, address, sizeof address))
+		return err_set(e, ERR_BAD_INPUT, "runroot %s is too long for a socket",
+			       ev->d->cfg.runroot);
+	ev->feed = nn_socket(AF_SP, NN_PUB);
+	if (ev->feed < 0 || nn_bind(ev->feed, address) < 0)
+		return err_set(e, ERR_FAILED, "event feed %s: %s", address,
+			       nn_strerror(nn_errno()));
+	return 0;
+}
+
 static int listen_at(struct events *ev, const char *address, struct err *e)
 {
 	int bell, max = MESSAGE_MAX;
@@ -76,9 +103,9 @@ struct events *events_open(struct crispd *d, struct err *e)
 				 d->cfg.runroot);
 	struct events *ev = xcalloc(1, sizeof *ev);
 	ev->d = d;
-	ev->sock = -1;
+	ev->sock = ev->feed = -1;
 	ev->watch = WATCH_NONE;
-	if (listen_at(ev, address, e) == 0)
+	if (listen_at(ev, address, e) == 0 && open_feed(ev, e) == 0)
 		return ev;
 	events_close(ev);
 	return NULL;
@@ -91,5 +118,7 @@ void events_close(struct events *ev)
 	loop_del(ev->d->loop, &ev->watch);
 	if (ev->sock >= 0)
 		nn_close(ev->sock);
+	if (ev->feed >= 0)
+		nn_close(ev->feed);
 	free(ev);
 }

@@ -4,6 +4,7 @@
 #include "arena.h"
 #include "http2.h"
 #include "log.h"
+#include "telemetry.h"
 #include "utf8.h"
 #include "xalloc.h"
 
@@ -114,6 +115,7 @@ static bool is_quiet(const char *rpc)
 static void log_end(const struct call *c, int code, const char *text)
 {
 	long long us = now_us() - c->begin_us;
+	telemetry_call(c->daemon->telemetry, call_rpc(c), code, us);
 	log_msg(is_quiet(call_rpc(c)) ? LOG_LVL_DEBUG : LOG_LVL_INFO,
 		"req %s: %s: code %d, %lld.%03lld ms%s%s", c->id, call_rpc(c), code, us / 1000,
 		us % 1000, text ? ": " : "", text ? text : "");

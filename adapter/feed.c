@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "feed.h"
 
+#include "bus.h"
+#include "crilog.h"
 #include "svc.h"
 #include "xalloc.h"
 
@@ -47,9 +49,9 @@ void feed_free(struct feed *f)
 	free(f);
 }
 
-enum feed_phase feed_phase_ctr(const struct ctr *c)
+enum feed_phase feed_phase_ctr(const struct ctr *c, bool all)
 {
-	if (!c || !ctr_visible(c))
+	if (!c || (all ? !c->rec.complete && !c->damage : !ctr_visible(c)))
 		return FEED_NONE;
 	if (c->damage)
 		return FEED_CREATED;
@@ -58,9 +60,9 @@ enum feed_phase feed_phase_ctr(const struct ctr *c)
 					: FEED_CREATED;
 }
 
-enum feed_phase feed_phase_pod(const struct pod *p)
+enum feed_phase feed_phase_pod(const struct pod *p, bool all)
 {
-	if (!p || !pod_visible(p))
+	if (!p || (all ? !p->rec.complete && !p->damage : !pod_visible(p)))
 		return FEED_NONE;
 	return pod_ready(p) ? FEED_STARTED : FEED_STOPPED;
 }
@@ -144,6 +146,59 @@ void feed_pod(struct feed *f, struct pod *p, enum feed_phase from, enum feed_pha
 	size_t n = f && f->head ? events_between(from, to, false, types) : 0;
 	if (n)
 		tell_all(f, p->o.id, p->o.id, p, types, n);
+}
+
+static void stamp(char now[CRILOG_STAMP_SIZE])
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	crilog_stamp(now, &ts);
+}
+
+void feed_bus_images(struct feed *f)
+{
+	char now[CRILOG_STAMP_SIZE];
+	stamp(now);
+	if (f)
+		events_tell(f->d->events, json_pack("{s:s, s:s, s:s, s:s}", "time", now, "event",
+						    "changed", "kind", "image", "id", ""));
+}
+
+static void tell_bus(struct feed *f, const char *kind, const char *id, const char *pod,
+		     const char *name, const struct exit_record *x,
+		     const Runtime__V1__ContainerEventType *types, size_t n)
+{
+	static const char *const words[] = {"created", "started", "stopped", "deleted"};
+	char now[CRILOG_STAMP_SIZE];
+	stamp(now);
+	for (size_t i = 0; i < n; i++) {
+		json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "time", now, "event",
+				      words[(unsigned)types[i] % 4], "kind", kind, "id", id, "pod",
+				      pod, "name", name);
+		if (j && x && types[i] == EVENT(STOPPED)) {
+			json_object_set_new(j, "exit_code", json_integer(x->exit_code));
+			json_object_set_new(j, "reason", json_string(x->reason));
+		}
+		events_tell(f->d->events, j);
+	}
+}
+
+void feed_bus_ctr(struct feed *f, const struct ctr *c, enum feed_phase from, enum feed_phase to,
+		  bool ran)
+{
+	Runtime__V1__ContainerEventType types[4];
+	size_t n = f ? events_between(from, to, ran, types) : 0;
+	if (n)
+		tell_bus(f, "container", c->o.id, c->rec.pod_id, c->config->metadata->name,
+			 c->state == CTR_EXITED ? &c->exit : NULL, types, n);
+}
+
+void feed_bus_pod(struct feed *f, const struct pod *p, enum feed_phase from, enum feed_phase to)
+{
+	Runtime__V1__ContainerEventType types[4];
+	size_t n = f ? events_between(from, to, false, types) : 0;
+	if (n)
+		tell_bus(f, "pod", p->o.id, p->o.id, p->config->metadata->name, NULL, types, n);
 }
 
 void svc_get_container_events(struct call *c, const ProtobufCMessage *request)

@@ -59,6 +59,7 @@ struct images *index_image_store(const struct index *ix)
 void index_refresh_images(struct index *ix)
 {
 	images_refresh(ix->images);
+	feed_bus_images(ix->d->feed);
 }
 
 bool pod_visible(const struct pod *p)
@@ -174,8 +175,12 @@ static void replace_pod(struct index *ix, const char *id, struct pod *p)
 		pod_inherit(p, old);
 	if (p)
 		table_add(&ix->pods, &p->o);
-	if (p || old)
-		feed_pod(ix->d->feed, p ? p : old, feed_phase_pod(old), feed_phase_pod(p));
+	if (p || old) {
+		feed_bus_pod(ix->d->feed, p ? p : old, feed_phase_pod(old, true),
+			     feed_phase_pod(p, true));
+		feed_pod(ix->d->feed, p ? p : old, feed_phase_pod(old, false),
+			 feed_phase_pod(p, false));
+	}
 	if (old)
 		pod_free(old);
 }
@@ -195,7 +200,7 @@ static bool has_run(const struct ctr *c)
 static void replace_ctr(struct index *ix, const char *id, struct ctr *c)
 {
 	struct ctr *old = (struct ctr *)table_find(&ix->ctrs, id);
-	enum feed_phase was = feed_phase_ctr(old);
+	enum feed_phase was = feed_phase_ctr(old, false);
 	char pod[ID_SIZE] = "", name[ID_SIZE];
 	snprintf(pod, sizeof pod, "%s", c ? c->rec.pod_id : old ? old->rec.pod_id : "");
 	snprintf(name, sizeof name, "%s", id); /* may be the old one's */
@@ -203,13 +208,16 @@ static void replace_ctr(struct index *ix, const char *id, struct ctr *c)
 		c->index = ix;
 		c->watch = WATCH_NONE;
 	}
+	if (old || c)
+		feed_bus_ctr(ix->d->feed, c ? c : old, feed_phase_ctr(old, true),
+			     feed_phase_ctr(c, true), has_run(c));
 	if (old && c)
 		ctr_inherit(c, old);
 	if (old)
 		drop_ctr(ix, old);
 	if (c)
 		table_add(&ix->ctrs, &c->o);
-	feed_ctr(ix->d->feed, name, pod, was, feed_phase_ctr(c), has_run(c));
+	feed_ctr(ix->d->feed, name, pod, was, feed_phase_ctr(c, false), has_run(c));
 }
 
 void index_refresh_ctr(struct index *ix, const char *id)

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "step.h"
 #include "svc.h"
+#include "telemetry.h"
 #include "xalloc.h"
 
 #include <stdio.h>
@@ -309,6 +310,7 @@ static void settle(struct step *s)
 {
 	struct job *j = s->job;
 	write_journal(s);
+	telemetry_step(j->js->d->telemetry, s->tool, s->failed, s->ms);
 	if (s->flags & STEP_UNDO)
 		return;
 	if (!s->failed) {

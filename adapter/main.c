@@ -12,6 +12,7 @@
 #include "server.h"
 #include "streaming.h"
 #include "svc_exec.h"
+#include "telemetry.h"
 #include "tool.h"
 #include "xalloc.h"
 
@@ -44,6 +45,7 @@ static int parts_open(struct crispd *d, struct err *e)
 	d->disk = disk_new(d);
 	d->execs = execs_new(d);
 	d->streaming = streaming_new(d);
+	d->telemetry = telemetry_new(d);
 	return 0;
 }
 
@@ -53,6 +55,7 @@ static void parts_close(struct crispd *d)
 	events_close(d->events);
 	execs_free(d->execs);
 	streaming_free(d->streaming);
+	telemetry_free(d->telemetry);
 	jobs_free(d->jobs);
 	feed_free(d->feed);
 	disk_free(d->disk);

@@ -14,12 +14,22 @@
 
 enum { EVENT_TIMEOUT_MS = 1000 };
 
-bool event_address(const char *run_path, char *out, size_t size)
+static bool ipc_address(const char *run_path, const char *name, char *out, size_t size)
 {
-	int n = snprintf(out, size, "ipc://%s/events.ipc", run_path);
+	int n = snprintf(out, size, "ipc://%s/%s", run_path, name);
 	/* nanomsg puts what follows ipc:// into a sockaddr_un. */
 	return n > 0 && (size_t)n < size &&
 	       (size_t)n - 6 < sizeof(((struct sockaddr_un *)0)->sun_path);
+}
+
+bool event_address(const char *run_path, char *out, size_t size)
+{
+	return ipc_address(run_path, "events.ipc", out, size);
+}
+
+bool event_feed_address(const char *run_path, char *out, size_t size)
+{
+	return ipc_address(run_path, "feed.ipc", out, size);
 }
 
 /* nanomsg connects in the background and would wait out the whole timeout when nobody listens: a
@@ -32,6 +42,12 @@ static bool somebody_listens(const char *path)
 		return false;
 	memcpy(sa.sun_path, path, strlen(path));
 	return connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0 || errno == EAGAIN;
+}
+
+bool event_heard(const struct state *s)
+{
+	char address[256];
+	return event_address(s->run_path, address, sizeof address) && somebody_listens(address + 6);
 }
 
 struct nanomsg {
@@ -94,7 +110,7 @@ void event_publish(const struct state *s, const char *event, const char *kind, c
 	struct nanomsg nn = {0};
 	if (!always && daemon_waits_for_us())
 		return;
-	if (!event_address(s->run_path, address, sizeof address) || !somebody_listens(address + 6))
+	if (!event_heard(s) || !event_address(s->run_path, address, sizeof address))
 		return;
 	/* Ids are hex digits and event names ours: nothing here needs escaping. */
 	int n = snprintf(text, sizeof text,

@@ -9,6 +9,15 @@
  * events: created, started, exited, removed, changed (records of that object should be read again);
  * kinds: pod, container, image (id "" = the store). The reply "ok" proves receipt.
  *
+ * What crispd then sees change it tells to all who subscribe to the PUB socket <runroot>/feed.ipc
+ * (ctrevents(1)), as one JSON object a message:
+ *
+ *	{"time":"2026-01-31T12:00:00.123456789Z","event":"stopped","kind":"container","id":"…",
+ *	 "pod":"…","name":"…","exit_code":1,"reason":"Error"}
+ *
+ * events: created, started, stopped, deleted, and changed of the image store; exit_code and reason
+ * only when a container has stopped. {"kind":"hello",…} sent to events.ipc is told back as it is.
+ *
  * libnanomsg is loaded with dlopen only when there is somebody to tell, so that a sleeping ctrmon
  * does not carry it. */
 #include "state.h"
@@ -18,6 +27,9 @@
  * `always`: crispd learns from the exit status. */
 void event_publish(const struct state *s, const char *event, const char *kind, const char *id,
 		   const char *pod, bool always);
+/* Does a crispd listen? */
+bool event_heard(const struct state *s);
 /* "ipc:///run/crisp/events.ipc"; false if the path is too long for a socket. */
 bool event_address(const char *run_path, char *out, size_t size);
+bool event_feed_address(const char *run_path, char *out, size_t size);
 #endif

@@ -1,0 +1,145 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What an admin sees of a running crispd: Prometheus' page, ctrevents.
+load ../lib/helpers
+load ../lib/crispd
+
+setup_file() {
+  crisp_file_setup
+  jq '.metrics_port = "0"' "$CRISP_CONFIG" >"$CRISP_CONFIG.new" && mv "$CRISP_CONFIG.new" "$CRISP_CONFIG"
+  IMAGE=$(pull_image bb)
+  export IMAGE
+  crispd_start
+  echo "$CRISPD_PID" >"$CRISP_TMP/crispd.pid"
+}
+teardown_file() {
+  CRISPD_PID=$(cat "$CRISP_TMP/crispd.pid")
+  crisp_file_teardown
+}
+setup() {
+  requires root crun
+  CRISPD_PID=$(cat "$CRISP_TMP/crispd.pid")
+}
+teardown() {
+  local id
+  for id in $(podnet ls --json | jq -r '.[].id'); do
+    cricall --socket "$SOCK" RemovePodSandbox "{\"pod_sandbox_id\":\"$id\"}" || true
+  done
+}
+
+cri() { timeout 100 cricall --socket "$SOCK" "$@"; }
+page() { curl -sS --noproxy '*' --max-time 10 "$(grep -o 'http://[0-9.:]*/metrics' "$CRISPD_LOG" | tail -1)"; }
+value() { page | awk -v name="$1" '$1 == name {print $2; found = 1} END {exit !found}'; }
+
+# Follow the events into the file $EVENTS until the test ends.
+follow() {
+  EVENTS=$BATS_TEST_TMPDIR/events
+  ctrevents --json --timeout 60 "$@" >"$EVENTS" 2>"$EVENTS.err" 3>&- &
+  FOLLOWER=$!
+  wait_for 10 grep -q listening "$EVENTS.err"
+}
+unfollow() {
+  kill "$FOLLOWER"
+  wait "$FOLLOWER"
+}
+has_event() { jq -es --arg e "$1" --arg id "$2" 'any(.event == $e and .id == $id)' "$EVENTS" >/dev/null; }
+
+@test "the metrics page counts calls by name and code, and their time in histograms that add up" {
+  local before after
+  cri Version
+  before=$(value 'crisp_requests_total{rpc="Version",code="OK"}')
+  cri Version
+  run cri ContainerStatus '{"container_id":"00"}'
+  [ "$status" != 0 ]
+  after=$(value 'crisp_requests_total{rpc="Version",code="OK"}')
+  [ "$after" = $((before + 1)) ]
+  [ "$(value 'crisp_requests_total{rpc="ContainerStatus",code="NOT_FOUND"}')" = 1 ]
+  [ "$(value 'crisp_request_duration_seconds_count{rpc="Version"}')" = "$after" ]
+  [ "$(value 'crisp_request_duration_seconds_bucket{rpc="Version",le="+Inf"}')" = "$after" ]
+  # Buckets are cumulative.
+  page | awk '/^crisp_request_duration_seconds_bucket{rpc="Version"/ { if ($2 < last) exit 1; last = $2; n++ } END { exit n != 17 }'
+}
+
+@test "the metrics page tells of tools, pods, containers, monitors and the daemon itself" {
+  local pod
+  pod=$(cri RunPodSandbox "{\"config\":$(pod_json metrics)}" | jq -r .pod_sandbox_id)
+  [ "$(value 'crisp_pods{state="ready"}')" = 1 ]
+  [ "$(value 'crisp_step_duration_seconds_count{tool="podnet"}')" -ge 1 ]
+  [ "$(value 'crisp_steps_failed_total{tool="podnet"}')" = 0 ]
+  ctr=$(cri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json c "$IMAGE" sleep 100)}" | jq -r .container_id)
+  cri StartContainer "{\"container_id\":\"$ctr\"}"
+  [ "$(value 'crisp_containers{state="running"}')" = 1 ]
+  [ "$(value crisp_monitors)" = 1 ]
+  [ "$(value crisp_images)" = 1 ]
+  [ "$(value crisp_stuck_steps)" = 0 ]
+  [ "$(value process_open_fds)" -gt 5 ]
+  [ "$(value process_resident_memory_bytes)" -gt 1000000 ]
+  # Every sample has its type said before it, once.
+  page | awk '/^# TYPE/ { if (seen[$3]++) exit 1; next } /^#/ { next }
+    { name = $1; sub(/\{.*/, "", name); base = name; sub(/_(bucket|sum|count)$/, "", base)
+      if (!(name in seen) && !(base in seen)) { print name; exit 1 } }'
+}
+
+@test "the metrics page refuses what is no request for it" {
+  local url
+  url=$(grep -o 'http://[0-9.:]*/metrics' "$CRISPD_LOG" | tail -1)
+  [ "$(curl -s --noproxy '*' -o /dev/null -w '%{http_code}' "${url%metrics}x")" = 404 ]
+  [ "$(curl -s --noproxy '*' -o /dev/null -w '%{http_code}' -X POST "$url")" = 405 ]
+  [ "$(curl -s --noproxy '*' -o /dev/null -w '%{http_code}' -H "X: $(head -c 20000 /dev/zero | tr '\0' x)" "$url")" = 431 ]
+}
+
+@test "ctrevents tells each step of a pod and its container, by whom it was made" {
+  local pod ctr hand
+  follow
+  pod=$(cri RunPodSandbox "{\"config\":$(pod_json seen)}" | jq -r .pod_sandbox_id)
+  ctr=$(cri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json c "$IMAGE" sh -c 'exit 3')}" | jq -r .container_id)
+  cri StartContainer "{\"container_id\":\"$ctr\"}"
+  wait_for 10 has_event stopped "$ctr"
+  hand=$(pod_json byhand | podnet create -)
+  wait_for 10 has_event created "$hand"
+  podnet rm "$hand"
+  cri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
+  wait_for 10 has_event deleted "$pod"
+  wait_for 10 has_event deleted "$hand"
+  unfollow
+  cat "$EVENTS"
+  [ "$(jq -r --arg id "$ctr" 'select(.id == $id) | .event' "$EVENTS" | paste -sd,)" = created,started,stopped,deleted ]
+  [ "$(jq -r --arg id "$pod" 'select(.id == $id) | .event' "$EVENTS" | paste -sd,)" = created,started,stopped,deleted ]
+  jq -es --arg id "$ctr" 'any(.id == $id and .event == "stopped" and .exit_code == 3 and .reason == "Error")' "$EVENTS"
+  jq -es --arg pod "$pod" 'map(select(.pod == $pod and .kind == "container")) | length == 4' "$EVENTS"
+}
+
+@test "ctrevents follows one object, or one kind" {
+  local a b
+  a=$(pod_json one | podnet create -)
+  follow --kind pod "${a:0:12}"
+  b=$(pod_json two | podnet create -)
+  podnet rm "$b"
+  podnet rm "$a"
+  wait_for 10 has_event deleted "$a"
+  unfollow
+  run grep -q "$b" "$EVENTS"
+  [ "$status" = 1 ]
+}
+
+@test "ctrevents goes on when crispd is started anew, and refuses to wait for one that is not there" {
+  local a
+  follow
+  crispd_stop
+  run_err 8 ctrevents
+  [[ $stderr == *"no crispd runs on"* ]]
+  crispd_start
+  echo "$CRISPD_PID" >"$CRISP_TMP/crispd.pid"
+  seen_again() {
+    a=$(pod_json "again$RANDOM" | podnet create -) && podnet rm "$a" && has_event deleted "$a"
+  }
+  wait_for 20 seen_again
+  unfollow
+}
+
+@test "ctrevents ends by its clock with success, and refuses a kind that is none" {
+  run ctrevents --timeout 0.2
+  [ "$status" = 0 ]
+  run_err 2 ctrevents --kind dog
+  [[ $stderr == *"'dog' is not pod, container or image"* ]]
+}

@@ -55,7 +55,7 @@ int imgstore_layer_commit(const struct state *s, const struct imgstore_tmp *t, c
 	snprintf(path, sizeof path, "layers/%.64s", hex);
 	if (renameat2(t->dir, "new", s->root, path, RENAME_NOREPLACE) < 0)
 		return errno == EEXIST ? 0 : err_sys(e, "commit %s", path);
-	return sync_dir(s, "layers", e);
+	return 0;
 }
 
 int imgstore_want_layers(const struct state *s, const struct imgstore_tmp *t, const json_t *ids,
@@ -149,6 +149,9 @@ int imgstore_image_commit(const struct state *s, const struct imgstore_tmp *t, c
 	snprintf(id, sizeof id, "sha256:%.64s", hex);
 	if (faccessat(s->root, path, F_OK, 0) < 0 &&
 	    (drop_names(s, id, e) < 0 || sync_dir(s, "names", e) < 0))
+		return -1;
+	/* Whoever brought the layers: their names, too, are on disk before an image counts on them. */
+	if (sync_dir(s, "layers", e) < 0)
 		return -1;
 	/* A repeated pull may come with another manifest for the same image: the newer one stands,
 	 * the older is left in our directory, which goes. */

@@ -18,6 +18,16 @@
  * disk, as far as the file system could tell when it was made) what stands in diff/. `implied` says that the tar did not name all directories it
  * touches, whose metadata then came from the layers below: such a layer stands under its chain ID,
  * or, having nothing below it, under its diff ID, but then serves only as a bottom layer. */
+/* What a power cut leaves is whole because of this order, each step on disk before the next:
+ *
+ *	1. a layer's files and layer.json in tmp/ (syncfs)
+ *	2. rename to layers/<hex>: after the cut it is there with all it holds, or not at all
+ *	3. fsync of layers/, and of image/{manifest,config,image}.json and of image/ in tmp/
+ *	4. rename to images/<hex>; fsync of images/
+ *	5. the names, each by a rename; fsync of names/
+ *
+ * Step 2 is not made durable for its own sake: a layer that is lost with its rename is fetched
+ * again. tests/bats/pull_crash.bats replays the system calls of a pull against this list. */
 #include "digest.h"
 #include "err.h"
 #include "image.h"

@@ -6,9 +6,11 @@
 #include "jsonx.h"
 #include "record.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static json_t *image_record(const struct pull *p, const char *hex)
 {
@@ -54,6 +56,18 @@ static int image_names_of(struct pull *p, json_t **names, struct err *e)
 	return 0;
 }
 
+/* A file of a directory that nobody reads yet. */
+static int put(int dir, const char *name, const char *data, size_t len, struct err *e)
+{
+	AUTO_CLOSE int fd =
+		openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_sys(e, "create %s", name);
+	if (fs_write_all(fd, data, len, e) < 0)
+		return -1;
+	return fsync(fd) < 0 ? err_sys(e, "sync %s", name) : 0;
+}
+
 int pull_commit(struct pull *p, const char *config_hex, struct err *e)
 {
 	AUTO_JSON json_t *names = NULL;
@@ -67,11 +81,15 @@ int pull_commit(struct pull *p, const char *config_hex, struct err *e)
 	if (dir < 0)
 		return -1;
 	AUTO_JSON json_t *record = image_record(p, config_hex);
-	if (fs_replace_file_at(dir, "manifest.json", 0600, p->manifest_text.data,
-			       p->manifest_text.len, FS_DURABLE, e) < 0 ||
-	    fs_replace_file_at(dir, "config.json", 0600, p->config_text.data, p->config_text.len,
-			       FS_DURABLE, e) < 0 ||
-	    jsonx_replace_at(dir, "image.json", 0600, record, FS_DURABLE, e) < 0)
+	if (put(dir, "manifest.json", p->manifest_text.data, p->manifest_text.len, e) < 0 ||
+	    put(dir, "config.json", p->config_text.data, p->config_text.len, e) < 0)
 		return -1;
+	AUTO_FREE char *text = json_dumps(record, JSON_COMPACT);
+	if (!text)
+		return err_set(e, ERR_BAD_INPUT, "image.json: cannot be written as JSON");
+	if (put(dir, "image.json", text, strlen(text), e) < 0)
+		return -1;
+	if (fsync(dir) < 0)
+		return err_sys(e, "sync image");
 	return imgstore_image_commit(&p->ctx->st, &p->tmp, config_hex, names, e);
 }

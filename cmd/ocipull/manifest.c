@@ -10,6 +10,7 @@
 
 #define OCI_INDEX "application/vnd.oci.image.index.v1+json"
 #define OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
+#define OCI_ARTIFACT "application/vnd.oci.artifact.manifest.v1+json"
 #define DOCKER_INDEX "application/vnd.docker.distribution.manifest.list.v2+json"
 #define DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -33,6 +34,7 @@ static const char *const layer_types[] = {
 static const char *const config_types[] = {
 	"application/vnd.oci.image.config.v1+json",
 	"application/vnd.docker.container.image.v1+json",
+	"application/octet-stream", /* Docker before 1.10's end */
 	NULL,
 };
 
@@ -106,6 +108,10 @@ int descriptor_parse(json_t *j, const char *what, struct descriptor *d, struct e
 		return err_wrap(e, "%s", what);
 	if (d->size < 0)
 		return err_set(e, ERR_BAD_INPUT, "%s: size is negative", what);
+	/* Sums of all layers' sizes stay within their type. */
+	if (d->size > DESCRIPTOR_SIZE_MAX)
+		return err_set(e, ERR_BAD_INPUT, "%s: a size of %lld bytes cannot be", what,
+			       (long long)d->size);
 	if (strlen(type) >= sizeof d->media_type)
 		return err_set(e, ERR_BAD_INPUT, "%s: mediaType is too long", what);
 	snprintf(d->media_type, sizeof d->media_type, "%s", type);
@@ -113,11 +119,26 @@ int descriptor_parse(json_t *j, const char *what, struct descriptor *d, struct e
 	return 0;
 }
 
+static int artifact(struct err *e, const char *type)
+{
+	return err_set(e, ERR_UNSUPPORTED, "an artifact of type '%.128s', not a container image",
+		       type);
+}
+
 int manifest_is_index(json_t *j, const char *media_type, struct err *e)
 {
 	if (!json_is_object(j))
 		return err_set(e, ERR_BAD_INPUT, "manifest: expected object");
-	const char *type = jsonx_opt_string(j, "mediaType", media_type);
+	char bare[128];
+	snprintf(bare, sizeof bare, "%.*s", (int)strcspn(media_type, "; \t"), media_type);
+	const char *type = jsonx_opt_string(j, "mediaType", bare);
+	bool manifests = json_object_get(j, "manifests");
+	/* What one reader takes for an index and another for an image is a trick. */
+	if (manifests && (json_object_get(j, "layers") || json_object_get(j, "config")))
+		return err_set(e, ERR_BAD_INPUT,
+			       "manifest: both an index and an image: has manifests and layers");
+	if (strcmp(type, OCI_ARTIFACT) == 0)
+		return artifact(e, jsonx_opt_string(j, "artifactType", type));
 	if (jsonx_opt_int(j, "schemaVersion", 2) == 1)
 		return err_set(e, ERR_UNSUPPORTED, "manifest: Docker's schema 1 is not supported");
 	if (strcmp(type, OCI_INDEX) == 0 || strcmp(type, DOCKER_INDEX) == 0)
@@ -125,10 +146,10 @@ int manifest_is_index(json_t *j, const char *media_type, struct err *e)
 	if (strcmp(type, OCI_MANIFEST) == 0 || strcmp(type, DOCKER_MANIFEST) == 0)
 		return 0;
 	/* Files and careless servers give none, or a general one. */
-	bool general = !*type || strncmp(type, "application/json", 16) == 0 ||
-		       strncmp(type, "text/plain", 10) == 0 ||
-		       strncmp(type, "application/octet-stream", 24) == 0;
-	if (general && json_object_get(j, "manifests"))
+	bool general = !*type || strcmp(type, "application/json") == 0 ||
+		       strcmp(type, "text/plain") == 0 ||
+		       strcmp(type, "application/octet-stream") == 0;
+	if (general && manifests)
 		return 1;
 	if (general && json_object_get(j, "layers"))
 		return 0;
@@ -152,10 +173,10 @@ int manifest_parse(json_t *j, struct manifest *m, struct err *e)
 	json_t *layers = config ? jsonx_get(j, "manifest", JSON_ARRAY, e, "layers", NULL) : NULL;
 	if (!layers || descriptor_parse(config, "manifest: config", &m->config, e) < 0)
 		return -1;
-	if (!among(config_types, m->config.media_type))
-		return err_set(e, ERR_UNSUPPORTED,
-			       "not a container image: its config has media type '%s'",
-			       m->config.media_type);
+	if (!among(config_types, m->config.media_type)) {
+		const char *type = jsonx_opt_string(j, "artifactType", "");
+		return artifact(e, *type ? type : m->config.media_type);
+	}
 	if (m->config.size > IMAGE_CONFIG_MAX)
 		return err_set(e, ERR_BAD_INPUT, "manifest: config: more than %d bytes",
 			       IMAGE_CONFIG_MAX);
@@ -166,6 +187,8 @@ int manifest_parse(json_t *j, struct manifest *m, struct err *e)
 		snprintf(what, sizeof what, "manifest: layers[%zu]", i);
 		if (descriptor_parse(layer, what, &m->layers[i], e) < 0)
 			return -1;
+		if (strstr(m->layers[i].media_type, "+encrypted"))
+			return err_set(e, ERR_UNSUPPORTED, "%s: the layer is encrypted", what);
 		if (!among(layer_types, m->layers[i].media_type))
 			return err_set(e, ERR_UNSUPPORTED, "%s: unknown media type '%s'", what,
 				       m->layers[i].media_type);
@@ -179,6 +202,15 @@ static int variant_level(const struct platform *p)
 {
 	const char *v = p->variant;
 	return v[0] == 'v' && v[1] >= '0' && v[1] <= '9' && !v[2] ? v[1] - '0' : 0;
+}
+
+/* Signatures, attestations and other things that are no images may stand in an index, too. */
+static bool is_image_entry(json_t *entry)
+{
+	const char *type = jsonx_opt_string(entry, "mediaType", "");
+	return !json_object_get(entry, "artifactType") &&
+	       (!*type || strcmp(type, OCI_INDEX) == 0 || strcmp(type, OCI_MANIFEST) == 0 ||
+		strcmp(type, DOCKER_INDEX) == 0 || strcmp(type, DOCKER_MANIFEST) == 0);
 }
 
 /* How well an entry's platform serves what is wanted: 0 = not at all. */
@@ -226,7 +258,7 @@ int index_choose(json_t *j, const struct platform *want, struct descriptor *out,
 		get_platform(pj, &p);
 		list_platform(list, sizeof list, &p);
 		/* An entry without a platform serves when nothing better does. */
-		int s = json_is_object(pj) ? 1 + score(&p, want) : 2;
+		int s = !is_image_entry(entry) ? 0 : json_is_object(pj) ? 1 + score(&p, want) : 2;
 		if (s > 1 && s > best_score) {
 			best = entry;
 			best_score = s;

@@ -14,6 +14,7 @@ enum {
 	MANIFEST_MAX = 4 << 20,
 	IMAGE_CONFIG_MAX = 8 << 20,
 };
+#define DESCRIPTOR_SIZE_MAX (1LL << 50) /* no layer is larger */
 
 struct platform {
 	char os[32], arch[32], variant[32];

@@ -41,6 +41,8 @@ static int get_manifest(struct pull *p, struct err *e)
 		int index = manifest_is_index(j, *wanted ? next.media_type : type, e);
 		if (index <= 0)
 			return index < 0 ? -1 : manifest_parse(j, &p->manifest, e);
+		if (depth + 1 == INDEX_DEPTH_MAX)
+			break;
 		if (index_choose(j, &p->platform, &next, e) < 0)
 			return -1;
 		snprintf(wanted, sizeof wanted, "%s", next.digest);

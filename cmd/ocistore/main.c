@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "archive.h"
 #include "ocistore.h"
+#include "verify.h"
+
+#include <string.h>
 
 int main(int argc, char **argv)
 {
@@ -21,6 +24,8 @@ int main(int argc, char **argv)
 		 "show an image's files, read-only; without IMAGE list the mounts", NULL, 0, 2,
 		 store_mount},
 		{"umount", "IMAGE|DIR...", "undo mount", umount_opts, 1, -1, store_umount},
+		{"verify", "[IMAGE...]", "compare what is stored with what was pulled", NULL, 0, -1,
+		 store_verify},
 		{"save", "IMAGE...", "write images to an archive or a layout", save_opts, 1, -1,
 		 store_save},
 		{"load", "", "take in all images of an archive or a layout", load_opts, 0, 0,
@@ -29,5 +34,7 @@ int main(int argc, char **argv)
 	};
 	static const struct tool tool = {"ocistore", "look after the store of images",
 					 TOOL_STATE | TOOL_JSON | TOOL_DRY_RUN, NULL, verbs};
+	if (argc == 2 && strcmp(argv[1], VERIFY_ARG) == 0)
+		return verify_tar_main();
 	return tool_main(&tool, argc, argv);
 }

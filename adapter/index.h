@@ -75,7 +75,10 @@ struct image_entry {
 	size_t n_tags, n_digests;
 	char *user; /* of the image's config; "" = none */
 	uint64_t size;
+	uint64_t dir, dir_changed; /* its directory's inode and time: a repeated pull replaces it */
 	bool pinned;
+	/* The same for every request and every handler: its id and its manifest's annotations. */
+	Runtime__V1__ImageSpec spec;
 	size_t n_layers;
 	struct layer_use {
 		char id[ID_SIZE];
@@ -117,6 +120,9 @@ void index_refresh_ctr(struct index *ix, const char *id);
 void index_rescan(struct index *ix);
 /* The image store: names, and whatever images are new or gone. */
 void index_refresh_images(struct index *ix);
+/* Read it again when its directories have changed since: before an answer about images, so that what
+ * was done by hand shows even when nobody told. */
+void index_follow_images(const struct index *ix);
 
 /* Every form that image.h knows. NULL = no such image. */
 struct image_entry *index_image(const struct index *ix, const char *typed);

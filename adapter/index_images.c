@@ -3,7 +3,8 @@
 
 #include "auto.h"
 #include "digest.h"
-#include "fs.h"
+#include "imgpin.h"
+#include "imgstore.h"
 #include "jsonx.h"
 #include "log.h"
 #include "packed.h"
@@ -14,13 +15,26 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
-enum { PREFIX_MIN = 4, LAYER_META_MAX = 4 << 20 };
+enum {
+	PREFIX_MIN = 4,
+	MANIFEST_MAX = 4 << 20,
+	/* An image may say what it likes about itself, but a list of all must fit into an answer. */
+	ANNOTATIONS_MAX = 16 << 10,
+};
+
+/* A change within the same tick of the file system's clock as the last one leaves no trace. */
+static const int64_t tick_ns = 50 * 1000000LL;
+
+static const char *const dirs[] = {"images", "names", "pins"};
 
 struct images {
 	const struct crispd *d;
-	struct image_entry **all;
+	struct image_entry **all; /* by id */
 	size_t n, cap;
+	int64_t changed[ARRAY_LEN(dirs)]; /* when the directories were, at the last look */
+	bool fresh;                       /* … and that was long enough before it */
 };
 
 static void free_strings(char **v, size_t n)
@@ -40,9 +54,20 @@ static void drop_names(struct image_entry *im)
 	free(TAKE(im->packed));
 }
 
+static void free_spec(Runtime__V1__ImageSpec *spec)
+{
+	for (size_t i = 0; i < spec->n_annotations; i++) {
+		free(spec->annotations[i]->key);
+		free(spec->annotations[i]->value);
+		free(spec->annotations[i]);
+	}
+	free(spec->annotations);
+}
+
 static void image_free(struct image_entry *im)
 {
 	drop_names(im);
+	free_spec(&im->spec);
 	free(im->user);
 	free(im->layers);
 	free(im);
@@ -69,23 +94,21 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static struct image_entry *find_id(const struct images *ims, const char *id)
+static int by_id(const void *key, const void *member)
 {
-	for (size_t i = 0; i < ims->n; i++)
-		if (strcmp(ims->all[i]->id, id) == 0)
-			return ims->all[i];
-	return NULL;
+	return strcmp(key, (*(struct image_entry *const *)member)->id);
 }
 
-/* The layer's own record counts its inodes, if it does; nothing is walked here. */
-static uint64_t layer_inodes(const struct state *s, const char *id)
+static int by_ids(const void *a, const void *b)
 {
-	char path[96];
-	struct err ignored;
-	snprintf(path, sizeof path, "layers/%.64s/layer.json", id);
-	AUTO_JSON json_t *j = jsonx_read_at(s->root, path, LAYER_META_MAX, &ignored);
-	json_int_t n = jsonx_opt_int(j, "inodes", 0);
-	return n > 0 ? (uint64_t)n : 1;
+	return by_id((*(struct image_entry *const *)a)->id, b);
+}
+
+static struct image_entry *find_id(const struct images *ims, const char *id)
+{
+	struct image_entry **found =
+		ims->n ? bsearch(id, ims->all, ims->n, sizeof(struct image_entry *), by_id) : NULL;
+	return found ? *found : NULL;
 }
 
 static void read_layers(const struct state *s, struct image_entry *im, json_t *list)
@@ -100,18 +123,71 @@ static void read_layers(const struct state *s, struct image_entry *im, json_t *l
 			continue;
 		struct layer_use *u = &im->layers[im->n_layers++];
 		memcpy(u->id, id, ID_SIZE);
-		u->size = size > 0 ? (uint64_t)size : 0;
-		u->inodes = layer_inodes(s, id);
+		json_int_t bytes, inodes;
+		/* Without a record of its own, the image's has to do. */
+		if (!imgstore_layer_usage(s, id, &bytes, &inodes))
+			bytes = size > 0 ? size : 0;
+		u->size = (uint64_t)bytes;
+		u->inodes = (uint64_t)inodes;
 	}
 }
 
+static void read_spec(const struct state *s, struct image_entry *im)
+{
+	char path[96];
+	const char *key;
+	json_t *value;
+	struct err ignored;
+	size_t bytes = 0;
+	runtime__v1__image_spec__init(&im->spec);
+	im->spec.image = im->id;
+	snprintf(path, sizeof path, "images/%.64s/manifest.json", im->id + 7);
+	AUTO_JSON json_t *j = jsonx_read_at(s->root, path, MANIFEST_MAX, &ignored);
+	json_t *all = json_object_get(j, "annotations");
+	json_object_foreach (all, key, value)
+		bytes += strlen(key) + json_string_length(value);
+	if (bytes == 0 || bytes > ANNOTATIONS_MAX)
+		return;
+	im->spec.annotations = xcalloc(json_object_size(all), sizeof(void *));
+	json_object_foreach (all, key, value) {
+		if (!json_is_string(value))
+			continue;
+		Runtime__V1__ImageSpec__AnnotationsEntry *a = xmalloc(sizeof *a);
+		runtime__v1__image_spec__annotations_entry__init(a);
+		a->key = xstrdup(key);
+		a->value = xstrdup(json_string_value(value));
+		im->spec.annotations[im->spec.n_annotations++] = a;
+	}
+}
+
+static bool stat_image(const struct state *s, const char *id, uint64_t *ino, uint64_t *changed)
+{
+	char path[96];
+	struct stat st;
+	snprintf(path, sizeof path, "images/%.64s", id + 7);
+	if (fstatat(s->root, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	*ino = st.st_ino;
+	*changed = (uint64_t)st.st_ctim.tv_sec * 1000000000U + (uint64_t)st.st_ctim.tv_nsec;
+	return true;
+}
+
+struct reading {
+	struct images *ims;
+	size_t known;
+};
+
+/* Appends: what was there before stands sorted in the first `known`. */
 static int read_image(void *arg, const char *id, struct err *e)
 {
-	struct images *ims = arg;
+	const struct reading *q = arg;
+	struct images *ims = q->ims;
 	AUTO_IMAGE struct image img = {.meta = NULL};
 	struct err why;
+	uint64_t ino, changed;
+	const struct images known = {.all = ims->all, .n = q->known};
 	(void)e;
-	if (find_id(ims, id))
+	if (find_id(&known, id) || !stat_image(&ims->d->st, id, &ino, &changed))
 		return 0;
 	if (image_open(&ims->d->st, id, true, &img, &why) < 0) {
 		if (why.kind != ERR_NOT_FOUND)
@@ -122,6 +198,9 @@ static int read_image(void *arg, const char *id, struct err *e)
 	json_int_t size = jsonx_opt_int(img.meta, "size", 0);
 	memcpy(im->id, img.id, sizeof im->id);
 	im->size = size > 0 ? (uint64_t)size : 1;
+	im->dir = ino;
+	im->dir_changed = changed;
+	read_spec(&ims->d->st, im);
 	im->user = xstrdup(jsonx_opt_string(json_object_get(img.config, "config"), "User", ""));
 	read_layers(&ims->d->st, im, json_object_get(img.meta, "layers"));
 	if (ims->n == ims->cap) {
@@ -162,6 +241,7 @@ void image_message(const struct image_entry *im, Runtime__V1__Image *m,
 	m->repo_digests = im->digests;
 	m->size = im->size;
 	m->pinned = im->pinned;
+	m->spec = (Runtime__V1__ImageSpec *)&im->spec;
 	set_user(m, uid, name, im->user);
 }
 
@@ -178,7 +258,7 @@ static void finish_image(struct image_entry *im)
 	im->packed = packed_element(&m.base, &im->packed_len);
 }
 
-static void take_names(struct images *ims, json_t *names)
+static void take_names(struct images *ims, json_t *names, const json_t *pins)
 {
 	const char *name;
 	json_t *id;
@@ -190,32 +270,79 @@ static void take_names(struct images *ims, json_t *names)
 			add_string(&im->digests, &im->n_digests, name);
 		else
 			add_string(&im->tags, &im->n_tags, name);
-		if (image_name_is_pinned(ims->d->cfg.pinned_images, name))
+		if (json_object_get(pins, name) ||
+		    image_name_is_pinned(ims->d->cfg.pinned_images, name))
 			im->pinned = true;
 	}
+	for (size_t i = 0; i < ims->n; i++)
+		if (json_object_get(pins, ims->all[i]->id))
+			ims->all[i]->pinned = true;
 }
 
 static bool still_there(const struct state *s, const struct image_entry *im)
 {
-	char path[96];
-	snprintf(path, sizeof path, "images/%s", im->id + 7);
-	return faccessat(s->root, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	uint64_t ino, changed;
+	return stat_image(s, im->id, &ino, &changed) && ino == im->dir &&
+	       changed == im->dir_changed;
+}
+
+/* When each directory changed last; 0 = it is not there. */
+static void look_at_dirs(const struct state *s, int64_t changed[ARRAY_LEN(dirs)])
+{
+	struct stat st;
+	for (size_t i = 0; i < ARRAY_LEN(dirs); i++)
+		changed[i] = fstatat(s->root, dirs[i], &st, AT_SYMLINK_NOFOLLOW) < 0
+				     ? 0
+				     : st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec;
+}
+
+static void note_look(struct images *ims)
+{
+	int64_t now = record_now_ns();
+	look_at_dirs(&ims->d->st, ims->changed);
+	ims->fresh = true;
+	for (size_t i = 0; i < ARRAY_LEN(dirs); i++)
+		if (ims->changed[i] > now - tick_ns)
+			ims->fresh = false;
+}
+
+void index_follow_images(const struct index *ix)
+{
+	struct images *ims = index_image_store(ix);
+	int64_t changed[ARRAY_LEN(dirs)];
+	look_at_dirs(&ims->d->st, changed);
+	if (!ims->fresh || memcmp(changed, ims->changed, sizeof changed) != 0)
+		images_refresh(ims);
+}
+
+static void drop_changed(struct images *ims)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < ims->n; i++) {
+		struct image_entry *im = ims->all[i];
+		drop_names(im);
+		if (still_there(&ims->d->st, im))
+			ims->all[kept++] = im;
+		else
+			image_free(im);
+	}
+	ims->n = kept;
 }
 
 void images_refresh(struct images *ims)
 {
-	struct err e;
-	for (size_t i = ims->n; i-- > 0;) {
-		drop_names(ims->all[i]);
-		if (still_there(&ims->d->st, ims->all[i]))
-			continue;
-		image_free(ims->all[i]);
-		ims->all[i] = ims->all[--ims->n];
-	}
+	struct err e = {.msg = ""};
+	/* Before reading: what changes meanwhile is looked at again. */
+	note_look(ims);
+	drop_changed(ims);
+	struct reading q = {ims, ims->n};
 	AUTO_JSON json_t *names = image_names(&ims->d->st, &e);
-	if (!names || image_each(&ims->d->st, read_image, ims, &e) < 0)
+	AUTO_JSON json_t *pins = imgpin_read(&ims->d->st, &e);
+	if (!names || !pins || image_each(&ims->d->st, read_image, &q, &e) < 0)
 		log_warn("images: %s", e.msg);
-	take_names(ims, names);
+	if (ims->n)
+		qsort(ims->all, ims->n, sizeof(struct image_entry *), by_ids);
+	take_names(ims, names, pins);
 	for (size_t i = 0; i < ims->n; i++)
 		finish_image(ims->all[i]);
 }

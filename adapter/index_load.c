@@ -204,6 +204,8 @@ void ctr_image_spec(const struct ctr *c, Runtime__V1__ImageSpec *out)
 	if (said) {
 		*out = *said;
 		out->base.n_unknown_fields = 0;
+		/* All handlers share one store: an image in use must not look like another one. */
+		out->runtime_handler = (char *)"";
 	}
 	if (*c->rec.image)
 		out->image = c->rec.image;

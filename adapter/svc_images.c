@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
 #include "digest.h"
+#include "handler.h"
+#include "imgpin.h"
 #include "jsonx.h"
 #include "lister.h"
 #include "packed.h"
@@ -16,6 +18,13 @@
 static const char *spec_image(const Runtime__V1__ImageSpec *s)
 {
 	return s ? s->image : "";
+}
+
+/* An image is the same for every handler; one that nobody knows is refused all the same. */
+static int check_handler(const struct crispd *d, const Runtime__V1__ImageSpec *s, struct err *e)
+{
+	AUTO_HANDLER struct handler h = {.name = NULL};
+	return s && *s->runtime_handler ? handler_find(&h, &d->cfg, s->runtime_handler, e) : 0;
 }
 
 static void reply_pull(struct call *c, const char *id)
@@ -65,7 +74,7 @@ void svc_pull_image(struct call *c, const ProtobufCMessage *request)
 	struct ref ref;
 	struct err e;
 	size_t len = 0;
-	if (ref_parse(&ref, image, &e) < 0) {
+	if (ref_parse(&ref, image, &e) < 0 || check_handler(d, r->image, &e) < 0) {
 		call_fail(c, &e);
 		return;
 	}
@@ -114,6 +123,7 @@ void svc_remove_image(struct call *c, const ProtobufCMessage *request)
 		svc_fail(c, ERR_BAD_INPUT, "image: no reference given");
 		return;
 	}
+	index_follow_images(d->index);
 	const struct image_entry *im = index_image(d->index, typed);
 	if (!im) {
 		call_reply(c, &nothing.base);
@@ -127,8 +137,8 @@ void svc_remove_image(struct call *c, const ProtobufCMessage *request)
 	}
 	j = job_new(d, call_rpc(c), call_id(c), JOB_REMOVE);
 	job_identify(j, key, NULL);
-	/* By id: all names go. */
-	job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocistore", "rm", im->id);
+	/* By id: all names go. Containers that use it go on. */
+	job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocistore", "rm", "--in-use", im->id);
 	job_wait(j, c, answer_remove);
 	job_submit(j, done_image);
 }
@@ -139,6 +149,7 @@ void svc_list_images(struct call *c, const ProtobufCMessage *request)
 	Runtime__V1__ListImagesResponse reply = RUNTIME__V1__LIST_IMAGES_RESPONSE__INIT;
 	const struct index *ix = call_daemon(c)->index;
 	const char *want = r->filter ? spec_image(r->filter->image) : "";
+	index_follow_images(ix);
 	const struct image_entry *only = *want ? index_image(ix, want) : NULL;
 	AUTO_ARENA struct arena a = {0};
 	size_t n;
@@ -162,6 +173,7 @@ void svc_stream_images(struct call *c, const ProtobufCMessage *request)
 	const Runtime__V1__StreamImagesRequest *r = (const void *)request;
 	const struct index *ix = call_daemon(c)->index;
 	const char *want = r->filter ? spec_image(r->filter->image) : "";
+	index_follow_images(ix);
 	const struct image_entry *only = *want ? index_image(ix, want) : NULL;
 	size_t n;
 	struct image_entry *const *all = index_images(ix, &n);
@@ -172,14 +184,41 @@ void svc_stream_images(struct call *c, const ProtobufCMessage *request)
 	lister_send(l);
 }
 
-/* The configuration as it stands in the store: Entrypoint, Env and the rest. */
+static bool uses(const struct ctr *c, const char *id)
+{
+	size_t i;
+	const json_t *other;
+	json_array_foreach (c->rec.mount_images, i, other)
+		if (json_is_string(other) && strcmp(json_string_value(other), id) == 0)
+			return true;
+	return strcmp(c->rec.image_id, id) == 0;
+}
+
+static json_t *users(const struct index *ix, const char *id)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < index_n_ctrs(ix); i++) {
+		const struct ctr *c = index_ctr_at(ix, i);
+		if (uses(c, id))
+			json_array_append_new(list, json_string(c->o.id));
+	}
+	return list;
+}
+
+/* The configuration as it stands in the store (Entrypoint, Env and the rest), and what is known
+ * beside it. */
 static char *image_info(const struct crispd *d, const struct image_entry *im)
 {
 	struct err e;
 	AUTO_IMAGE struct image img = {.meta = NULL};
 	if (image_open(&d->st, im->id, true, &img, &e) < 0)
 		return xstrdup("{}");
-	AUTO_JSON json_t *j = json_pack("{s:O s:O}", "imageSpec", img.config, "store", img.meta);
+	AUTO_JSON json_t *names = image_names(&d->st, &e);
+	AUTO_JSON json_t *pins = imgpin_read(&d->st, &e);
+	json_t *why = imgpin_reasons(d->cfg.pinned_images, pins, names, im->id);
+	AUTO_JSON json_t *j =
+		json_pack("{s:O, s:O, s:o, s:o}", "imageSpec", img.config, "store", img.meta,
+			  "containers", users(d->index, im->id), "pinnedBy", why);
 	char *text = json_dumps(j, JSON_COMPACT);
 	return text ? text : xstrdup("{}");
 }
@@ -200,6 +239,7 @@ void svc_image_status(struct call *c, const ProtobufCMessage *request)
 		svc_fail(c, ERR_BAD_INPUT, "image: no reference given");
 		return;
 	}
+	index_follow_images(d->index);
 	const struct image_entry *im = index_image(d->index, spec_image(r->image));
 	if (im) {
 		image_message(im, &m, &uid, name);
@@ -254,12 +294,15 @@ void svc_image_fs_info(struct call *c, const ProtobufCMessage *request)
 	AUTO_FREE char *layers = xasprintf("%s/layers", d->cfg.root);
 	AUTO_FREE char *ctrs = xasprintf("%s/containers", d->cfg.root);
 	(void)request;
+	index_follow_images(d->index);
 	sum_layers(d->index, &bytes.value, &inodes.value);
 	fs.mountpoint = layers;
 	use.timestamp = record_now_ns();
 	use.fs_id = &fs;
 	use.used_bytes = &bytes;
 	use.inodes_used = &inodes;
+	/* One file system. The kubelet takes them for two when the inodes differ, and then collects
+	 * by other thresholds; the writable layers' own sizes are in the containers' statistics. */
 	ctr_fs = fs;
 	ctr_fs.mountpoint = ctrs;
 	ctr_use = use;

@@ -77,8 +77,14 @@ static int damaged(struct err *e, const char *why)
 static int records_open(struct records *r, int layer, struct err *e)
 {
 	r->fd = openat(layer, "recipe", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
 	if (r->fd < 0)
 		return err_sys(e, "open recipe");
+	if (fstat(r->fd, &st) < 0)
+		return err_sys(e, "stat recipe");
+	/* The writer emptied it: it could not be completed. */
+	if (st.st_size == 0)
+		return err_set(e, ERR_NOT_FOUND, "the recipe is empty");
 	r->zstd = ZSTD_createDCtx();
 	if (!r->zstd)
 		return err_set(e, ERR_EXHAUSTED, "no memory for zstd");

@@ -28,7 +28,9 @@ enum fact_kind {
 };
 struct fact {
 	uint8_t kind;
-	uint8_t implied; /* the layer says nothing of this directory but that it is there */
+	/* The layer says nothing of it but that it is there: a directory without an entry, a file of
+	 * a layer below to which it has links. */
+	uint8_t implied;
 	uint8_t opaque;
 	uint32_t mode, uid, gid, major, minor, nsec;
 	int64_t size, mtime;

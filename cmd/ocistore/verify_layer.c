@@ -147,15 +147,17 @@ static int check(struct verify *v, const char *id, const char *diff, struct err 
 	if (dir < 0)
 		return -1;
 	struct recipe *r = recipe_open(dir, on_bad, v, e);
-	if (!r && faccessat(dir, "recipe", F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT) {
+	if (!r && e->kind == ERR_NOT_FOUND && faccessat(dir, "diff", F_OK, 0) == 0) {
 		say_unverified(v);
 		return 0;
 	}
+	if (!r && e->kind == ERR_NOT_FOUND)
+		verify_file_fault(v, "diff", "missing");
+	else if (!r && (e->kind == ERR_BAD_STATE || e->kind == ERR_BAD_INPUT))
+		verify_file_fault(v, "recipe", e->msg);
 	if (!r &&
-	    (e->kind == ERR_BAD_STATE || e->kind == ERR_BAD_INPUT || e->kind == ERR_NOT_FOUND)) {
-		verify_file_fault(v, e->kind == ERR_NOT_FOUND ? "diff" : "recipe", e->msg);
+	    (e->kind == ERR_NOT_FOUND || e->kind == ERR_BAD_STATE || e->kind == ERR_BAD_INPUT))
 		return 0;
-	}
 	if (!r)
 		return -1;
 	check_record(v, dir, r, diff);

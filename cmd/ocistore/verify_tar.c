@@ -299,8 +299,13 @@ static int put_link(struct tar *t, const char *path, const char *to, struct err 
 		return -1;
 	struct node *dir = parent_of(t, target, &leaf, e);
 	struct node *from = dir ? find(dir, leaf) : NULL;
-	if (dir && (!from || is_dir(from)))
-		return bad(e, path, "hard link to what is not there");
+	if (from && is_dir(from))
+		return bad(e, path, "hard link to a directory");
+	/* Of a layer below: copied from there, so that nothing is known of it here. */
+	if (dir && !from) {
+		from = add(dir, leaf, new_inode(S_IFREG));
+		from->inode->fact.implied = true;
+	}
 	dir = from ? parent_of(t, path, &leaf, e) : NULL;
 	if (!dir)
 		return -1;
@@ -443,7 +448,7 @@ static void put_fact(const struct node *n, enum fact_kind kind, const char *name
 	const struct inode *i = n->inode;
 	struct fact f = i->fact;
 	f.kind = (uint8_t)kind;
-	f.implied = n->implied;
+	f.implied = f.implied || n->implied;
 	f.opaque = n->opaque;
 	f.name_len = (uint32_t)strlen(name);
 	if (!S_ISDIR(f.mode) && i->names > 1 && i->first && i->first != n)

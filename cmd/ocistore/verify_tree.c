@@ -247,7 +247,7 @@ static void compare(struct walk *w, const char *name, const struct stat *st)
 		compare_meta(w, st);
 	if (S_ISLNK(f->mode))
 		compare_target(w, name);
-	if (S_ISDIR(f->mode) ? !f->implied : S_ISREG(f->mode))
+	if (!f->implied && (S_ISDIR(f->mode) || S_ISREG(f->mode)))
 		compare_xattrs(w, name);
 	if (f->link_len > 0)
 		compare_link(w, st);

@@ -133,6 +133,8 @@ fuzz:                            ## build the fuzzers (clang) and run each for F
 fuzzers: $(FUZZERS)
 bench: all $(BENCHES)                 ## benchmarks, as ratios in one run (root)
 	BUILD='$(abspath $(BUILD))' tests/bench/run
+bench-pull: $(BUILD)/bin/ocipull   ## pulls against skopeo+umoci, podman and containerd (CONTAINERD=, CTR=: paths)
+	BUILD='$(abspath $(BUILD))' tests/bench/pull
 completions: all                 ## write completions/ anew from the option tables
 	BUILD='$(abspath $(BUILD))' scripts/completions
 install: all                     ## honours DESTDIR and PREFIX
@@ -153,5 +155,5 @@ help:                            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST))
 
 FORCE:
-.PHONY: all check units lint asan fuzz fuzzers bench completions install clean help FORCE
+.PHONY: all check units lint asan fuzz fuzzers bench bench-pull completions install clean help FORCE
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

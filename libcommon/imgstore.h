@@ -74,6 +74,10 @@ bool imgstore_layer_find(const struct state *s, const char *diff_hex, const char
  * and ours is left for imgstore_tmp_drop. */
 int imgstore_layer_commit(const struct state *s, const struct imgstore_tmp *t, const char *hex,
 			  struct err *e);
+/* The same, but what has the place already gives it up and stays under another name until nobody
+ * uses it (imgstore_gc): a layer that was found damaged, and may be mounted. */
+int imgstore_layer_replace(const struct state *s, const struct imgstore_tmp *t, const char *hex,
+			   struct err *e);
 /* Record in the pull's directory which layers it counts on, so that no removal takes them. After
  * this, what imgstore_layer_find finds stays. */
 int imgstore_want_layers(const struct state *s, const struct imgstore_tmp *t, const json_t *ids,
@@ -94,6 +98,10 @@ int imgstore_users_read(const struct state *s, struct imgstore_users *u, struct 
 const char *imgstore_user(const struct imgstore_users *u, const char *id);
 void imgstore_users_release(struct imgstore_users *u);
 #define AUTO_IMGSTORE_USERS __attribute__((cleanup(imgstore_users_release)))
+/* Is layers/<entry> one that was replaced, and of which layer? Who may still use it, or NULL. */
+bool imgstore_is_replaced(const char *entry, char hex[DIGEST_HEX_LEN + 1]);
+const char *imgstore_replaced_user(const struct state *s, const struct imgstore_users *u,
+				   const char *hex);
 
 /* The following are called with the store's lock held (image_store_lock). */
 

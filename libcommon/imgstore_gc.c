@@ -68,11 +68,11 @@ static void keep_layers_of(struct gc *g, const char *entry, const char *reason)
 
 static int move_to_trash(struct gc *g, const char *dir, const char *entry, struct err *e)
 {
-	char from[100], to[100];
+	char from[120], to[120];
 	if (is_dry(g))
 		return 0;
-	snprintf(from, sizeof from, "%s/%.65s", dir, entry);
-	snprintf(to, sizeof to, "%s-%.64s", dir, *entry == '.' ? entry + 1 : entry);
+	snprintf(from, sizeof from, "%s/%.90s", dir, entry);
+	snprintf(to, sizeof to, "%s-%.90s", dir, *entry == '.' ? entry + 1 : entry);
 	if (renameat(g->s->root, from, g->trash.dir, to) < 0 && errno != ENOENT)
 		return err_sys(e, "remove %s", from);
 	return 0;
@@ -171,14 +171,29 @@ static int take_layer(struct gc *g, const char *hex, struct err *e)
 	return move_to_trash(g, "layers", hex, e);
 }
 
+/* The damaged layer that a repair has replaced. */
+static int look_at_replaced(struct gc *g, const char *entry, const char *hex, struct err *e)
+{
+	const char *user = imgstore_replaced_user(g->s, &g->users, hex);
+	char reason[600];
+	snprintf(reason, sizeof reason, "it was replaced%s%s", user ? ", and may be used: " : "",
+		 user ? user : "");
+	say(g, "layer", entry, reason, !user);
+	return user ? 0 : take_layer(g, entry, e);
+}
+
 static int look_at_layers(struct gc *g, struct err *e)
 {
 	const struct dirent *de;
+	char hex[DIGEST_HEX_LEN + 1];
 	int fd = fs_open_dir(g->s->root, "layers", e);
 	AUTO_CLOSEDIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	if (!d)
 		return -1;
 	while ((de = readdir(d))) {
+		if (imgstore_is_replaced(de->d_name, hex) &&
+		    look_at_replaced(g, de->d_name, hex, e) < 0)
+			return -1;
 		if (!digest_is_hex(de->d_name))
 			continue;
 		const char *why = json_string_value(json_object_get(g->keep, de->d_name));

@@ -32,10 +32,21 @@ void job_init(struct job *j, struct pull *p, size_t index)
 			  .file = -1};
 }
 
+/* Where that layer stands among those to fetch again, -1 = it is none of them. */
+static int again(const struct job *j)
+{
+	const struct opt_strings *a = j->p->again;
+	for (int i = 0; a && i < a->count; i++)
+		if (strcmp(a->v[i], j->layer.id) == 0)
+			return i;
+	return -1;
+}
+
 static bool present(struct job *j)
 {
 	return imgstore_layer_find(&j->p->ctx->st, j->p->diff[j->index], j->p->chain[j->index],
-				   &j->layer);
+				   &j->layer) &&
+	       again(j) < 0;
 }
 
 /* Does an earlier layer of this image bring the same? Its end is before us in the same round. */
@@ -111,6 +122,19 @@ static int on_bytes(void *arg, const char *data, size_t len)
 	return j->received > desc(j)->size ? HTTP_FAIL : HTTP_TAKEN;
 }
 
+static int start_unpacker(struct job *j, int diff, struct err *e)
+{
+	const struct config *cfg = &j->p->ctx->cfg;
+	const struct unpack_limits max = {(unsigned long long)cfg->unpack_max_bytes,
+					  (unsigned long long)cfg->unpack_max_entries,
+					  (unsigned long long)cfg->unpack_max_ratio};
+	AUTO_CLOSE int recipe =
+		openat(j->tmp.dir, "new/recipe", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (recipe < 0)
+		return err_sys(e, "create tmp/%s/new/recipe", j->tmp.name);
+	return unpacker_start_layer(&j->un, diff, recipe, &max, e);
+}
+
 static int start_unpacking(struct job *j, struct err *e)
 {
 	if (mkdirat(j->tmp.dir, "new", 0700) < 0 || mkdirat(j->tmp.dir, "new/diff", 0755) < 0)
@@ -120,7 +144,7 @@ static int start_unpacking(struct job *j, struct err *e)
 	if (diff < 0 || fchmod(diff, 0755) < 0)
 		return diff < 0 ? -1 : err_sys(e, "chmod");
 	digest_init(&j->hash);
-	return unpacker_start(&j->un, "layer", diff, -1, e);
+	return start_unpacker(j, diff, e);
 }
 
 static int start_loading(struct job *j, struct err *e)
@@ -230,7 +254,8 @@ static int finish_loading(struct job *j, int *slots, struct err *e)
 			       "digest mismatch of the uncompressed layer: expected sha256:%s, got "
 			       "sha256:%s",
 			       want, j->un.hex);
-	if (unpacker_each(&j->un, 'i', note_implied, j, e) < 0)
+	if (unpacker_each(&j->un, 'i', note_implied, j, e) < 0 ||
+	    unpacker_each(&j->un, 'l', note_implied, j, e) < 0)
 		return -1;
 	++*slots;
 	j->layer.size = j->un.bytes;
@@ -287,8 +312,12 @@ static int step_syncing(struct job *j, struct err *e)
 	const struct state *st = &j->p->ctx->st;
 	if (!j->synced)
 		return 0; /* pull.c sees to it */
-	if (imgstore_layer_commit(st, &j->tmp, j->layer.id, e) < 0)
+	int nth = again(j);
+	if ((nth < 0 ? imgstore_layer_commit(st, &j->tmp, j->layer.id, e)
+		     : imgstore_layer_replace(st, &j->tmp, j->layer.id, e)) < 0)
 		return -1;
+	if (nth >= 0)
+		j->p->again->v[nth] = "";
 	unpacker_kill(&j->un);
 	if (imgstore_tmp_drop(st, &j->tmp, e) < 0)
 		return -1;

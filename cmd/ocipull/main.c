@@ -12,6 +12,7 @@ enum { PARALLEL_MAX = 32 };
 
 static const char *platform, *how, *name;
 static long auth_fd = -1, parallel;
+static struct opt_strings again;
 
 static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
@@ -21,6 +22,7 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	p.ctx = c;
 	p.name = name;
 	p.auth_fd = (int)auth_fd;
+	p.again = &again;
 	if (parallel == 0)
 		parallel = (long)c->cfg.max_parallel_downloads;
 	if (parallel < 1 || parallel > PARALLEL_MAX)
@@ -50,6 +52,7 @@ int main(int argc, char **argv)
 		{"parallel", 'j', OPT_INT, &parallel, "N",
 		 "layers at once (default: max_parallel_downloads)"},
 		{"name", 0, OPT_STRING, &name, "REF", "what to call the image"},
+		{"again", 0, OPT_STRINGS, &again, "LAYER", NULL}, /* pull.h */
 		{.name = NULL},
 	};
 	static const struct verb verbs[] = {

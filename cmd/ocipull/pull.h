@@ -21,6 +21,8 @@ struct pull {
 	int max_parallel;
 	const char *name; /* --name, NULL = the source's */
 	int auth_fd;
+	/* Layers (of the store) to fetch though they are there, and to replace: ocistore repair. */
+	struct opt_strings *again;
 
 	struct buf manifest_text, config_text;
 	struct manifest manifest;

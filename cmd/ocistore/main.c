@@ -26,6 +26,8 @@ int main(int argc, char **argv)
 		{"umount", "IMAGE|DIR...", "undo mount", umount_opts, 1, -1, store_umount},
 		{"verify", "[IMAGE...]", "compare what is stored with what was pulled", NULL, 0, -1,
 		 store_verify},
+		{"repair", "[IMAGE...]", "fetch anew what verify finds bad", NULL, 0, -1,
+		 store_repair},
 		{"save", "IMAGE...", "write images to an archive or a layout", save_opts, 1, -1,
 		 store_save},
 		{"load", "", "take in all images of an archive or a layout", load_opts, 0, 0,

@@ -65,6 +65,18 @@ int64_t cgroup_oom_kills_at(int dir)
 	return 0;
 }
 
+int64_t cgroup_peak_memory_at(int dir)
+{
+	static const char *const files[] = {"memory.max_usage_in_bytes", "memory.peak"};
+	struct err ignored;
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		AUTO_BUF struct buf b = BUF_INIT(64);
+		if (fs_read_at(dir, files[i], &b, &ignored) == 0 && b.data)
+			return strtoll(b.data, NULL, 10);
+	}
+	return 0;
+}
+
 static int kill_below(int dir, int depth)
 {
 	struct err ignored;

@@ -16,6 +16,8 @@
 int cgroup_open_of(pid_t pid, const char *id, struct err *e);
 /* The number of OOM kills in the group so far; 0 when the kernel does not tell. */
 int64_t cgroup_oom_kills_at(int dir);
+/* The most memory that the group has used, in bytes; 0 when the kernel does not tell. */
+int64_t cgroup_peak_memory_at(int dir);
 /* SIGKILL to every process in the group and below it; how many there were. */
 int cgroup_kill_at(int dir);
 

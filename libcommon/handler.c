@@ -70,6 +70,18 @@ static int read_file(struct handler *h, const char *file, struct err *e)
 		return err_set(e, ERR_BAD_INPUT, "%s: type: '%s' is not supported", file, type);
 	const char *root = jsonx_opt_string(j, "root", NULL);
 	json_t *args = json_object_get(j, "args");
+	json_int_t rate = jsonx_opt_int(j, "log_rate_limit", 0);
+	const char *policy = jsonx_opt_string(j, "log_rate_policy", "block");
+	if (rate && (rate < 1024 || rate > 1LL << 40))
+		return err_set(e, ERR_BAD_INPUT, "%s: log_rate_limit: not within 1024 to 2^40",
+			       file);
+	if (strcmp(policy, "block") != 0 && strcmp(policy, "drop") != 0 &&
+	    strcmp(policy, "sample") != 0)
+		return err_set(e, ERR_BAD_INPUT,
+			       "%s: log_rate_policy: '%s' is not block, drop or sample", file,
+			       policy);
+	h->log_rate_limit = (long)rate;
+	h->log_rate_policy = xstrdup(policy);
 	h->path = xstrdup(path);
 	h->root = root ? xstrdup(root) : NULL;
 	h->args = json_is_array(args) ? json_incref(args) : json_array();
@@ -128,6 +140,7 @@ void handler_release(struct handler *h)
 	free(h->name);
 	free(h->path);
 	free(h->root);
+	free(h->log_rate_policy);
 	json_decref(h->args);
 	*h = (struct handler){0};
 }

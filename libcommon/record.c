@@ -86,9 +86,11 @@ static const struct member ctr_members[] = {STR(ctr_record, id),
 					    END};
 
 static const struct member exit_members[] = {
-	INT(exit_record, exit_code),  INT(exit_record, signal),      BOOL(exit_record, oom),
-	INT(exit_record, started_at), INT(exit_record, finished_at), STR(exit_record, reason),
-	STR(exit_record, message),    STR(exit_record, stderr_tail), END};
+	INT(exit_record, exit_code),   INT(exit_record, signal),
+	BOOL(exit_record, oom),        INT(exit_record, started_at),
+	INT(exit_record, finished_at), INT(exit_record, peak_memory),
+	STR(exit_record, reason),      STR(exit_record, message),
+	STR(exit_record, stderr_tail), END};
 
 static void members_release(const struct member *m, void *rec)
 {

@@ -66,6 +66,7 @@ struct exit_record {
 	int64_t signal;    /* 0 = none */
 	bool oom;
 	int64_t started_at, finished_at;
+	int64_t peak_memory; /* bytes, 0 = unknown */
 	char *reason;  /* "Completed", "Error", "OOMKilled", "StartError", "ContainerStatusUnknown"
 			*/
 	char *message; /* for people; "" mostly */

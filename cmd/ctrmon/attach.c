@@ -94,7 +94,7 @@ void attach_end(struct ctl_client *c)
 void attach_feed(struct monitor *m, int which, const char *data, size_t len)
 {
 	static const char dropped[] = "{\"event\":\"dropped\"}";
-	for (size_t i = 0; i < CTL_CLIENTS; i++) {
+	for (size_t i = 0; i < m->ctl.high; i++) {
 		struct ctl_client *c = &m->ctl.client[i];
 		if (c->watch.fd < 0 || c->out[which] < 0)
 			continue;
@@ -116,7 +116,7 @@ void attach_feed(struct monitor *m, int which, const char *data, size_t len)
 
 void attach_output_ended(struct monitor *m, int which)
 {
-	for (size_t i = 0; i < CTL_CLIENTS; i++) {
+	for (size_t i = 0; i < m->ctl.high; i++) {
 		struct ctl_client *c = &m->ctl.client[i];
 		if (c->watch.fd < 0)
 			continue;

@@ -3,9 +3,11 @@
 #include "flatjson.h"
 #include "monitor.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -17,6 +19,7 @@ static void drop(struct ctl_client *c)
 	attach_end(c);
 	loop_del(c->m->loop, &c->watch);
 	close(fd);
+	guard_end(c);
 }
 
 /* A reply that does not fit into the client's socket at once costs it the connection: nobody waits
@@ -73,12 +76,12 @@ static int op_status(struct ctl_client *c, const char *text, size_t len, struct 
 	const struct monitor *m = c->m;
 	(void)text;
 	(void)len;
-	const char *log = m->log.fd < 0 ? "none" : m->log.lost ? "degraded" : "ok";
 	return buf_addf(out, e,
 			"{\"ok\":true,\"state\":\"%s\",\"pid\":%d,\"log\":\"%s\","
-			"\"lost_lines\":%llu}",
-			monitor_state_name(m), (int)m->pid, log,
-			(unsigned long long)m->log.lost_total);
+			"\"lost_lines\":%llu,\"dropped_lines\":%llu}",
+			monitor_state_name(m), (int)m->pid, logfile_health(&m->log),
+			(unsigned long long)m->log.lost_total,
+			(unsigned long long)m->log.limit.dropped_total);
 }
 
 static int op_resize(struct ctl_client *c, const char *text, size_t len, struct buf *out,
@@ -90,6 +93,21 @@ static int op_resize(struct ctl_client *c, const char *text, size_t len, struct 
 		return err_set(e, ERR_BAD_INPUT, "resize: width and height are needed");
 	if (stdio_resize(&c->m->io, width, height, e) < 0)
 		return -1;
+	return buf_addstr(out, "{\"ok\":true}", e);
+}
+
+/* To the container's first process, by the pidfd: no runtime is asked. */
+static int op_signal(struct ctl_client *c, const char *text, size_t len, struct buf *out,
+		     struct err *e)
+{
+	int64_t n;
+	if (!flatjson_int(text, len, "signal", &n) || n < 1 || n > SIGRTMAX)
+		return err_set(e, ERR_BAD_INPUT, "signal: a number from 1 to %d is needed",
+			       SIGRTMAX);
+	if (c->m->pidfd < 0 || c->m->state != MON_RUNNING)
+		return err_set(e, ERR_BAD_STATE, "container is not running");
+	if (pidfd_send_signal(c->m->pidfd, (int)n, NULL, 0) < 0)
+		return err_sys(e, "signal %d", (int)n);
 	return buf_addstr(out, "{\"ok\":true}", e);
 }
 
@@ -109,14 +127,14 @@ static const struct {
 		   struct err *e);
 } ops[] = {
 	{"reopen", op_reopen},    {"status", op_status},       {"resize", op_resize},
-	{"attach", attach_begin}, {"stdin_end", op_stdin_end},
+	{"attach", attach_begin}, {"stdin_end", op_stdin_end}, {"signal", op_signal},
 };
 
 void ctl_tell_exit(struct monitor *m)
 {
 	static char text[] = "{\"ok\":true,\"event\":\"exited\"}";
 	const struct buf b = {.data = text, .len = sizeof text - 1};
-	for (size_t i = 0; i < CTL_CLIENTS; i++) {
+	for (size_t i = 0; i < m->ctl.high; i++) {
 		struct ctl_client *c = &m->ctl.client[i];
 		if (c->watch.fd < 0 || !c->waits)
 			continue;
@@ -139,6 +157,13 @@ static void serve(struct ctl_client *c, const char *text, size_t len)
 		c->waits = true;
 		if (c->m->recorded)
 			ctl_tell_exit(c->m);
+		return;
+	}
+	if (strcmp(name, "guard") == 0 || strcmp(name, "guard_end") == 0) {
+		if (name[5])
+			c->guard[0] = '\0';
+		else if (guard_begin(c, text, len, &e) < 0)
+			reply_error(c, &e);
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
@@ -178,8 +203,10 @@ static void on_connect(struct watch *w, uint32_t events)
 		return;
 	for (size_t i = 0; i < CTL_CLIENTS; i++) {
 		struct ctl_client *c = &m->ctl.client[i];
-		if (c->watch.fd >= 0)
+		if (i < m->ctl.high && (c->watch.fd >= 0 || c->guard[0]))
 			continue;
+		if (i >= m->ctl.high)
+			m->ctl.high = i + 1;
 		*c = (struct ctl_client){.watch = WATCH_NONE, .m = m, .out = {-1, -1}};
 		if (loop_add(m->loop, &c->watch, fd, EPOLLIN, on_request, c, &e) < 0)
 			break;
@@ -193,13 +220,10 @@ int ctl_open(struct monitor *m, struct err *e)
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	/* Below /proc/self/fd no path is too long for a socket. */
 	snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d/ctl.sock", m->run_dir);
-	for (size_t i = 0; i < CTL_CLIENTS; i++)
-		m->ctl.client[i] =
-			(struct ctl_client){.watch = WATCH_NONE, .m = m, .out = {-1, -1}};
 	/* Ours by the monitor's lock: whatever is there was left by a dead one. */
 	unlinkat(m->run_dir, "ctl.sock", 0);
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(fd, 8) < 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || listen(fd, 64) < 0)
 		return err_sys(e, "control socket");
 	if (loop_add(m->loop, &m->ctl.listen, fd, EPOLLIN, on_connect, m, e) < 0)
 		return -1;
@@ -212,9 +236,11 @@ void ctl_close(struct monitor *m)
 	int fd = m->ctl.listen.fd;
 	if (fd < 0)
 		return;
-	for (size_t i = 0; i < CTL_CLIENTS; i++)
+	for (size_t i = 0; i < m->ctl.high; i++) {
+		guard_release(&m->ctl.client[i]);
 		if (m->ctl.client[i].watch.fd >= 0)
 			drop(&m->ctl.client[i]);
+	}
 	loop_del(m->loop, &m->ctl.listen);
 	close(fd);
 	unlinkat(m->run_dir, "ctl.sock", 0);

@@ -39,13 +39,18 @@ static int64_t started_at(const struct monitor *m)
 static int format(const struct monitor *m, struct buf *b, struct err *e)
 {
 	const struct exitrec *x = &m->exit;
-	const char *reason = x->code == 0 ? "Completed" : x->oom ? "OOMKilled" : "Error";
+	const char *reason = x->unknown     ? "ContainerStatusUnknown"
+			     : x->code == 0 ? "Completed"
+			     : x->oom       ? "OOMKilled"
+					    : "Error";
 	if (buf_addf(b, e,
 		     "{\"version\":1,\"exit_code\":%lld,\"signal\":%lld,\"oom\":%s,"
-		     "\"started_at\":%lld,\"finished_at\":%lld,\"reason\":\"%s\",\"message\":\"\","
+		     "\"started_at\":%lld,\"finished_at\":%lld,\"peak_memory\":%lld,\"reason\":\"%"
+		     "s\",\"message\":\"%s\","
 		     "\"stderr_tail\":",
 		     (long long)x->code, (long long)x->signal, x->oom ? "true" : "false",
-		     (long long)started_at(m), (long long)x->finished_at, reason) < 0)
+		     (long long)started_at(m), (long long)x->finished_at, (long long)x->peak_memory,
+		     reason, x->unknown ? "unknown, monitor lost" : "") < 0)
 		return -1;
 	if (flatjson_put(b, m->io.tail, m->io.tail_len, e) < 0)
 		return -1;

@@ -38,9 +38,10 @@ int logfile_open(struct logfile *l, const char *path, struct err *e)
 {
 	char dir[4096];
 	const char *slash = path ? strrchr(path, '/') : NULL;
-	*l = (struct logfile){.dir = -1, .fd = -1};
+	l->dir = l->fd = -1;
 	if (!path || !*path)
 		return 0;
+	l->path = path;
 	if (path[0] != '/' || !slash[1] || (size_t)(slash - path) >= sizeof dir)
 		return err_set(e, ERR_BAD_INPUT, "log path '%.80s' is not an absolute file name",
 			       path);
@@ -55,16 +56,44 @@ int logfile_open(struct logfile *l, const char *path, struct err *e)
 	return l->fd < 0 ? -1 : 0;
 }
 
+static int open_anew(struct logfile *l, struct err *e)
+{
+	struct logfile fresh = {.dir = -1, .fd = -1};
+	if (logfile_open(&fresh, l->path, e) < 0) {
+		logfile_close(&fresh);
+		return -1;
+	}
+	auto_close(&l->dir);
+	auto_close(&l->fd);
+	l->dir = fresh.dir;
+	l->fd = fresh.fd;
+	return 0;
+}
+
 int logfile_reopen(struct logfile *l, struct err *e)
 {
 	if (l->dir < 0)
 		return err_set(e, ERR_BAD_STATE, "the container has no log");
+	struct stat st;
+	/* Nothing can be made in a directory that was removed; its successor has the path. */
+	if (fstat(l->dir, &st) == 0 && st.st_nlink == 0)
+		return open_anew(l, e);
 	int fd = open_log(l, e);
 	if (fd < 0)
 		return -1;
 	auto_close(&l->fd);
 	l->fd = fd;
 	return 0;
+}
+
+const char *logfile_health(const struct logfile *l)
+{
+	struct stat st;
+	if (l->fd < 0)
+		return "none";
+	if (l->lost)
+		return "degraded";
+	return fstat(l->fd, &st) == 0 && st.st_nlink == 0 ? "removed" : "ok";
 }
 
 void logfile_close(struct logfile *l)
@@ -74,25 +103,39 @@ void logfile_close(struct logfile *l)
 	l->fd = l->dir = -1;
 }
 
-static uint64_t count_lines(const struct iovec *iov, int count)
+/* Of lines whose first `done` bytes were written: those not whole in the file, and the bytes of the
+ * one that was torn. */
+static uint64_t lines_missing(const struct iovec *iov, int count, size_t done, off_t *torn)
 {
-	uint64_t n = 0;
-	for (int i = 0; i < count; i++)
-		n += ((const char *)iov[i].iov_base)[iov[i].iov_len - 1] == '\n';
-	return n;
-}
-
-/* Of the bytes written, those after the last whole line. */
-static off_t torn_bytes(const struct iovec *iov, int count, size_t done)
-{
-	off_t torn = 0;
-	for (int i = 0; i < count && done > 0; i++) {
+	uint64_t missing = 0;
+	*torn = 0;
+	for (int i = 0; i < count; i++) {
 		size_t n = iov[i].iov_len < done ? iov[i].iov_len : done;
-		bool ended = n == iov[i].iov_len && ((const char *)iov[i].iov_base)[n - 1] == '\n';
-		torn = ended ? 0 : torn + (off_t)n;
+		bool ends = ((const char *)iov[i].iov_base)[iov[i].iov_len - 1] == '\n';
+		bool whole = n == iov[i].iov_len;
+		*torn = ends && whole ? 0 : *torn + (off_t)n;
+		missing += ends && !whole;
 		done -= n;
 	}
-	return torn;
+	return missing;
+}
+
+/* Many small pieces cost the kernel more than a copy costs us. */
+static int gather(struct iovec *out, const struct iovec *iov, int count)
+{
+	static char copy[32768];
+	enum { SMALL = 1024 };
+	size_t total = 0, at = 0;
+	for (int i = 0; i < count; i++)
+		total += iov[i].iov_len;
+	if (total > sizeof copy || total / (size_t)count >= SMALL) {
+		memcpy(out, iov, (size_t)count * sizeof *iov);
+		return count;
+	}
+	for (int i = 0; i < count; at += iov[i++].iov_len)
+		memcpy(copy + at, iov[i].iov_base, iov[i].iov_len);
+	out[0] = (struct iovec){copy, total};
+	return 1;
 }
 
 /* Writes all, or as many whole lines as the disk takes; the number of lines not written. */
@@ -101,57 +144,92 @@ static uint64_t write_lines(struct logfile *l, const struct iovec *iov, int coun
 	struct iovec rest[CRILOG_IOV];
 	size_t done = 0;
 	struct stat st;
-	int at = 0;
-	memcpy(rest, iov, (size_t)count * sizeof *iov);
-	while (at < count) {
-		ssize_t n = writev(l->fd, rest + at, count - at);
+	off_t torn;
+	int at = 0, left = gather(rest, iov, count);
+	while (at < left) {
+		ssize_t n = writev(l->fd, rest + at, left - at);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			break;
 		done += (size_t)n;
-		for (; at < count && (size_t)n >= rest[at].iov_len; at++)
+		for (; at < left && (size_t)n >= rest[at].iov_len; at++)
 			n -= (ssize_t)rest[at].iov_len;
-		if (at < count) {
+		if (at < left) {
 			rest[at].iov_base = (char *)rest[at].iov_base + n;
 			rest[at].iov_len -= (size_t)n;
 		}
 	}
-	if (at == count)
+	if (at == left)
 		return 0;
 	l->errnum = errno;
-	off_t torn = torn_bytes(iov, count, done);
+	uint64_t missing = lines_missing(iov, count, done, &torn);
 	/* Half a line would be read as a malformed one, together with whatever comes next. */
 	if (torn && fstat(l->fd, &st) == 0 && st.st_size >= torn &&
 	    ftruncate(l->fd, st.st_size - torn) < 0)
 		log_warn("log %s: cannot cut off a torn line", l->name);
-	return count_lines(rest + at, count - at);
+	return missing;
 }
 
-/* The first line after a gap says how many are missing. */
-static bool note_loss(struct logfile *l)
+static bool put_note(struct logfile *l, const char *text, uint64_t n, const char *why)
 {
 	char stamp[CRILOG_STAMP_SIZE], line[256];
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
 	crilog_stamp(stamp, &now);
-	int n = snprintf(line, sizeof line, "%s stderr F crisp: %llu log lines were lost: %s\n",
-			 stamp, (unsigned long long)l->lost, strerrordesc_np(l->errnum));
-	struct iovec iov = {line, (size_t)n};
-	if (write_lines(l, &iov, 1))
-		return false;
-	log_warn("log %s works again, %llu lines were lost", l->name, (unsigned long long)l->lost);
-	l->lost = 0;
-	return true;
+	int len = n ? snprintf(line, sizeof line, "%s stderr F crisp: %llu %s: %s\n", stamp,
+			       (unsigned long long)n, text, why)
+		    : snprintf(line, sizeof line, "%s stderr F crisp: %s\n", stamp, text);
+	struct iovec iov = {line, (size_t)len};
+	return write_lines(l, &iov, 1) == 0;
 }
 
-void logfile_write(struct logfile *l, const struct iovec *iov, int count)
+bool logfile_tell(struct logfile *l)
 {
+	char why[64];
+	if (l->fd < 0)
+		return true;
+	if (l->lost) {
+		if (!put_note(l, "log lines were lost", l->lost, strerrordesc_np(l->errnum)))
+			return false;
+		log_warn("log %s works again, %llu lines were lost", l->name,
+			 (unsigned long long)l->lost);
+		l->lost = 0;
+	}
+	if (l->limit.dropped && !limit_may_tell(&l->limit))
+		return false;
+	snprintf(why, sizeof why, "limit of %ld bytes a second", l->limit.rate);
+	if (l->limit.dropped && put_note(l, "log lines were dropped", l->limit.dropped, why))
+		l->limit.dropped = 0;
+	return l->limit.dropped == 0;
+}
+
+void logfile_remark(struct logfile *l, const char *text)
+{
+	if (l->fd >= 0)
+		(void)put_note(l, text, 0, NULL);
+}
+
+void logfile_write(struct logfile *l, int which, const struct iovec *iov, int count)
+{
+	struct iovec kept[CRILOG_IOV];
 	if (l->fd < 0)
 		return;
+	if (l->limit.rate && l->limit.policy != LIMIT_BLOCK) {
+		count = limit_filter(&l->limit, which, iov, count, kept);
+		iov = kept;
+	}
+	if (!count)
+		return;
 	bool was_good = l->lost == 0;
-	uint64_t lost =
-		was_good || note_loss(l) ? write_lines(l, iov, count) : count_lines(iov, count);
+	if (!was_good || l->limit.dropped)
+		(void)logfile_tell(l);
+	uint64_t lost = 0;
+	off_t torn;
+	if (l->lost)
+		lost = lines_missing(iov, count, 0, &torn);
+	else
+		lost = write_lines(l, iov, count);
 	l->lost += lost;
 	l->lost_total += lost;
 	if (was_good && lost)

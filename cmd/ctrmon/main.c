@@ -6,7 +6,7 @@
 
 enum { LINE_MAX_DEFAULT = 16384, TIMEOUT_DEFAULT = 120 };
 
-static struct mon_opts opts = {.line_max = LINE_MAX_DEFAULT};
+static struct mon_opts opts = {.line_max = LINE_MAX_DEFAULT, .rate_policy = "block"};
 
 static const struct opt option_table[] = {
 	{"runtime", 0, OPT_STRING, &opts.runtime, "PATH", "the OCI runtime"},
@@ -18,10 +18,16 @@ static const struct opt option_table[] = {
 	{"log-path", 0, OPT_STRING, &opts.log_path, "FILE",
 	 "log in the CRI format; none if absent"},
 	{"log-line-max", 0, OPT_INT, &opts.line_max, "BYTES", "cut longer lines (16384)"},
+	{"log-rate-limit", 0, OPT_INT, &opts.rate, "BYTES",
+	 "log that much a second at the most (0: any)"},
+	{"log-rate-policy", 0, OPT_STRING, &opts.rate_policy, "POLICY",
+	 "beyond it: block (the container waits), drop, or sample (every 100th line)"},
 	{"tty", 't', OPT_FLAG, &opts.tty, NULL, "the container has a terminal"},
 	{"stdin", 'i', OPT_FLAG, &opts.stdin_open, NULL, "keep the container's stdin open"},
 	{"stdin-once", 0, OPT_FLAG, &opts.stdin_once, NULL,
 	 "close it when the first attached client is done with it"},
+	{"adopt", 0, OPT_FLAG, &opts.adopt, NULL,
+	 "take over a running container whose monitor was lost"},
 	{0},
 };
 
@@ -46,6 +52,12 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		return err_set(e, ERR_BAD_INPUT, "state directory: path too long");
 	if (opts.line_max < 256 || opts.line_max > 1 << 20)
 		return err_set(e, ERR_USAGE, "--log-line-max: not within 256 to %d", 1 << 20);
+	if (opts.rate && (opts.rate < 1024 || opts.rate > 1L << 40))
+		return err_set(e, ERR_USAGE, "--log-rate-limit: not within 1024 to 2^40");
+	if (limit_policy(opts.rate_policy) < 0)
+		return err_set(e, ERR_USAGE,
+			       "--log-rate-policy: '%.32s' is not block, drop or sample",
+			       opts.rate_policy);
 	if (c->timeout < 0)
 		c->timeout = TIMEOUT_DEFAULT;
 	return monitor_run(c, &opts, argv[0], e);

@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "cgroup.h"
 #include "event.h"
+#include "exitinfo.h"
 #include "flatjson.h"
 #include "fs.h"
 #include "log.h"
@@ -157,12 +158,16 @@ static void collect_status(struct monitor *m)
 	struct proc_result r;
 	struct err e;
 	m->exit.finished_at = 0;
-	m->exit.code = 255; /* not our child: only its end is known */
 	loop_del(m->loop, &m->child_watch);
-	if (proc_try_reap(&p, &r, &e) == 1) {
+	int reaped = m->opts->adopt ? 0 : proc_try_reap(&p, &r, &e);
+	if (reaped == 1) {
 		m->exit.code = proc_exit_code(&r);
 		m->exit.signal = r.exited ? 0 : r.status;
 	} else {
+		int code = 255, signo = 0;
+		m->exit.unknown = !exitinfo_read(m->pidfd, m->pid, m->pid_start, &code, &signo);
+		m->exit.code = code;
+		m->exit.signal = signo;
 		close(m->pidfd);
 	}
 	m->pidfd = -1;
@@ -197,6 +202,7 @@ static enum mon_state container_ended(struct monitor *m)
 	collect_status(m);
 	if (m->cgroup >= 0) {
 		m->exit.oom = cgroup_oom_kills_at(m->cgroup) > 0;
+		m->exit.peak_memory = cgroup_peak_memory_at(m->cgroup);
 		/* Without a PID namespace of its own, the rest of the container outlives its first
 		 * process. */
 		cgroup_kill_at(m->cgroup);
@@ -243,18 +249,22 @@ const char *monitor_state_name(const struct monitor *m)
 	return names[m->state];
 }
 
+static int sign_lock(struct monitor *m, struct err *e)
+{
+	char text[128];
+	adopt_note_pipes(m, text, sizeof text);
+	ssize_t n = (ssize_t)strlen(text);
+	if (pwrite(m->lock, text, (size_t)n, 0) != n || ftruncate(m->lock, n) < 0)
+		return err_sys(e, "monitor.lock");
+	return 0;
+}
+
 /* The lock is the proof that this container has a monitor; its text names us to whoever finds it
  * held without a record. */
 static int take_lock(struct monitor *m, struct err *e)
 {
-	char text[64];
 	m->lock = fs_lock_at(m->run_dir, "monitor.lock", 0, e);
-	if (m->lock < 0)
-		return -1;
-	int n = snprintf(text, sizeof text, "%d %llu\n", (int)getpid(), proc_start_time(getpid()));
-	if (ftruncate(m->lock, 0) < 0 || pwrite(m->lock, text, (size_t)n, 0) != n)
-		return err_sys(e, "monitor.lock");
-	return 0;
+	return m->lock < 0 ? -1 : sign_lock(m, e);
 }
 
 static int open_dirs(struct monitor *m, struct err *e)
@@ -270,11 +280,22 @@ static int open_dirs(struct monitor *m, struct err *e)
 	return m->run_dir < 0 ? -1 : 0;
 }
 
+static int watch_adopted(struct monitor *m, struct err *e)
+{
+	if (adopt(m, take_lock, e) < 0 || sign_lock(m, e) < 0 ||
+	    loop_add(m->loop, &m->child_watch, m->pidfd, EPOLLIN, on_child, m, e) < 0)
+		return -1;
+	protect_self();
+	m->state = MON_RUNNING;
+	report_created(m);
+	return 0;
+}
+
 static int prepare(struct monitor *m, struct err *e)
 {
 	sigset_t all;
 	sigfillset(&all);
-	if (open_dirs(m, e) < 0 || take_lock(m, e) < 0)
+	if (open_dirs(m, e) < 0 || (!m->opts->adopt && take_lock(m, e) < 0))
 		return -1;
 	setsid(); /* fails when ctrrun did it already */
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
@@ -282,9 +303,14 @@ static int prepare(struct monitor *m, struct err *e)
 	m->loop = loop_new(e);
 	if (!m->loop || loop_signals(m->loop, &all, on_signal, m, e) < 0)
 		return -1;
+	limit_init(&m->log.limit, m->opts->rate,
+		   (enum limit_policy)limit_policy(m->opts->rate_policy));
+	if (m->opts->adopt)
+		return watch_adopted(m, e);
 	if (exitrec_prepare(m, e) < 0 || logfile_open(&m->log, m->opts->log_path, e) < 0)
 		return -1;
-	if (ctl_open(m, e) < 0 || stdio_open(m, e) < 0 || runtime_start(m, e) < 0)
+	if (ctl_open(m, e) < 0 || stdio_open(m, e) < 0 || sign_lock(m, e) < 0 ||
+	    runtime_start(m, e) < 0)
 		return -1;
 	if (loop_add(m->loop, &m->child_watch, m->runtime.pidfd, EPOLLIN, on_child, m, e) < 0)
 		return -1;
@@ -298,6 +324,8 @@ static void release(struct monitor *m)
 		stdio_close(m);
 		ctl_close(m);
 	}
+	m->log.limit.over = false;
+	logfile_tell(&m->log);
 	logfile_close(&m->log);
 	loop_free(m->loop);
 	int fds[] = {m->exit.fd,  m->cgroup,  m->status_fd, m->runtime.pidfd,

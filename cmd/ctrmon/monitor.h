@@ -7,36 +7,45 @@
 #include "buf.h"
 #include "crilog.h"
 #include "err.h"
+#include "limit.h"
 #include "loop.h"
 #include "proc.h"
 #include "tool.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 /* What ctrrun create gives on the command line; strings are borrowed from argv. */
 struct mon_opts {
-	const char *runtime, *runtime_root, *log_path, *pod;
+	const char *runtime, *runtime_root, *log_path, *pod, *rate_policy;
 	struct opt_strings runtime_args;
-	long line_max;
-	bool tty, stdin_open, stdin_once, systemd;
+	long line_max, rate;
+	bool tty, stdin_open, stdin_once, systemd, adopt;
 };
 
 /* ---- logfile.c: the log file; a failing disk loses lines, which are counted, never the pump. */
 struct logfile {
 	int dir; /* held from the start: only plain names are used after that; -1 = no log */
-	const char *name;
+	const char *path, *name;
 	int fd;
 	uint64_t lost, lost_total; /* lines not written since the last good write, and ever */
 	int errnum;                /* why */
+	struct limit limit;
 };
 int logfile_open(struct logfile *l, const char *path, struct err *e);
 /* Open the name anew (the old file was renamed). On failure the old one stays in use and no new
- * file is left. */
+ * file is left. When the directory itself is gone, the path is made and opened as at the start. */
 int logfile_reopen(struct logfile *l, struct err *e);
-/* Lines as crilog emits them. */
-void logfile_write(struct logfile *l, const struct iovec *iov, int count);
+/* Lines as crilog emits them; which: 0 stdout, 1 stderr. */
+void logfile_write(struct logfile *l, int which, const struct iovec *iov, int count);
+/* Say in the log how many lines are missing; false while that is not possible. */
+bool logfile_tell(struct logfile *l);
+/* A line of our own in the log. */
+void logfile_remark(struct logfile *l, const char *text);
+/* "ok", "degraded" (lines are being lost), "removed" (nobody will read it), "none" */
+const char *logfile_health(const struct logfile *l);
 void logfile_close(struct logfile *l);
 
 /* ---- stdio.c: the container's streams. */
@@ -57,9 +66,13 @@ struct stdio {
 	struct watch console_watch;
 	char tail[STDERR_TAIL];
 	size_t tail_len;
+	struct timer pause; /* block: until the container may log again */
+	bool paused;
 	bool logging; /* false until the container exists: so far only the runtime has spoken */
 };
 int stdio_open(struct monitor *m, struct err *e);
+/* The read end of a pipe that was found again; which: 0 stdout, 1 stderr. fd is taken. */
+int stdio_adopt(struct monitor *m, int which, int fd, struct err *e);
 void stdio_close_child(struct stdio *s);
 /* The container exists: what came so far was the runtime's, from now on it is the log's. */
 void stdio_begin(struct monitor *m);
@@ -80,20 +93,22 @@ bool runtime_delete(struct monitor *m);
 /* ---- exitrec.c: exit.json, whose space is taken before the container starts. */
 struct exitrec {
 	int fd;
-	int64_t code, signal, finished_at;
-	bool oom;
+	int64_t code, signal, finished_at, peak_memory;
+	bool oom, unknown;
 };
 int exitrec_prepare(struct monitor *m, struct err *e);
 int exitrec_write(struct monitor *m, struct err *e);
 
 /* ---- ctl.c: ctl.sock. */
-enum { CTL_CLIENTS = 48 };
+enum { CTL_CLIENTS = 192 };
 
 struct ctl_client {
 	struct watch watch;
 	struct monitor *m;
 	bool waits; /* for the container's end */
 	bool attached, has_stdin;
+	char guard[32]; /* the pid file of the command whose ctrrun this is, "" = none */
+	struct timer late;
 	int out[2];  /* attached to stdout and stderr: write ends of pipes, -1 = not */
 	int pass[3]; /* go with the next reply */
 	size_t n_pass;
@@ -101,11 +116,18 @@ struct ctl_client {
 struct ctl {
 	struct watch listen;
 	struct ctl_client client[CTL_CLIENTS];
+	size_t high; /* so many have ever been used: the others cost no memory */
 };
 int ctl_open(struct monitor *m, struct err *e);
 /* exit.json is on disk: whoever waits for it is told. */
 void ctl_tell_exit(struct monitor *m);
 void ctl_close(struct monitor *m);
+
+/* ---- guard.c: {"op":"guard","pid_file":"exec.42.pid"} has no answer; when the connection ends
+ * without {"op":"guard_end"} the command is ended. */
+int guard_begin(struct ctl_client *c, const char *text, size_t len, struct err *e);
+void guard_end(struct ctl_client *c);
+void guard_release(struct ctl_client *c);
 
 /* ---- attach.c: an attached client gets the container's stdin itself, or the terminal, and reads
  * its output from a pipe, which is all the queue that it has: who lets it run full is dropped. */
@@ -117,6 +139,11 @@ void attach_end(struct ctl_client *c);
 /* which: 0 stdout, 1 stderr */
 void attach_feed(struct monitor *m, int which, const char *data, size_t len);
 void attach_output_ended(struct monitor *m, int which);
+
+/* ---- adopt.c: in place of a monitor that was lost. */
+int adopt(struct monitor *m, int (*take_lock)(struct monitor *m, struct err *e), struct err *e);
+/* The lock file's text: ourselves, and the numbers of the container's pipes. */
+void adopt_note_pipes(const struct monitor *m, char *text, size_t size);
 
 /* ---- monitor.c */
 enum mon_state { MON_STARTING, MON_RUNNING, MON_EXITED, MON_DRAINING, MON_DONE, MON_STATES };
@@ -141,6 +168,7 @@ struct monitor {
 	struct watch child_watch; /* the pidfd of the runtime, then of the container */
 	struct proc runtime;
 	pid_t pid; /* the container's first process, 0 = none yet */
+	unsigned long long pid_start;
 	int pidfd;
 	int cgroup; /* its directory, held so that the counters can be read at the end; -1 */
 	bool timed_out;
@@ -148,6 +176,7 @@ struct monitor {
 	int exit_tries;
 	int status; /* our own exit status */
 	struct logfile log;
+	struct timer tell; /* while there is something to say about lines that are missing */
 	struct stdio io;
 	struct exitrec exit;
 	struct ctl ctl;

@@ -23,10 +23,47 @@ static void keep_tail(struct stdio *s, const char *data, size_t len)
 	s->tail_len = keep + n;
 }
 
+enum { TELL_MS = 1000 };
+
+static void on_tell(struct timer *c)
+{
+	struct monitor *m = c->arg;
+	/* No event says that a disk has space again. */
+	if (!logfile_tell(&m->log))
+		loop_timer(m->loop, &m->tell, TELL_MS, on_tell, m);
+}
+
 static void emit(void *arg, const struct iovec *iov, int count)
 {
-	struct monitor *m = arg;
-	logfile_write(&m->log, iov, count);
+	struct stream *t = arg;
+	struct monitor *m = t->m;
+	logfile_write(&m->log, t == &m->io.err, iov, count);
+	if ((m->log.lost || m->log.limit.dropped) && !m->tell.slot)
+		loop_timer(m->loop, &m->tell, TELL_MS, on_tell, m);
+}
+
+static void on_resume(struct timer *c)
+{
+	struct monitor *m = c->arg;
+	struct err e;
+	struct stream *both[] = {&m->io.out, &m->io.err};
+	m->io.paused = false;
+	for (int i = 0; i < 2; i++)
+		if (both[i]->watch.fd >= 0 &&
+		    loop_modify(m->loop, &both[i]->watch, EPOLLIN, &e) < 0)
+			log_error("%s", e.msg);
+}
+
+/* The container shall wait: nothing is read for so long. */
+static void pause_streams(struct monitor *m, int ms)
+{
+	struct err e;
+	struct stream *both[] = {&m->io.out, &m->io.err};
+	m->io.paused = true;
+	for (int i = 0; i < 2; i++)
+		if (both[i]->watch.fd >= 0 && loop_modify(m->loop, &both[i]->watch, 0, &e) < 0)
+			log_error("%s", e.msg);
+	loop_timer(m->loop, &m->io.pause, ms, on_resume, m);
 }
 
 static void stamp_now(char stamp[CRILOG_STAMP_SIZE])
@@ -38,7 +75,7 @@ static void stamp_now(char stamp[CRILOG_STAMP_SIZE])
 
 static void close_stream(struct stream *t)
 {
-	struct crilog_sink sink = {emit, t->m};
+	struct crilog_sink sink = {emit, t};
 	char stamp[CRILOG_STAMP_SIZE];
 	int fd = t->watch.fd;
 	if (fd < 0)
@@ -55,7 +92,7 @@ static void close_stream(struct stream *t)
 static int pump(struct stream *t, size_t *len)
 {
 	struct stdio *s = &t->m->io;
-	struct crilog_sink sink = {emit, t->m};
+	struct crilog_sink sink = {emit, t};
 	char stamp[CRILOG_STAMP_SIZE];
 	ssize_t n = read(t->watch.fd, chunk, sizeof chunk);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -77,9 +114,15 @@ static int pump(struct stream *t, size_t *len)
 static void on_readable(struct watch *w, uint32_t events)
 {
 	struct stream *t = w->arg;
-	size_t len;
-	(void)events;
-	if (pump(t, &len) >= 0)
+	size_t len = 0;
+	/* What nobody can write to any more is read to its end. */
+	if (t->m->io.paused && !(events & (EPOLLHUP | EPOLLERR)))
+		return;
+	int r = pump(t, &len);
+	int wait_ms = r > 0 ? limit_block_ms(&t->m->log.limit, len) : 0;
+	if (wait_ms && !t->m->io.paused)
+		pause_streams(t->m, wait_ms);
+	if (r >= 0)
 		return;
 	close_stream(t);
 	monitor_event(t->m, EV_STDIO_EOF);
@@ -111,10 +154,17 @@ bool stdio_is_open(const struct stdio *s)
 /* The read end goes into the loop, the write end to the child. */
 static int open_output(struct monitor *m, struct stream *t, int stream, struct err *e)
 {
+	char path[32];
 	int fds[2];
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_sys(e, "pipe");
-	m->io.child[stream] = fds[1];
+	/* The container gets an end that also reads: were we killed, its next write would otherwise
+	 * end it. So it waits until another monitor has found the pipe. */
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fds[1]);
+	int both = open(path, O_RDWR | O_CLOEXEC);
+	if (both >= 0)
+		close(fds[1]);
+	m->io.child[stream] = both >= 0 ? both : fds[1];
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
 	if (loop_add(m->loop, &t->watch, fds[0], EPOLLIN, on_readable, t, e) == 0)
 		return 0;
@@ -158,15 +208,32 @@ void stdio_begin(struct monitor *m)
 	close_stream(&s->err);
 }
 
-int stdio_open(struct monitor *m, struct err *e)
+static void init_streams(struct monitor *m)
 {
 	struct stdio *s = &m->io;
-	int fds[2];
 	size_t max = (size_t)m->opts->line_max;
 	s->out.log = CRILOG_INIT("stdout", max);
 	s->err.log = CRILOG_INIT("stderr", max);
 	s->out.m = s->err.m = m;
 	s->err.keep_tail = true;
+}
+
+int stdio_adopt(struct monitor *m, int which, int fd, struct err *e)
+{
+	struct stream *t = which ? &m->io.err : &m->io.out;
+	if (!m->io.out.m)
+		init_streams(m);
+	if (loop_add(m->loop, &t->watch, fd, EPOLLIN, on_readable, t, e) == 0)
+		return 0;
+	close(fd);
+	return -1;
+}
+
+int stdio_open(struct monitor *m, struct err *e)
+{
+	struct stdio *s = &m->io;
+	int fds[2];
+	init_streams(m);
 	if (open_output(m, &s->err, 2, e) < 0)
 		return -1;
 	if (m->opts->tty)
@@ -205,6 +272,8 @@ int stdio_resize(struct stdio *s, int64_t width, int64_t height, struct err *e)
 void stdio_close(struct monitor *m)
 {
 	struct stdio *s = &m->io;
+	loop_timer_cancel(m->loop, &s->pause);
+	loop_timer_cancel(m->loop, &m->tell);
 	close_stream(&s->out);
 	close_stream(&s->err);
 	stdio_close_child(s);

@@ -27,7 +27,7 @@ struct report {
 struct monitor_args {
 	const char *v[ARGS_MAX];
 	size_t n;
-	char path[PATH_MAX], timeout[24], line_max[24], fd[12];
+	char path[PATH_MAX], timeout[24], line_max[24], fd[12], rate[24];
 };
 
 static void add(struct monitor_args *a, const char *name, const char *value)
@@ -56,7 +56,19 @@ static int find_monitor(struct monitor_args *a, const struct config *cfg, struct
 	return 0;
 }
 
-static int build(struct monitor_args *a, const struct ctr *k, int status_fd, struct err *e)
+/* The handler's limit, which annotations of container and pod can lower but not raise. */
+static void add_log_limit(struct monitor_args *a, const struct ctr *k)
+{
+	struct log_limit l = loglimit_of(k);
+	if (!l.rate)
+		return;
+	snprintf(a->rate, sizeof a->rate, "%lld", (long long)l.rate);
+	add(a, "--log-rate-limit", a->rate);
+	add(a, "--log-rate-policy", l.policy);
+}
+
+static int build(struct monitor_args *a, const struct ctr *k, bool adopt, int status_fd,
+		 struct err *e)
 {
 	const struct config *cfg = &k->c->cfg;
 	size_t i;
@@ -93,11 +105,15 @@ static int build(struct monitor_args *a, const struct ctr *k, int status_fd, str
 		add(a, "--stdin-once", NULL);
 	add(a, "--timeout", a->timeout);
 	add(a, "--status-fd", a->fd);
+	add_log_limit(a, k);
+	if (adopt)
+		add(a, "--adopt", NULL);
 	add(a, k->id, NULL);
 	return 0;
 }
 
-static int start_monitor(const struct ctr *k, struct proc *p, int *status, struct err *e)
+static int start_monitor(const struct ctr *k, bool take_over, struct proc *p, int *status,
+			 struct err *e)
 {
 	struct monitor_args a;
 	int fds[2];
@@ -109,12 +125,13 @@ static int start_monitor(const struct ctr *k, struct proc *p, int *status, struc
 	AUTO_CLOSE int ours = fds[0];
 	AUTO_CLOSE int theirs = fds[1];
 	/* Not our stderr: whoever reads that would wait for the monitor's end. */
-	AUTO_CLOSE int log =
-		openat(run, "monitor.log",
-		       O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	AUTO_CLOSE int log = openat(run, "monitor.log",
+				    O_WRONLY | O_CREAT | (take_over ? 0 : O_TRUNC) | O_APPEND |
+					    O_NOFOLLOW | O_CLOEXEC,
+				    0600);
 	if (log < 0)
 		return err_sys(e, "create monitor.log");
-	if (build(&a, k, theirs, e) < 0)
+	if (build(&a, k, take_over, theirs, e) < 0)
 		return -1;
 	int keep[] = {theirs, -1};
 	struct proc_spec s = PROC_SPEC(a.v);
@@ -171,13 +188,13 @@ static int parse_report(const struct buf *b, struct report *r, struct err *e)
 }
 
 /* Runs the monitor up to its report. It has ended unless the container was created. */
-static int run_monitor(struct ctr *k, struct report *r, struct err *e)
+static int run_monitor(struct ctr *k, bool take_over, struct report *r, struct err *e)
 {
 	struct proc p = PROC_NONE;
 	struct proc_result ignored;
 	AUTO_CLOSE int status = -1;
 	AUTO_BUF struct buf b = BUF_INIT(REPORT_MAX);
-	if (start_monitor(k, &p, &status, e) < 0)
+	if (start_monitor(k, take_over, &p, &status, e) < 0)
 		return -1;
 	if (read_report(status, &b, rt_timeout_ms(k) + MONITOR_MARGIN_MS, e) == 0 &&
 	    parse_report(&b, r, e) == 0 && r->created) {
@@ -228,7 +245,7 @@ int verb_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	/* What a creation that was killed has left. */
 	if (ctr_cleanup(&k, e) < 0)
 		return err_wrap(e, "create %s", k.id);
-	if (run_monitor(&k, &r, e) == 0 && r.created) {
+	if (run_monitor(&k, false, &r, e) == 0 && r.created) {
 		if (commit(&k, "", e) == 0)
 			return 0;
 	} else if (r.why.msg[0]) {
@@ -243,4 +260,58 @@ int verb_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		return commit(&k, r.why.msg, e);
 	}
 	return -1;
+}
+
+/* With the container's lock held and the record read since. */
+static int take_over(struct ctr *k, struct err *e)
+{
+	struct report r = {0};
+	AUTO_CLOSE int monitor = ctr_monitor_pidfd(k);
+	if (monitor >= 0 || *k->rec.start_error ||
+	    (k->state != CTR_RUNNING && k->state != CTR_CREATED))
+		return 0;
+	if (run_monitor(k, true, &r, e) < 0 || !r.created) {
+		if (r.why.msg[0])
+			*e = r.why;
+		return -1;
+	}
+	log_warn("container %s: its monitor was lost, a new one has taken over", k->id);
+	if (ctr_save(k, e) < 0)
+		return -1;
+	event_publish(&k->c->st, "changed", "container", k->id, k->rec.pod_id, false);
+	return 0;
+}
+
+int ctr_adopt(struct ctr *k, struct err *e)
+{
+	if (k->lock >= 0)
+		return take_over(k, e);
+	AUTO_CLOSE int monitor = ctr_monitor_pidfd(k);
+	if (monitor >= 0 || (k->state != CTR_RUNNING && k->state != CTR_CREATED))
+		return 0;
+	AUTO_CTR struct ctr locked = CTR_NONE;
+	if (ctr_open(&locked, k->c, k->id, CTR_LOCKED, e) < 0 || take_over(&locked, e) < 0)
+		return -1;
+	k->rec.monitor = locked.rec.monitor;
+	k->rec.monitor_start = locked.rec.monitor_start;
+	return 0;
+}
+
+void ctr_try_adopt(struct ctr *k)
+{
+	struct err e;
+	if (ctr_adopt(k, &e) < 0)
+		log_info("container %s: no new monitor: %s", k->id, e.msg);
+}
+
+int verb_adopt(struct tool_ctx *c, int argc, char **argv, struct err *e)
+{
+	AUTO_CTR struct ctr k = CTR_NONE;
+	(void)argc;
+	if (ctr_open(&k, c, argv[0], CTR_LOCKED, e) < 0)
+		return -1;
+	if (k.state != CTR_RUNNING && k.state != CTR_CREATED)
+		return err_set(e, ERR_BAD_STATE, "container %s is %s, not running", k.id,
+			       ctr_state_name(k.state));
+	return ctr_adopt(&k, e) < 0 ? err_wrap(e, "adopt %s", k.id) : 0;
 }

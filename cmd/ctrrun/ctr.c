@@ -8,6 +8,7 @@
 #include "xalloc.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -153,8 +154,15 @@ static int pidfd_of_lock(const struct ctr *k)
 int ctr_monitor_pidfd(const struct ctr *k)
 {
 	struct err ignored;
+	int fd = -1;
 	if (k->rec.monitor > 0 && strcmp(k->rec.boot_id, state_boot_id()) == 0)
-		return proc_open((pid_t)k->rec.monitor, (unsigned long long)k->rec.monitor_start,
-				 &ignored);
+		fd = proc_open((pid_t)k->rec.monitor, (unsigned long long)k->rec.monitor_start,
+			       &ignored);
+	/* Dead, though nobody has reaped it. */
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	if (fd >= 0 && poll(&p, 1, 0) == 0)
+		return fd;
+	auto_close(&fd);
+	/* It may have a successor that is not in the record. */
 	return pidfd_of_lock(k);
 }

@@ -46,6 +46,20 @@ int ctr_run_dir(const struct ctr *k, struct err *e);
 int ctr_pidfd(const struct ctr *k);
 int ctr_monitor_pidfd(const struct ctr *k);
 
+/* A new monitor for a container that has lost its own. 0 also when it has not; -1 when that is not
+ * possible. */
+int ctr_adopt(struct ctr *k, struct err *e);
+/* The same, where failing is no reason to stop. */
+void ctr_try_adopt(struct ctr *k);
+
+/* loglimit.c: how fast it may log, by its handler and the annotations crisp.log_rate_limit and
+ * crisp.log_rate_policy of pod and container. */
+struct log_limit {
+	long rate; /* 0 = none */
+	const char *policy;
+};
+struct log_limit loglimit_of(const struct ctr *k);
+
 /* Wait until the container has ended and its exit is on disk. 1 = so it is, 0 = the time is up. An
  * end that no monitor saw is written down here. */
 int ctr_wait_exit(struct ctr *k, long long timeout_ms, struct err *e);
@@ -99,5 +113,6 @@ int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_state(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_ls(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_update(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int verb_adopt(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_reopen(struct tool_ctx *c, int argc, char **argv, struct err *e);
 #endif

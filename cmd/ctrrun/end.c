@@ -3,6 +3,7 @@
 #include "auto.h"
 #include "cgroup.h"
 #include "ctr.h"
+#include "exitinfo.h"
 #include "log.h"
 
 #include <fcntl.h>
@@ -34,6 +35,27 @@ static bool wait_dead(int pidfd, int timeout_ms)
 	return pidfd < 0 || poll(&p, 1, timeout_ms) > 0;
 }
 
+/* Nobody but us has seen the end. */
+static int write_unseen_exit(struct ctr *k, int pidfd, struct err *e)
+{
+	int code, signo;
+	char reason[16], message[] = "the monitor was lost", none[1] = "";
+	if (pidfd < 0 || !exitinfo_read(pidfd, (pid_t)k->rec.pid,
+					(unsigned long long)k->rec.pid_start, &code, &signo))
+		return ctr_write_exit(k, 255, "ContainerStatusUnknown", "unknown, monitor lost", e);
+	snprintf(reason, sizeof reason, "%s", code ? "Error" : "Completed");
+	struct exit_record x = {
+		.exit_code = code,
+		.signal = signo,
+		.started_at = k->rec.started_at,
+		.finished_at = record_now_ns(),
+		.reason = reason,
+		.message = message,
+		.stderr_tail = none,
+	};
+	return exit_record_write(&k->c->st, k->id, &x, e);
+}
+
 /* Is the exit on disk? With neither monitor nor process left nobody else will write it. */
 static bool has_ended(struct ctr *k, int pidfd, int monitor)
 {
@@ -46,8 +68,7 @@ static bool has_ended(struct ctr *k, int pidfd, int monitor)
 	}
 	if (!nobody)
 		return false;
-	if (e.kind == ERR_NOT_FOUND &&
-	    ctr_write_exit(k, 255, "ContainerStatusUnknown", "the monitor was lost", &e) < 0)
+	if (e.kind == ERR_NOT_FOUND && write_unseen_exit(k, pidfd, &e) < 0)
 		log_warn("%s", e.msg);
 	return true;
 }

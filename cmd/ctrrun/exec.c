@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "exec.h"
 
+#include "attach.h"
 #include "auto.h"
 #include "console.h"
 #include "fs.h"
@@ -18,6 +19,7 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 enum { OWN_FAILURE = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, LOG_TAIL = 4096 };
@@ -87,6 +89,27 @@ static int open_spec(struct exec *x, struct err *e)
 	return fs_write_all(x->spec, text, strlen(text), e);
 }
 
+/* Before there is anything to guard. */
+static void ask_for_guard(struct exec *x)
+{
+	char request[80];
+	struct err why;
+	snprintf(request, sizeof request, "{\"op\":\"guard\",\"pid_file\":\"%s\"}", x->pid_file);
+	x->guard = ctl_send(&x->k, request, &why);
+	if (x->guard < 0)
+		log_debug("%s", why.msg);
+}
+
+/* The command has ended, by itself or by us. */
+static void dismiss_guard(struct exec *x)
+{
+	static const char text[] = "{\"op\":\"guard_end\"}";
+	if (*x->pid_file)
+		unlinkat(x->run_dir, x->pid_file, 0);
+	if (x->guard >= 0)
+		(void)send(x->guard, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static int start_runtime(struct exec *x, struct err *e)
 {
 	struct rt_args a;
@@ -94,6 +117,7 @@ static int start_runtime(struct exec *x, struct err *e)
 	snprintf(log, sizeof log, "/proc/%d/fd/%d", (int)getpid(), x->log);
 	snprintf(spec, sizeof spec, "/proc/%d/fd/%d", (int)getpid(), x->spec);
 	snprintf(x->pid_file, sizeof x->pid_file, "exec.%d.pid", (int)getpid());
+	ask_for_guard(x);
 	console_path(x->run_dir, x->pid_file, pid_file, sizeof pid_file);
 	rt_begin(&a, &x->k);
 	rt_add(&a, "--log");
@@ -144,6 +168,9 @@ static int wait_for(struct exec *x, int pidfd, long long deadline, struct err *e
 		if (p[1].revents)
 			take_signals(x);
 		terminal_serve(&x->term, p + 2);
+		/* Who leaves hangs up: without its terminal the command cannot go on. */
+		if (x->term.detached)
+			x->signo = SIGHUP;
 		if (p[0].revents)
 			return 1;
 	}
@@ -248,6 +275,8 @@ static int run(struct exec *x, struct err *e)
 	int signal_number = 0;
 	if (prepare_signals(x, e) < 0)
 		return fail(x, OWN_FAILURE, e);
+	if (detach_parse(&x->term.keys, attach_keys ? attach_keys : DETACH_DEFAULT, e) < 0)
+		return fail(x, OWN_FAILURE, e);
 	if (exec_tty && terminal_open(&x->term, x->run_dir, e) < 0)
 		return fail(x, OWN_FAILURE, e);
 	int status = begin(x, e);
@@ -292,6 +321,7 @@ int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		.log = -1,
 		.runtime = PROC_NONE,
 		.pidfd = -1,
+		.guard = -1,
 		.term = {.listening = -1, .master = -1},
 	};
 	int status;
@@ -301,9 +331,8 @@ int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	else
 		status = run(&x, e);
 	terminal_close(&x.term, x.run_dir);
-	if (*x.pid_file)
-		unlinkat(x.run_dir, x.pid_file, 0);
-	int fds[] = {x.run_dir, x.signals, x.spec, x.log, x.runtime.pidfd, x.pidfd};
+	dismiss_guard(&x);
+	int fds[] = {x.guard, x.run_dir, x.signals, x.spec, x.log, x.runtime.pidfd, x.pidfd};
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		auto_close(&fds[i]);
 	ctr_release(&x.k);

@@ -6,8 +6,7 @@
  * the runtime's own failures cannot be taken for the command's, and nothing but us waits. The
  * command has our descriptors themselves: no byte passes through here, except with a terminal. */
 #include "ctr.h"
-
-#include <termios.h>
+#include "tty.h"
 
 struct terminal {
 	bool used;
@@ -15,9 +14,10 @@ struct terminal {
 	int master;
 	bool accepted; /* the master has come (and may have gone again) */
 	char name[32]; /* of the socket */
-	bool raw;      /* our own terminal was changed: `saved` is what it was */
-	struct termios saved;
-	char in[4096], out[4096]; /* under way to the command, and back */
+	struct tty tty;
+	struct detach keys;
+	bool detached;                         /* they were typed */
+	char in[4096 + DETACH_MAX], out[4096]; /* under way to the command, and back */
 	size_t in_len, out_len;
 	bool in_ended;
 };
@@ -35,6 +35,7 @@ struct exec {
 	struct proc runtime;
 	pid_t pid, session; /* the command */
 	int pidfd;
+	int guard; /* the monitor, which ends the command when we are killed; -1 = it does not */
 	struct terminal term;
 };
 

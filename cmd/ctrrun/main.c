@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctr.h"
 
+#include "attach.h"
+
 #include "auto.h"
 #include "journal.h"
 
@@ -20,6 +22,19 @@ static const struct opt rm_opts[] = {
 static const struct opt exec_opts[] = {
 	{"tty", 't', OPT_FLAG, &exec_tty, NULL, "give the command a terminal"},
 	{"stdin", 'i', OPT_FLAG, &exec_stdin, NULL, "pass our standard input on"},
+	{"detach-keys", 0, OPT_STRING, &attach_keys, "KEYS", "how to leave (ctrl-p,ctrl-q)"},
+	{0},
+};
+static const struct opt attach_opts[] = {
+	{"no-stdin", 0, OPT_FLAG, &attach_no_stdin, NULL, "only look on"},
+	{"detach-keys", 0, OPT_STRING, &attach_keys, "KEYS", "how to leave (ctrl-p,ctrl-q)"},
+	{0},
+};
+static const struct opt logs_opts[] = {
+	{"follow", 'f', OPT_FLAG, &logs_follow, NULL, "go on until the container ends"},
+	{"tail", 'n', OPT_INT, &logs_tail, "N", "only the last N lines"},
+	{"since", 0, OPT_STRING, &logs_since, "TIME", "only lines after 10m ago, or a time"},
+	{"timestamps", 0, OPT_FLAG, &logs_timestamps, NULL, "begin each line with its time"},
 	{0},
 };
 
@@ -95,8 +110,12 @@ static const struct verb verbs[] = {
 	 2, noted_update},
 	{"exec", "CTR COMMAND...", "run a command in a running container", exec_opts, 2, -1,
 	 verb_exec},
+	{"attach", "CTR", "sit at a running container's streams", attach_opts, 1, 1, verb_attach},
+	{"logs", "CTR", "print the container's log", logs_opts, 1, 1, verb_logs},
 	{"state", "CTR", "print record and present state as JSON", NULL, 1, 1, verb_state},
 	{"ls", "", "list containers, newest first", NULL, 0, 0, verb_ls},
+	{"adopt", "CTR", "give a container that lost its monitor a new one", NULL, 1, 1,
+	 verb_adopt},
 	{"reopen", "CTR", "open the log anew after it was renamed", NULL, 1, 1, verb_reopen},
 	{0},
 };

@@ -14,11 +14,11 @@ enum { FILE_MAX = 4 << 20 };
 
 static json_t *exit_json(const struct exit_record *x)
 {
-	return json_pack("{s:I, s:I, s:b, s:I, s:I, s:s, s:s, s:s}", "exit_code",
+	return json_pack("{s:I, s:I, s:b, s:I, s:I, s:I, s:s, s:s, s:s}", "exit_code",
 			 (json_int_t)x->exit_code, "signal", (json_int_t)x->signal, "oom", x->oom,
 			 "started_at", (json_int_t)x->started_at, "finished_at",
-			 (json_int_t)x->finished_at, "reason", x->reason, "message", x->message,
-			 "stderr_tail", x->stderr_tail);
+			 (json_int_t)x->finished_at, "peak_memory", (json_int_t)x->peak_memory,
+			 "reason", x->reason, "message", x->message, "stderr_tail", x->stderr_tail);
 }
 
 /* state.json as it is on disk, and beside it what the container is now. */
@@ -153,6 +153,7 @@ int verb_reopen(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	if (k.state != CTR_RUNNING)
 		return err_set(e, ERR_BAD_STATE, "container %s is %s, not running", k.id,
 			       ctr_state_name(k.state));
+	ctr_try_adopt(&k);
 	return ctl_ask(&k, "{\"op\":\"reopen\"}", e) < 0 ? err_wrap(e, "reopen log of %s", k.id)
 							 : 0;
 }

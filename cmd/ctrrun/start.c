@@ -45,6 +45,8 @@ int verb_start(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		err_set(e, ERR_FAILED, "%s", k.rec.start_error);
 		return refuse(&k, e);
 	}
+	/* Without one nobody would learn of its end. */
+	ctr_try_adopt(&k);
 	if (rt_call(&k, "start", NULL, NULL, e) < 0 && !(again && rt_is_running(&k))) {
 		struct err why = *e;
 		ctr_look(&k);

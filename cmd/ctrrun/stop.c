@@ -74,6 +74,7 @@ int verb_stop(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		return e->kind == ERR_NOT_FOUND ? 0 : -1;
 	if (k.state != CTR_CREATED && k.state != CTR_RUNNING)
 		return 0;
+	ctr_try_adopt(&k);
 	if (stop(&k, grace, e) < 0)
 		return err_wrap(e, "stop %s", k.id);
 	/* The monitor has told it, if there was one. */
@@ -120,6 +121,7 @@ int verb_kill(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	if (k.state != CTR_RUNNING && (k.state != CTR_CREATED || *k.rec.start_error))
 		return err_set(e, ERR_BAD_STATE, "container %s is %s, not running", k.id,
 			       ctr_state_name(k.state));
+	ctr_try_adopt(&k);
 	if (rt_call(&k, "kill", NULL, sig, e) == 0)
 		return 0;
 	struct err why = *e;

@@ -19,7 +19,6 @@ int terminal_open(struct terminal *t, int dir, struct err *e)
 
 int terminal_accept(struct terminal *t, struct err *e)
 {
-	struct termios raw;
 	if (t->accepted)
 		return 0;
 	t->master = console_receive(t->listening, e);
@@ -28,11 +27,7 @@ int terminal_accept(struct terminal *t, struct err *e)
 	t->accepted = true;
 	terminal_resize(t);
 	/* What is typed belongs to the command's terminal, which interprets it. */
-	if (tcgetattr(STDIN_FILENO, &t->saved) == 0) {
-		raw = t->saved;
-		cfmakeraw(&raw);
-		t->raw = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
-	}
+	tty_raw(&t->tty);
 	return 0;
 }
 
@@ -75,9 +70,14 @@ static void take(char *from, size_t *len, ssize_t n)
 
 static void serve_stdin(struct terminal *t)
 {
-	ssize_t n = read(STDIN_FILENO, t->in, sizeof t->in);
+	char typed[sizeof t->in - DETACH_MAX];
+	ssize_t n = read(STDIN_FILENO, typed, sizeof typed);
+	if (n > 0 && t->tty.raw) {
+		t->detached = detach_feed(&t->keys, typed, (size_t)n, t->in, &t->in_len);
+		return;
+	}
 	if (n > 0) {
-		t->in_len = (size_t)n;
+		memcpy(t->in, typed, t->in_len = (size_t)n);
 		return;
 	}
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
@@ -134,8 +134,7 @@ void terminal_close(struct terminal *t, int dir)
 {
 	if (!t->used)
 		return;
-	if (t->raw)
-		tcsetattr(STDIN_FILENO, TCSADRAIN, &t->saved);
+	tty_restore(&t->tty);
 	auto_close(&t->master);
 	auto_close(&t->listening);
 	unlinkat(dir, t->name, 0);

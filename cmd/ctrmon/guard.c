@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A command that ctrrun exec runs must not outlive it, also when it is killed: then the kernel
+ * closes its connection, and we end what its pid file names. */
+#include "auto.h"
+#include "cgroup.h"
+#include "flatjson.h"
+#include "fs.h"
+#include "log.h"
+#include "monitor.h"
+#include "proctree.h"
+
+#include <string.h>
+
+/* The runtime dies with ctrrun, but may be about to write the file. */
+enum { LATE_MS = 500 };
+
+int guard_begin(struct ctl_client *c, const char *text, size_t len, struct err *e)
+{
+	if (c->guard[0] || !flatjson_string(text, len, "pid_file", c->guard, sizeof c->guard) ||
+	    strncmp(c->guard, "exec.", 5) != 0 || strchr(c->guard, '/')) {
+		c->guard[0] = '\0';
+		return err_set(e, ERR_BAD_INPUT, "guard: no pid file of an exec");
+	}
+	return 0;
+}
+
+static bool end_command(const struct monitor *m, const char *pid_file)
+{
+	struct err ignored;
+	AUTO_BUF struct buf b = BUF_INIT(32);
+	if (fs_read_at(m->run_dir, pid_file, &b, &ignored) < 0 || !b.len)
+		return false;
+	long pid = strtol(b.data, NULL, 10);
+	unlinkat(m->run_dir, pid_file, 0);
+	/* The number may be somebody else's by now: only what is in the container is ended. */
+	AUTO_CLOSE int group = pid > 1 && pid <= INT32_MAX && pid != m->pid
+				       ? cgroup_open_of((pid_t)pid, m->id, &ignored)
+				       : -1;
+	if (group < 0)
+		return true;
+	log_info("process %ld has lost its ctrrun exec", pid);
+	proctree_kill((pid_t)pid, proctree_session((pid_t)pid));
+	return true;
+}
+
+static void on_late(struct timer *t)
+{
+	struct ctl_client *c = t->arg;
+	end_command(c->m, c->guard);
+	c->guard[0] = '\0';
+}
+
+void guard_end(struct ctl_client *c)
+{
+	if (!c->guard[0])
+		return;
+	if (c->m->state == MON_RUNNING && !end_command(c->m, c->guard))
+		loop_timer(c->m->loop, &c->late, LATE_MS, on_late, c);
+	else
+		c->guard[0] = '\0';
+}
+
+void guard_release(struct ctl_client *c)
+{
+	loop_timer_cancel(c->m->loop, &c->late);
+	c->guard[0] = '\0';
+}

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 
 enum {
 	HEAD_MAX = 16 << 10,
@@ -64,6 +66,13 @@ const char *head_data(const struct head *h, size_t *len)
 {
 	*len = h->len;
 	return h->data;
+}
+
+bool head_asks(const struct head *h, const char *path)
+{
+	size_t n = strlen(path);
+	return strncmp(h->data, "GET ", 4) == 0 && strncmp(h->data + 4, path, n) == 0 &&
+	       strchr(" ?", h->data[4 + n]) && h->data[4 + n];
 }
 
 int head_fd(const struct head *h)
@@ -236,6 +245,25 @@ int heads_listen(struct heads *s, const char *address, const char *port, struct 
 		s->base[0] = '\0';
 		return -1;
 	}
+	(void)TAKE_FD(fd);
+	return 0;
+}
+
+int heads_listen_at(struct heads *s, int dir, const char *path, struct err *e)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	const char *name = strrchr(path, '/') + 1;
+	if (strlen(path) >= sizeof sa.sun_path)
+		return err_set(e, ERR_BAD_INPUT, "%s is too long for a socket", path);
+	memcpy(sa.sun_path, path, strlen(path) + 1);
+	if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+		return err_sys(e, "replace %s", path);
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 ||
+	    fchmodat(dir, name, 0600, 0) < 0 || listen(fd, BACKLOG) < 0)
+		return err_sys(e, "listen on %s", path);
+	if (loop_add(s->loop, &s->listen, fd, EPOLLIN, on_connect, s, e) < 0)
+		return -1;
 	(void)TAKE_FD(fd);
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "err.h"
 #include "loop.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct heads;
@@ -17,13 +18,18 @@ struct heads *heads_new(struct loop *l, const char *what,
 			void (*on_head)(struct head *h, void *arg), void *arg);
 /* An address, not a name: nothing may be asked of a name server here. Port "0": any. */
 int heads_listen(struct heads *s, const char *address, const char *port, struct err *e);
-/* "http://127.0.0.1:41234"; "" when it does not listen. */
+/* At a path, for root alone; what a dead daemon left there is replaced, so the caller must know that
+ * no other lives. */
+int heads_listen_at(struct heads *s, int dir, const char *path, struct err *e);
+/* "http://127.0.0.1:41234"; "" when it does not listen on an address. */
 const char *heads_base(const struct heads *s);
 void heads_free(struct heads *s); /* with the connections that are not handed on */
 
 /* The bytes read so far, NUL-terminated: the head, and what came behind it. */
 const char *head_data(const struct head *h, size_t *len);
 int head_fd(const struct head *h);
+/* Is it a GET of exactly this path, whatever query follows? */
+bool head_asks(const struct head *h, const char *path);
 /* Another process has the socket now. */
 void head_done(struct head *h);
 /* status: "404 Not Found"; type: "text/plain". The body is copied. */

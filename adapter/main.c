@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "admin.h"
 #include "auto.h"
 #include "bus.h"
 #include "crispd.h"
@@ -46,6 +47,7 @@ static int parts_open(struct crispd *d, struct err *e)
 	d->execs = execs_new(d);
 	d->streaming = streaming_new(d);
 	d->telemetry = telemetry_new(d);
+	d->admin = admin_new(d);
 	return 0;
 }
 
@@ -55,6 +57,7 @@ static void parts_close(struct crispd *d)
 	events_close(d->events);
 	execs_free(d->execs);
 	streaming_free(d->streaming);
+	admin_free(d->admin);
 	telemetry_free(d->telemetry);
 	jobs_free(d->jobs);
 	feed_free(d->feed);
@@ -172,13 +175,18 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 static const struct verb verbs[] = {
 	{"", "", "serve the kubelet's Container Runtime Interface on a unix socket", NULL, 0, 0,
 	 run},
+	{"ps", "", "what the running crispd has under way", NULL, 0, 0, admin_ps},
+	{"check", "", "compare what crispd knows with the disk, and that with the kernel", NULL, 0,
+	 0, admin_check},
+	{"config", "", "each value of the configuration and where it comes from", NULL, 0, 0,
+	 admin_config},
 	{0},
 };
 
 static const struct tool tool = {
 	.name = "crispd",
 	.summary = "serve the Container Runtime Interface by running the other tools",
-	.flags = TOOL_STATE,
+	.flags = TOOL_STATE | TOOL_JSON,
 	.opts = opts,
 	.verbs = verbs,
 };

@@ -20,7 +20,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-enum { SERIES_MAX = 64, CODES = 17, TEXT_MAX = 1 << 20 };
+enum { SERIES_MAX = 64, CODES = 17 };
 
 /* Upper bounds in microseconds, and how Prometheus writes them. */
 static const struct {
@@ -231,26 +231,30 @@ static void tell_process(struct buf *b, const struct telemetry *t)
 	line(b, "process_start_time_seconds %lld\n", (long long)t->since);
 }
 
+void telemetry_page(const struct telemetry *t, struct buf *b)
+{
+	struct err ignored;
+	tell_calls(b, t);
+	tell_jobs(b, t);
+	tell_objects(b, t->d->index);
+	tell_process(b, t);
+	(void)buf_add(b, "", 1, &ignored);
+}
+
 static void on_head(struct head *h, void *arg)
 {
 	const struct telemetry *t = arg;
-	struct err ignored;
 	size_t len;
-	const char *text = head_data(h, &len);
-	if (strncmp(text, "GET ", 4) != 0) {
+	if (strncmp(head_data(h, &len), "GET ", 4) != 0) {
 		head_answer(h, "405 Method Not Allowed", "text/plain", "only GET\n");
 		return;
 	}
-	if (strncmp(text + 4, "/metrics", 8) != 0 || !strchr(" ?", text[12])) {
+	if (!head_asks(h, "/metrics")) {
 		head_answer(h, "404 Not Found", "text/plain", "only /metrics\n");
 		return;
 	}
-	AUTO_BUF struct buf b = BUF_INIT(TEXT_MAX);
-	tell_calls(&b, t);
-	tell_jobs(&b, t);
-	tell_objects(&b, t->d->index);
-	tell_process(&b, t);
-	(void)buf_add(&b, "", 1, &ignored);
+	AUTO_BUF struct buf b = BUF_INIT(TELEMETRY_MAX);
+	telemetry_page(t, &b);
 	head_answer(h, "200 OK", "text/plain; version=0.0.4", b.data ? b.data : "");
 }
 

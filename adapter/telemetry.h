@@ -5,13 +5,19 @@
  * metrics_port of the configuration. (The pods' own metrics go by the CRI, svc_metrics.c.)
  *
  * Counting costs a few additions a call, and is done whether anybody asks or not. */
+#include "buf.h"
 #include "crispd.h"
 
 #include <stdbool.h>
 
+enum { TELEMETRY_MAX = 1 << 20 };
+
 /* Never NULL: a daemon that cannot listen there serves everything else and says so in its log. */
 struct telemetry *telemetry_new(struct crispd *d);
 void telemetry_free(struct telemetry *t);
+
+/* The page as it is now. */
+void telemetry_page(const struct telemetry *t, struct buf *b);
 
 /* A call has been answered. rpc: a string that lives as long as the program; code: the gRPC status.
  */

@@ -97,6 +97,7 @@ static void *field(struct config *c, const struct key *k)
 static void set_defaults(struct config *c)
 {
 	memset(c, 0, sizeof *c);
+	c->sources = json_object();
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		const struct key *k = &keys[i];
 		if (k->type == KEY_STRING)
@@ -178,6 +179,7 @@ static int apply_file(struct config *c, const char *file, struct err *e)
 				       name);
 		if (set_key(c, k, v, file, e) < 0)
 			return err_wrap(e, "configuration");
+		json_object_set_new(c->sources, name, json_string(file));
 	}
 	return 0;
 }
@@ -222,6 +224,7 @@ void config_release(struct config *c)
 		else if (keys[i].type != KEY_INT)
 			json_decref(*(json_t **)field(c, &keys[i]));
 	}
+	json_decref(c->sources);
 	memset(c, 0, sizeof *c);
 }
 

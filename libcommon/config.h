@@ -42,6 +42,7 @@ struct config {
 	json_t *default_capabilities; /* strings; the peers' usual set */
 	json_t *default_sysctls;      /* object of strings */
 	json_t *default_ulimits;      /* strings name=soft:hard */
+	json_t *sources;              /* key -> the file that set it; not a key itself */
 	json_int_t ctr_stop_timeout;  /* seconds a stop waits when nobody says; 30 */
 	json_int_t runtime_timeout;   /* seconds for one call of an OCI runtime; 120 */
 	json_int_t network_timeout;   /* seconds for one CNI plugin; 60 */

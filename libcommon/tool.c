@@ -16,10 +16,12 @@ static int prepare(struct tool_ctx *c, const struct tool_common *k, struct err *
 	if (k->root) {
 		free(c->cfg.root);
 		c->cfg.root = xstrdup(k->root);
+		json_object_set_new(c->cfg.sources, "root", json_string("--root"));
 	}
 	if (k->runroot) {
 		free(c->cfg.runroot);
 		c->cfg.runroot = xstrdup(k->runroot);
+		json_object_set_new(c->cfg.sources, "runroot", json_string("--runroot"));
 	}
 	if (c->flags & TOOL_STATE)
 		return state_open(&c->st, c->cfg.root, c->cfg.runroot, e);

@@ -146,6 +146,9 @@ static int parse_args(struct parse *p, int argc, char **argv, struct err *e)
 				return -1;
 			continue;
 		}
+		/* A program that does its main thing without a verb may have others. */
+		if (p->v && !*p->v->name && n == 0 && p->v->max_args == 0 && p->t->verbs[1].name)
+			p->v = NULL;
 		if (!p->v) {
 			p->v = find_verb(p->t, argv[i]);
 			if (!p->v)

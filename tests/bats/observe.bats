@@ -143,3 +143,80 @@ has_event() { jq -es --arg e "$1" --arg id "$2" 'any(.event == $e and .id == $id
   run_err 2 ctrevents --kind dog
   [[ $stderr == *"'dog' is not pod, container or image"* ]]
 }
+
+# A tool's verbs on this file's directories, and a copy of an answer for the log.
+answer() {
+  run --separate-stderr crispd "$@"
+  printf '%s\n%s\n%s\n' "$status" "$output" "$stderr"
+}
+
+@test "crispd ps shows what is under way, and that nothing is" {
+  local pod ctr stopper
+  answer ps --json
+  [ "$output" = '[]' ]
+  pod=$(cri RunPodSandbox "{\"config\":$(pod_json busy)}" | jq -r .pod_sandbox_id)
+  ctr=$(cri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json c "$IMAGE" sh -c 'trap "" TERM; while :; do sleep 1; done')}" | jq -r .container_id)
+  cri StartContainer "{\"container_id\":\"$ctr\"}"
+  cri StopContainer "{\"container_id\":\"$ctr\",\"timeout\":60}" 3>&- &
+  stopper=$!
+  stop_shows() { crispd ps --json | jq -e --arg c "$ctr" 'any(.rpc == "StopContainer" and .container == $c and .tool == "ctrrun")'; }
+  wait_for 10 stop_shows
+  answer ps
+  [[ $output == RPC*StopContainer*"${ctr:0:13}"*ctrrun* ]]
+  cri StopContainer "{\"container_id\":\"$ctr\",\"timeout\":0}"
+  wait "$stopper"
+}
+
+@test "crispd check finds nothing in what works, and names what was broken" {
+  local pod ctr bad
+  pod=$(cri RunPodSandbox "{\"config\":$(pod_json checked)}" | jq -r .pod_sandbox_id)
+  ctr=$(cri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json c "$IMAGE" sleep 100)}" | jq -r .container_id)
+  cri StartContainer "{\"container_id\":\"$ctr\"}"
+  answer check
+  [ "$status" = 0 ]
+  [[ $output == "1 pods and 1 containers: everything agrees" ]]
+  # A record that is damaged behind the daemon's back.
+  cp "$ROOT/pods/$pod/state.json" "$CRISP_TMP/state.json"
+  echo '{' >"$ROOT/pods/$pod/state.json"
+  answer check --json
+  [ "$status" = 5 ]
+  jq -e --arg o "pod $pod" '.found | length == 1 and .[0].object == $o and (.[0].problem | startswith("record:"))' <<<"$output"
+  cp "$CRISP_TMP/state.json" "$ROOT/pods/$pod/state.json"
+  # An object that the daemon has not heard of, and a mount that belongs to nothing.
+  bad=$(printf 'ab%.0s' {1..32})
+  mkdir -p "$ROOT/pods/$bad" "$RUNROOT/containers/$bad/bundle/rootfs"
+  jq --arg id "$bad" '.id = $id | .state = "notready"' "$CRISP_TMP/state.json" >"$ROOT/pods/$bad/state.json"
+  mount -t tmpfs none "$RUNROOT/containers/$bad/bundle/rootfs"
+  answer check
+  umount "$RUNROOT/containers/$bad/bundle/rootfs"
+  rm -rf "${ROOT:?}/pods/$bad" "${RUNROOT:?}/containers/$bad"
+  [ "$status" = 5 ]
+  [[ $output == *"pod $bad: is on disk (notready), but crispd does not know it"* ]]
+  [[ $output == *"mount $RUNROOT/containers/$bad/bundle/rootfs: belongs to no container"* ]]
+  [ "$(wc -l <<<"$output")" = 2 ]
+}
+
+@test "crispd check without a daemon compares disk and kernel" {
+  crispd_stop
+  answer check
+  [ "$status" = 0 ]
+  [[ $stderr == *"no crispd runs"* ]]
+  run_err 8 crispd ps
+  crispd_start
+  echo "$CRISPD_PID" >"$CRISP_TMP/crispd.pid"
+}
+
+@test "crispd config tells each value and the file it comes from" {
+  mkdir -p "$CRISP_TMP/etc/conf.d"
+  echo '{"ctr_stop_timeout": 7, "stream_port": "1"}' >"$CRISP_TMP/etc/crisp.json"
+  echo '{"stream_port": "2"}' >"$CRISP_TMP/etc/conf.d/50.json"
+  answer config --json --config "$CRISP_TMP/etc/crisp.json" --root "$CRISP_TMP/r" --runroot "$CRISP_TMP/rr"
+  [ "$status" = 0 ]
+  jq -e --arg d "$CRISP_TMP/etc" '.ctr_stop_timeout == {value: 7, source: ($d + "/crisp.json")}
+    and .stream_port == {value: "2", source: ($d + "/conf.d/50.json")} and .log_level == {value: "info", source: "default"}
+    and .root.source == "--root"' <<<"$output"
+  answer config --config "$CRISP_TMP/etc/crisp.json" --root "$CRISP_TMP/r" --runroot "$CRISP_TMP/rr"
+  grep -E "^stream_port +\"2\" +$CRISP_TMP/etc/conf.d/50.json$" <<<"$output"
+  run_err 2 crispd nonsense
+  [[ $stderr == *"unknown verb 'nonsense'"* ]]
+}

@@ -70,6 +70,9 @@ int network_add(const struct pod *p, json_t *net, json_t **ips, struct err *e)
 	*ips = cni_result_ips(prev, env.ifname, e);
 	if (!*ips)
 		return err_wrap(e, "network '%s'", jsonx_opt_string(list, "name", ""));
+	if (json_array_size(*ips) == 0)
+		return err_set(e, ERR_FAILED, "network '%s': its plugins gave %s no address",
+			       jsonx_opt_string(list, "name", ""), env.ifname);
 	json_object_set(net, "result", prev);
 	return save_stage(p, net, "attached", "", e);
 }

@@ -333,3 +333,112 @@ remove $ROOT/pods/$id" ]
   podnet rm journal
   [ "$(eval "${line/"< $ROOT/pods/$id/pod.json"/"< $CRISP_TMP/again.json"}")" = "$id" ]
 }
+
+@test "exec runs a command of the host in the pod's namespaces and gives its status" {
+  id=$(make box '.hostname = "boxed" | .dns_config.servers = ["10.9.9.9"] | .linux.security_context.namespace_options.pid = "POD"')
+  [[ "$(podnet exec box -- ip -o -4 addr show eth0)" == *"$(podnet status box | jq -r .ip)/24"* ]]
+  [ "$(podnet exec box hostname)" = boxed ]
+  [ "$(podnet exec box -- cat /etc/resolv.conf)" = "nameserver 10.9.9.9" ]
+  [ "$(podnet exec box -- ls /sys/class/net | paste -sd' ')" = "eth0 lo" ]
+  # Pids are the pod's, and the host's mounts are as they were.
+  [ "$(podnet exec box -- sh -c 'readlink /proc/1/exe >/dev/null; echo $$')" -lt 10 ]
+  [ "$(ls /sys/class/net | wc -l)" -gt 2 ]
+  [ "$(echo in | podnet exec box -- cat)" = in ]
+  run -7 podnet exec box -- sh -c 'exit 7'
+  run -137 podnet exec box -- sh -c 'kill -9 $$'
+  run -127 podnet exec box -- no-such-command
+  run -126 podnet exec box -- /etc/passwd
+  plain=$(make plain)
+  run -3 podnet exec plain -- sh -c 'exit 3'
+  run_err 3 podnet exec nobody -- true
+  podnet stop "$plain"
+  run_err 5 podnet exec plain -- true
+  [[ $stderr == *"its network namespace is gone"* ]]
+}
+
+@test "ports, inspect: who has which host port, what a pod holds" {
+  port=$(free_port)
+  id=$(make web ".port_mappings = [{ container_port: 80, host_port: $port }, { container_port: 53, host_port: 5353, protocol: \"UDP\", host_ip: \"127.0.0.1\" }]")
+  ip=$(podnet status web | jq -r .ip)
+  run -0 podnet ports
+  [[ "$output" == *"tcp   *:$port "*" $ip:80 "*"${id:0:13} default/web"* ]]
+  [[ "$output" == *"udp   127.0.0.1:5353 "*" $ip:53 "* ]]
+  [ "$(podnet ports --json web | jq -c '.[] | select(.protocol == "tcp") | [.host_ip, .host_port, .container_port, .pod_ip, .metadata.name]')" = "[\"\",$port,80,\"$ip\",\"web\"]" ]
+  run -0 podnet inspect web
+  [ "$(jq -r '.record.state, .config.metadata.name, .attachment.stage, .namespaces.net.path, .debt' <<<"$output" | paste -sd' ')" = "ready web attached /run/netns/crisp-$id null" ]
+  [ "$(jq .namespaces.ipc.inode <<<"$output")" = "$(stat -c %i "$RUNROOT/pods/$id/ns/ipc")" ]
+  podnet stop web
+  [ "$(podnet ports --json)" = "[]" ]
+  [ "$(podnet inspect web | jq -c '[.record.state, .attachment.stage, .namespaces]')" = '["notready","detached",{}]' ]
+}
+
+@test "a host port that is taken is refused with its owner; other addresses and protocols are free; stop frees it" {
+  port=$(free_port)
+  a=$(make owner ".port_mappings = [{ container_port: 80, host_port: $port, host_ip: \"127.0.0.1\" }]")
+  run_err 4 make rival ".port_mappings = [{ container_port: 8080, host_port: $port }]"
+  [[ $stderr == *"host port $port/tcp is taken by pod $a (default/owner)" ]]
+  run_err 4 make rival ".port_mappings = [{ container_port: 8080, host_port: $port, host_ip: \"0.0.0.0\" }]"
+  make other1 ".port_mappings = [{ container_port: 80, host_port: $port, protocol: \"UDP\" }]"
+  make other2 ".port_mappings = [{ container_port: 80, host_port: $port, host_ip: \"127.0.0.2\" }]"
+  make other3 ".port_mappings = [{ container_port: 80, host_port: $port, host_ip: \"::\" }]"
+  # On the host's network a port is nobody's to map.
+  make hostnet ".port_mappings = [{ container_port: $port, host_port: $port }] | .linux.security_context.namespace_options.network = \"NODE\""
+  podnet stop owner
+  make heir ".port_mappings = [{ container_port: 81, host_port: $port, host_ip: \"127.0.0.1\" }]"
+  # One that was left by a pod which is no more does not count.
+  podnet rm heir
+  ln -s "$(new_id)" "$ROOT/hostports/tcp-$port-127.0.0.1"
+  make heir2 ".port_mappings = [{ container_port: 81, host_port: $port, host_ip: \"127.0.0.1\" }]"
+}
+
+@test "of two pods at once that want one host port, one gets it" {
+  port=$(free_port)
+  for i in 1 2 3 4; do
+    make "want-$i" ".port_mappings = [{ container_port: 80, host_port: $port }]" >"$CRISP_TMP/want.$i" 2>"$CRISP_TMP/want.$i.err" 3>&- &
+  done
+  wait
+  [ "$(cat "$CRISP_TMP"/want.[1-4] | wc -l)" = 1 ]
+  [ "$(cat "$CRISP_TMP"/want.*.err | grep -c "host port $port/tcp is taken by pod $(cat "$CRISP_TMP"/want.[1-4])")" = 3 ]
+}
+
+@test "check compares record, kernel and plugins, and says what is wrong" {
+  other_net plainbridge
+  jq 'del(.plugins[1])' "$CRISP_TMP/etc/net.d/10-test.conflist" >"$NETD/1.conflist"
+  id=$(make sound '.linux.security_context.namespace_options.pid = "POD"')
+  run -0 podnet check sound
+  [[ "$output" == *"ok   record: ready"*"ok   net namespace: /run/netns/crisp-$id"*"ok   first process: alive"*"ok   shared memory"*"ok   address: "*" is on eth0"*"ok   CNI CHECK: bridge"* ]]
+  ip -n "crisp-$id" addr flush dev eth0
+  run -1 podnet check sound
+  [[ "$output" == *"bad  address: "*" is not on eth0"*"bad  CNI CHECK: network '$NET_NAME': plugin 'bridge' CHECK: "* ]]
+  umount -l "$RUNROOT/pods/$id/ns/ipc"
+  run -1 podnet check --json sound
+  [ "$(jq -r '.[] | select(.what == "ipc namespace") | .result' <<<"$output")" = bad ]
+  podnet stop sound
+  run -1 podnet check sound
+  [ "$output" = "bad  record: notready" ]
+}
+
+@test "cidr renders a template into a network; without one it is kept for plugins that ask" {
+  other_net rendered
+  jq --arg t "$CRISP_TMP/template.json" '. + { network_template: $t }' "$CRISP_CONFIG" >"$CRISP_CONFIG.2"
+  export CRISP_CONFIG=$CRISP_CONFIG.2
+  jq -n --arg b "${BRIDGE}t" --arg d "$CRISP_TMP/ipam" '{ cniVersion: "1.0.0", name: "rendered", plugins: [{ type: "bridge", bridge: $b, isGateway: true,
+    ipam: { type: "host-local", dataDir: $d, ranges: "{{.PodCIDRRanges}}", routes: "{{.Routes}}", note: "is {{.PodCIDR}}" } }] }' >"$CRISP_TMP/template.json"
+  run_err 8 podnet network
+  podnet cidr "$SUBNET.128/25,fd00:c:2::/64"
+  [ "$(jq -c '.plugins[0].ipam | [.ranges, .routes, .note]' "$NETD/10-crisp.conflist")" = "[[[{\"subnet\":\"$SUBNET.128/25\"}],[{\"subnet\":\"fd00:c:2::/64\"}]],[{\"dst\":\"0.0.0.0/0\"},{\"dst\":\"::/0\"}],\"is $SUBNET.128/25\"]" ]
+  [ "$(podnet network)" = "rendered $NETD/10-crisp.conflist 1.0.0 bridge" ]
+  podnet cidr "$SUBNET.64/26"
+  make told
+  [[ "$(podnet status told | jq -r .ip)" == "$SUBNET".* ]]
+  podnet rm told
+  ip link del "${BRIDGE}t"
+  run_err 6 podnet cidr "10.0.0.0/33"
+  run_err 6 podnet cidr "10.0.0.0/8,fd00::"
+  run_err 0 podnet cidr ""
+  echo '{ "cniVersion": "1.0.0", "name": "{{range .X}}", "plugins": [] }' >"$CRISP_TMP/template.json"
+  run_err 6 podnet cidr 10.0.0.0/8
+  [[ $stderr == *"network_template $CRISP_TMP/template.json: '{{range .X}}': unknown placeholder"* ]]
+  jq -e .plugins "$NETD/10-crisp.conflist" >/dev/null
+  rm "$ROOT/podcidr.json"
+}

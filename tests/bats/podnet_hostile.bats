@@ -192,3 +192,108 @@ plugin_fails() {
   podnet rm "$id"
   nothing_left "$id"
 }
+
+@test "STATUS, CHECK and GC of CNI 1.1, with what each needs, and not where a configuration says no" {
+  fake_net modern one two
+  jq '.cniVersion = "1.1.0"' "$NETD/1.conflist" >"$CRISP_TMP/c" && cp "$CRISP_TMP/c" "$NETD/1.conflist"
+  fake one <<<'[ "$CNI_COMMAND" = ADD ] && echo '"'${OK_RESULT/1.0.0/1.1.0}'"'; [ "$CNI_COMMAND" != GC ] || echo "$conf" >'"$CRISP_TMP/gc.conf; [ \$CNI_COMMAND != STATUS ] || { set | grep ^CNI_ >$CRISP_TMP/status.env; }; [ \$CNI_COMMAND != CHECK ] || echo \"\$conf\" >$CRISP_TMP/check.conf"
+  fake two <<<'[ "$CNI_COMMAND" = ADD ] && jq -c .prevResult <<<"$conf"; [ "$CNI_COMMAND" != STATUS ] || [ ! -e '"$CRISP_TMP/sick"' ] || { echo "{\"code\":50,\"msg\":\"no daemon\"}"; exit 1; }'
+  podnet network
+  [ "$(sed 's/ ns=.*//' "$CRISP_TMP/calls" | paste -sd' ')" = "STATUS one STATUS two" ]
+  [ "$(sed 's/=.*//' "$CRISP_TMP/status.env" | paste -sd' ')" = "CNI_COMMAND CNI_PATH" ]
+  touch "$CRISP_TMP/sick"
+  run_err 8 podnet network
+  [[ $stderr == *"network 'modern': plugin 'two' STATUS: no daemon (code 50)"* ]]
+  rm "$CRISP_TMP/sick"
+  id=$(make modern)
+  podnet check modern || true
+  [ "$(jq -r '.prevResult.ips[0].address' "$CRISP_TMP/check.conf")" = 10.99.0.7/24 ]
+  run -0 podnet gc
+  [[ $output == *"cleaned network modern: CNI GC: "*" valid"* ]]
+  jq -e --arg id "$id" '."cni.dev/valid-attachments" | index({ containerID: $id, ifname: "eth0" }) != null' "$CRISP_TMP/gc.conf"
+  podnet rm modern
+  rm "$CRISP_TMP/gc.conf"
+  podnet gc
+  jq -e --arg id "$id" '."cni.dev/valid-attachments" | map(.containerID) | index($id) == null' "$CRISP_TMP/gc.conf"
+  rm "$CRISP_TMP/gc.conf"
+  podnet gc --dry-run
+  jq '.disableGC = true | .disableCheck = true' "$NETD/1.conflist" >"$CRISP_TMP/c" && cp "$CRISP_TMP/c" "$NETD/1.conflist"
+  podnet gc
+  [ ! -e "$CRISP_TMP/gc.conf" ]
+  make unchecked
+  run podnet check unchecked
+  [[ $output == *"skip CNI CHECK: its configuration says disableCheck"* ]]
+}
+
+@test "results are handed on in the network's version, whatever a plugin answers in" {
+  fake_net convert one two
+  jq '.cniVersion = "0.4.0"' "$NETD/1.conflist" >"$CRISP_TMP/c" && cp "$CRISP_TMP/c" "$NETD/1.conflist"
+  fake one <<<'[ "$CNI_COMMAND" = ADD ] && echo '"'$OK_RESULT'"
+  fake two <<<'[ "$CNI_COMMAND" = ADD ] && jq -c .prevResult <<<"$conf" && echo "$conf" >'"$CRISP_TMP/two.conf"
+  make convert
+  [ "$(jq -c '.prevResult | [.cniVersion, .ips[0].version]' "$CRISP_TMP/two.conf")" = '["0.4.0","4"]' ]
+}
+
+@test "more hostile plugins: a hundred megabytes, a child that keeps the pipe, no address, killed half-way" {
+  CLOCK=20 fake_net worse bad
+  add='[ "$CNI_COMMAND" = DEL ] && exit 0'
+  fake bad <<<"$add"'; head -c 104857600 /dev/zero | tr "\0" " "; echo "{}"'
+  plugin_fails 1 "result: more than 1048575 bytes"
+  fake bad <<<"$add"'; head -c 104857600 /dev/zero | tr "\0" "x" >&2; exit 1'
+  plugin_fails 1 "plugin 'bad' ADD: x"
+  # The child holds stdout and stderr; what came before its parent ended is the answer.
+  fake bad <<<"$add"'; sleep 600 & echo $! >'"$CRISP_TMP/child; echo '$OK_RESULT'"
+  start=$SECONDS
+  id=$(make holder)
+  [ $((SECONDS - start)) -lt 10 ]
+  podnet rm holder
+  nothing_left "$id"
+  kill "$(cat "$CRISP_TMP/child")"
+  fake bad <<<"$add"'; echo "{\"cniVersion\":\"1.0.0\",\"interfaces\":[],\"ips\":[]}"'
+  plugin_fails 1 "network 'worse': its plugins gave eth0 no address"
+  fake bad <<<"$add"'; printf "{\"ips\":["; kill -KILL $$'
+  plugin_fails 1 "killed by signal 9"
+}
+
+@test "a configuration that is replaced in mid-ADD: DEL is done by the one that ADD began with" {
+  fake_net before one
+  jq '.plugins[0].marker = "old"' "$NETD/1.conflist" >"$CRISP_TMP/c" && cp "$CRISP_TMP/c" "$NETD/1.conflist"
+  fake one <<<'jq -r "\"$CNI_COMMAND \" + .marker" <<<"$conf" >>'"$CRISP_TMP/markers"'; [ "$CNI_COMMAND" = DEL ] || { sed -i s/old/new/ '"$NETD/1.conflist; echo '$OK_RESULT'; }"
+  make swapped
+  podnet rm swapped
+  [ "$(paste -sd' ' "$CRISP_TMP/markers")" = "ADD old DEL old" ]
+  grep -q new "$NETD/1.conflist"
+}
+
+@test "configurations missing, empty, malformed, a name too long, a directory of that name" {
+  other_net broken
+  run_err 8 make broken
+  : >"$NETD/1.conflist"
+  run_err 8 make broken
+  [[ $stderr == *"network configuration: "*1.conflist* ]]
+  jq -n '{ cniVersion: "1.0.0", name: ("n" * 129), plugins: [{ type: "x" }] }' >"$NETD/1.conflist"
+  run_err 8 make broken
+  [[ $stderr == *"is no network name"* ]]
+  jq -n '{ cniVersion: "1.0.0", name: "n", plugins: [range(33) | { type: "x" }] }' >"$NETD/1.conflist"
+  run_err 8 make broken
+  [[ $stderr == *"more than 32"* ]]
+  rm "$NETD/1.conflist" && mkdir "$NETD/1.conflist"
+  run_err 8 make broken
+  run_err 6 make x '.metadata.name = ("n" * 254)'
+  run_err 6 make x '.hostname = ("h" * 65)'
+  [ "$(podnet ls --json)" = "[]" ]
+}
+
+@test "a host port whose owner owes its detachment is refused until the debt can be paid" {
+  fake_net owing payer
+  fake payer <<<'[ "$CNI_COMMAND" = ADD ] && { echo '"'$OK_RESULT'"'; exit 0; }; [ ! -e '"$CRISP_TMP/broke"' ] || exit 1'
+  touch "$CRISP_TMP/broke"
+  id=$(make owing '.port_mappings = [{ container_port: 80, host_port: 8080 }]')
+  podnet rm owing
+  run_err 4 make next '.port_mappings = [{ container_port: 80, host_port: 8080 }]'
+  [[ $stderr == *"host port 8080/tcp is taken by pod $id, whose detachment is a debt"* ]]
+  [[ "$(podnet ports)" == *"8080"*"its detachment is a debt"* ]]
+  rm "$CRISP_TMP/broke"
+  make next '.port_mappings = [{ container_port: 80, host_port: 8080 }]'
+  [ ! -e "$ROOT/debts/$id.json" ]
+}

@@ -62,11 +62,19 @@ teardown() { podnet_teardown; }
   orphan=$(make orphan)
   podnet stop orphan
   ip netns add "crisp-$orphan"
-  ip netns add "crisp-$(printf 'f%.0s' {1..60})$$"
-  foreign=/run/netns/crisp-$(printf 'f%.0s' {1..60})$$
+  foreign=/run/netns/crisp-$(new_id)
+  ip netns add "${foreign##*/}"
   rm -r "${ROOT:?}/pods/$orphan"
   run -0 podnet gc --dry-run
-  [ "$(wc -l <<<"$output")" = 4 ] && [ -d "$ROOT/pods/$dead" ] && [ -e "/run/netns/crisp-$orphan" ]
+  [ -d "$ROOT/pods/$dead" ]
+  [ -e "/run/netns/crisp-$orphan" ]
+  ip=$(podnet status keeper | jq -r .ip)
+  for line in "keep pod $keep: ready" "remove pod $dead: its creation was interrupted" "remove leftover $orphan: its pod has no record" \
+    "remove claim $orphan: the object it names does not exist" "keep namespace crisp-$keep: its pod is ready" \
+    "remove namespace crisp-$orphan: its pod has no record" "keep namespace ${foreign##*/}: no pod of this root has that id" \
+    "keep lease $ip: its pod is ready"; do
+    grep -qxF "$line" <<<"$output" || { echo "missing: $line"; false; }
+  done
   run -0 podnet gc --json
   [ "$(jq -r '.[] | .action + " " + .kind + " " + .id' <<<"$output" | sort)" = "$(printf '%s\n' "keep pod $keep" "remove leftover $orphan" "remove claim $orphan" "remove pod $dead" | sort)" ]
   nothing_left "$dead"

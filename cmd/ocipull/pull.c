@@ -179,6 +179,25 @@ static int step_sync(struct pull *p, struct err *e)
 	return 0;
 }
 
+/* One layer has failed, and with it the pull: what is unpacked already stays for the next try. */
+static void keep_finished(struct pull *p)
+{
+	struct err ignored;
+	int slots = 0;
+	bool left = true;
+	while (left) {
+		left = false;
+		for (size_t i = 0; i < p->manifest.count; i++) {
+			struct job *j = &p->jobs[i];
+			if (j->state == JOB_SYNCING && job_step(j, &slots, &ignored) < 0)
+				return;
+			left = left || j->state == JOB_SYNCING;
+		}
+		if (left && (step_sync(p, &ignored) < 0 || engine_wait(&p->engine, &ignored) < 0))
+			return;
+	}
+}
+
 static int prepare_jobs(struct pull *p, struct err *e)
 {
 	long long need = 0;
@@ -289,8 +308,11 @@ static int run(struct pull *p, const char *ref, char id[IMAGE_ID_SIZE], struct e
 	if (get_manifest(p, e) < 0 || get_config(p, e) < 0 || verify_image(p, ref, e) < 0 ||
 	    want_layers(p, e) < 0)
 		return -1;
-	if (get_layers(p, e) < 0)
+	if (get_layers(p, e) < 0) {
+		if (p->jobs && e->kind != ERR_CANCELLED)
+			keep_finished(p);
 		return -1;
+	}
 	snprintf(id, IMAGE_ID_SIZE, "%.71s", p->manifest.config.digest);
 	return pull_commit(p, id + 7, e);
 }

@@ -282,12 +282,12 @@ static int put_dir(struct node *dir, const char *leaf, struct inode *i, struct e
 		n->implied = false;
 		return 0;
 	}
-	bool hides = n && is_whiteout(n);
-	if (n)
-		remove_node(n);
 	if (dir->depth >= DEPTH_MAX)
 		return bad(e, leaf, "too deep");
-	add(dir, leaf, i)->opaque = hides;
+	/* Whatever stood there, it hid a directory below. */
+	if (n)
+		remove_node(n);
+	add(dir, leaf, i)->opaque = n != NULL;
 	return 0;
 }
 

@@ -207,16 +207,41 @@ answer() {
 }
 
 @test "crispd config tells each value and the file it comes from" {
-  mkdir -p "$CRISP_TMP/etc/conf.d"
-  echo '{"ctr_stop_timeout": 7, "stream_port": "1"}' >"$CRISP_TMP/etc/crisp.json"
-  echo '{"stream_port": "2"}' >"$CRISP_TMP/etc/conf.d/50.json"
-  answer config --json --config "$CRISP_TMP/etc/crisp.json" --root "$CRISP_TMP/r" --runroot "$CRISP_TMP/rr"
+  mkdir -p "$CRISP_TMP/other/conf.d"
+  echo '{"ctr_stop_timeout": 7, "stream_port": "1"}' >"$CRISP_TMP/other/crisp.json"
+  echo '{"stream_port": "2"}' >"$CRISP_TMP/other/conf.d/50.json"
+  answer config --json --config "$CRISP_TMP/other/crisp.json" --root "$CRISP_TMP/r" --runroot "$CRISP_TMP/rr"
   [ "$status" = 0 ]
-  jq -e --arg d "$CRISP_TMP/etc" '.ctr_stop_timeout == {value: 7, source: ($d + "/crisp.json")}
+  jq -e --arg d "$CRISP_TMP/other" '.ctr_stop_timeout == {value: 7, source: ($d + "/crisp.json")}
     and .stream_port == {value: "2", source: ($d + "/conf.d/50.json")} and .log_level == {value: "info", source: "default"}
     and .root.source == "--root"' <<<"$output"
-  answer config --config "$CRISP_TMP/etc/crisp.json" --root "$CRISP_TMP/r" --runroot "$CRISP_TMP/rr"
-  grep -E "^stream_port +\"2\" +$CRISP_TMP/etc/conf.d/50.json$" <<<"$output"
+  answer config --config "$CRISP_TMP/other/crisp.json" --root "$CRISP_TMP/r" --runroot "$CRISP_TMP/rr"
+  grep -E "^stream_port +\"2\" +$CRISP_TMP/other/conf.d/50.json$" <<<"$output"
   run_err 2 crispd nonsense
   [[ $stderr == *"unknown verb 'nonsense'"* ]]
+}
+
+@test "ctrstat shows who uses the processor and memory, and in which limits" {
+  local pod busy idle
+  pod=$(pod_json stats | podnet create -)
+  busy=$(ctr_json busy "$IMAGE" sh -c 'while :; do :; done' | jq '.linux.resources.memory_limit_in_bytes = 67108864' | ocibundle create "$pod" -)
+  idle=$(ctr_json idle "$IMAGE" sleep 100 | ocibundle create "$pod" -)
+  for c in "$busy" "$idle"; do ctrrun create "$c" && ctrrun start "$c"; done
+  run --separate-stderr ctrstat --json
+  echo "$output"
+  [ "$status" = 0 ]
+  jq -es --arg b "$busy" --arg i "$idle" 'length == 2 and .[0].id == $b and .[1].id == $i and .[0].cpu_percent > 20
+    and .[1].cpu_percent < 20 and .[0].memory_limit == 67108864 and .[1].memory_limit == null and .[1].tasks == 1
+    and .[0].name == "busy" and .[0].pod_name == "stats" and .[0].working_set > 0' <<<"$output"
+  run --separate-stderr ctrstat idle
+  [[ ${lines[0]} == CONTAINER*NAME*POD*CPU*MEMORY* && ${lines[1]} == "${idle:0:13} idle "*stats* && ${#lines[@]} = 2 ]]
+  run --separate-stderr ctrstat -n 3 -i 0.1 stats
+  [ "$(grep -c ^CONTAINER <<<"$output")" = 3 ]
+  run_err 3 ctrstat nobody
+  [[ $stderr == *"no such container or pod: nobody"* ]]
+  run_err 2 ctrstat -i 0
+  podnet stop "$pod" || true
+  ctrrun rm --force "$busy"; ctrrun rm --force "$idle"
+  ocibundle rm "$busy"; ocibundle rm "$idle"
+  podnet rm "$pod"
 }

@@ -31,20 +31,26 @@ int ctl_send(const struct ctr *k, const char *request, struct err *e)
 	return TAKE_FD(fd);
 }
 
-int ctl_ask(const struct ctr *k, const char *request, struct err *e)
+json_t *ctl_answer(const struct ctr *k, const char *request, struct err *e)
 {
 	char answer[REPLY_MAX];
 	AUTO_CLOSE int fd = ctl_send(k, request, e);
 	if (fd < 0)
-		return -1;
+		return NULL;
 	ssize_t n = recv(fd, answer, sizeof answer, 0);
 	if (n <= 0)
-		return err_set(e, ERR_UNAVAILABLE, "the monitor does not answer");
+		return err_set_p(e, ERR_UNAVAILABLE, "the monitor does not answer");
 	AUTO_JSON json_t *j = jsonx_parse(answer, (size_t)n, "monitor", e);
 	if (!j)
-		return -1;
+		return NULL;
 	if (jsonx_opt_bool(j, "ok", false))
-		return 0;
-	return err_set(e, err_kind_of_name(jsonx_opt_string(j, "code", "")), "%s",
-		       jsonx_opt_string(j, "msg", "no reason given"));
+		return json_incref(j);
+	return err_set_p(e, err_kind_of_name(jsonx_opt_string(j, "code", "")), "%s",
+			 jsonx_opt_string(j, "msg", "no reason given"));
+}
+
+int ctl_ask(const struct ctr *k, const char *request, struct err *e)
+{
+	AUTO_JSON json_t *j = ctl_answer(k, request, e);
+	return j ? 0 : -1;
 }

@@ -99,7 +99,8 @@ const char *const *rt_env(void);
 /* ---- ctl.c: the monitor's control socket. */
 /* A connection with the request sent: readable when the answer, or the monitor's end, is there. */
 int ctl_send(const struct ctr *k, const char *request, struct err *e);
-/* One request, and its answer waited for. */
+/* One request, and its answer waited for; one that is not "ok" is an error. */
+json_t *ctl_answer(const struct ctr *k, const char *request, struct err *e);
 int ctl_ask(const struct ctr *k, const char *request, struct err *e);
 
 /* ---- verbs */

@@ -21,6 +21,17 @@ static json_t *exit_json(const struct exit_record *x)
 			 "reason", x->reason, "message", x->message, "stderr_tail", x->stderr_tail);
 }
 
+/* What the monitor says of the log, while it lives. */
+static json_t *log_json(const struct ctr *k)
+{
+	struct err ignored;
+	AUTO_JSON json_t *j = ctl_answer(k, "{\"op\":\"status\"}", &ignored);
+	return j ? json_pack("{s:s, s:I, s:I}", "health", jsonx_opt_string(j, "log", "unknown"),
+			     "lost_lines", jsonx_opt_int(j, "lost_lines", 0), "dropped_lines",
+			     jsonx_opt_int(j, "dropped_lines", 0))
+		 : json_pack("{s:s}", "health", "unknown, monitor lost");
+}
+
 /* state.json as it is on disk, and beside it what the container is now. */
 static json_t *state_json(struct ctr *k, struct err *e)
 {
@@ -31,6 +42,8 @@ static json_t *state_json(struct ctr *k, struct err *e)
 	json_object_set_new(j, "status", json_string(ctr_state_name(k->state)));
 	if (k->state == CTR_EXITED)
 		json_object_set_new(j, "exit", exit_json(&k->exit));
+	else if (k->state == CTR_RUNNING)
+		json_object_set_new(j, "log", log_json(k));
 	return j;
 }
 

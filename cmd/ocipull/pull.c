@@ -108,6 +108,9 @@ bool pull_changes_nothing(const struct pull *p, const char *config_hex, const js
 	json_t *name;
 	AUTO_IMAGE struct image img = {.meta = NULL};
 	snprintf(id, sizeof id, "sha256:%.64s", config_hex);
+	for (int k = 0; p->again && k < p->again->count; k++)
+		if (strcmp(p->again->v[k], config_hex) == 0)
+			return false;
 	if (image_open(&p->ctx->st, id, false, &img, &ignored) < 0 || !same_layers(p, img.meta) ||
 	    strcmp(jsonx_opt_string(img.meta, "manifest_digest", ""), p->manifest_digest) != 0)
 		return false;

@@ -21,7 +21,8 @@ struct pull {
 	int max_parallel;
 	const char *name; /* --name, NULL = the source's */
 	int auth_fd;
-	/* Layers (of the store) to fetch though they are there, and to replace: ocistore repair. */
+	/* Layers (of the store) to fetch though they are there, and to replace, and images (hex) whose
+	 * records to write anew: ocistore repair. */
 	struct opt_strings *again;
 
 	struct buf manifest_text, config_text;

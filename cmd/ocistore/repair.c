@@ -66,7 +66,7 @@ static json_t *references(const struct repair *r, const struct image *img)
 static int fetch(const struct repair *r, const char *id, const char *ref, json_t *layers,
 		 struct err *e)
 {
-	const char *args[2 * AT_ONCE + 2];
+	const char *args[2 * AT_ONCE + 4];
 	size_t done = 0, total = json_array_size(layers);
 	do {
 		size_t n = 0;
@@ -75,6 +75,8 @@ static int fetch(const struct repair *r, const char *id, const char *ref, json_t
 			args[n++] = "--again";
 			args[n++] = json_string_value(json_array_get(layers, done));
 		}
+		args[n++] = "--again";
+		args[n++] = id + 7;
 		args[n++] = ref;
 		args[n] = NULL;
 		if (run_ocipull(r->c, args, &out, e) < 0)

@@ -14,6 +14,7 @@ struct streaming; /* streaming.h: tokens and new connections */
 struct events;    /* bus.h: the nanomsg end */
 struct disk;      /* disk.h: sizes of writable layers */
 struct feed;      /* feed.h: GetContainerEvents */
+struct netwatch;  /* netwatch.h: is there a network */
 struct admin;     /* admin.h: the socket for crispd's own verbs */
 struct telemetry; /* telemetry.h: what the daemon counts of itself */
 
@@ -30,6 +31,7 @@ struct crispd {
 	struct events *events;
 	struct feed *feed;
 	struct disk *disk;
+	struct netwatch *netwatch;
 	struct telemetry *telemetry;
 	struct admin *admin;
 	char *tools_dir; /* where the tools are: cfg.tools_dir, else the daemon's own directory */

@@ -10,6 +10,7 @@
 #include "jobs.h"
 #include "listen.h"
 #include "log.h"
+#include "netwatch.h"
 #include "server.h"
 #include "streaming.h"
 #include "svc_exec.h"
@@ -44,6 +45,7 @@ static int parts_open(struct crispd *d, struct err *e)
 		return -1;
 	d->feed = feed_new(d);
 	d->disk = disk_new(d);
+	d->netwatch = netwatch_new(d);
 	d->execs = execs_new(d);
 	d->streaming = streaming_new(d);
 	d->telemetry = telemetry_new(d);
@@ -59,6 +61,7 @@ static void parts_close(struct crispd *d)
 	streaming_free(d->streaming);
 	admin_free(d->admin);
 	telemetry_free(d->telemetry);
+	netwatch_free(d->netwatch);
 	jobs_free(d->jobs);
 	feed_free(d->feed);
 	disk_free(d->disk);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "arena.h"
 #include "auto.h"
-#include "cniconf.h"
 #include "crispd.h"
 #include "handler.h"
 #include "imgpulls.h"
 #include "jobs.h"
 #include "jsonx.h"
+#include "netwatch.h"
 #include "services.h"
+#include "svc.h"
 #include "xalloc.h"
 
 #include "cri.pb-c.h"
@@ -38,13 +39,30 @@ void svc_runtime_config(struct call *c, const ProtobufCMessage *request)
 	call_reply(c, &r.base);
 }
 
-/* The pod CIDR; our networks come from network_dir, where whoever wants it writes it. */
-void svc_update_runtime_config(struct call *c, const ProtobufCMessage *request)
+static void answer_config(struct call *c, const struct job *j)
 {
 	Runtime__V1__UpdateRuntimeConfigResponse r =
 		RUNTIME__V1__UPDATE_RUNTIME_CONFIG_RESPONSE__INIT;
-	(void)request;
-	call_reply(c, &r.base);
+	svc_answer(c, j, &r.base);
+}
+
+/* The node's pod CIDR, for a network template and for plugins that ask. */
+void svc_update_runtime_config(struct call *c, const ProtobufCMessage *request)
+{
+	const Runtime__V1__UpdateRuntimeConfigRequest *q = (const void *)request;
+	const Runtime__V1__NetworkConfig *n =
+		q->runtime_config ? q->runtime_config->network_config : NULL;
+	Runtime__V1__UpdateRuntimeConfigResponse nothing =
+		RUNTIME__V1__UPDATE_RUNTIME_CONFIG_RESPONSE__INIT;
+	struct crispd *d = call_daemon(c);
+	if (!n || !*n->pod_cidr) {
+		call_reply(c, &nothing.base);
+		return;
+	}
+	struct job *j = job_new(d, call_rpc(c), call_id(c), JOB_CHANGE);
+	job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "podnet", "cidr", "--", n->pod_cidr);
+	job_wait(j, c, answer_config);
+	job_submit(j, NULL);
 }
 
 static Runtime__V1__RuntimeCondition *condition(struct arena *a, const char *type,
@@ -69,15 +87,6 @@ static int look_at_runtime(const struct config *cfg, struct err *e)
 	if (access(h.path, X_OK) < 0)
 		return err_sys(e, "default runtime '%s': %s", h.name, h.path);
 	return 0;
-}
-
-/* podnet's choice. Some files of a few hundred bytes every five seconds: not worth remembering. */
-static int look_at_network(const struct config *cfg, struct err *e)
-{
-	AUTO_FREE char *file = NULL;
-	AUTO_JSON json_t *list =
-		cni_conf_find(cfg->network_dir, cfg->cni_default_network, &file, e);
-	return list ? 0 : -1;
 }
 
 static Runtime__V1__RuntimeHandler *handler_named(struct arena *a, const struct config *cfg,
@@ -165,7 +174,7 @@ void svc_status(struct call *c, const ProtobufCMessage *request)
 	struct err runtime, network, steps;
 	AUTO_JSON json_t *jobs = jobs_dump(call_daemon(c)->jobs);
 	bool runtime_ok = look_at_runtime(cfg, &runtime) == 0,
-	     network_ok = look_at_network(cfg, &network) == 0;
+	     network_ok = netwatch_ready(call_daemon(c)->netwatch, &network) == 0;
 	Runtime__V1__RuntimeCondition *conditions[] = {
 		condition(&a, "RuntimeReady", "RuntimeNotReady", runtime_ok ? NULL : &runtime),
 		condition(&a, "NetworkReady", "NetworkPluginNotReady",

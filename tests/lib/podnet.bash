@@ -56,3 +56,20 @@ fake_net() {
 }
 
 OK_RESULT='{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"/x"}],"ips":[{"interface":0,"address":"10.99.0.7/24"}]}'
+
+# simulate_reboot: what a reboot does to the pods of $ROOT: /run is emptied, namespaces and their interfaces are gone,
+# the boot id is another
+simulate_reboot() {
+  local id s
+  for s in "$ROOT"/pods/*/state.json; do
+    id=$(basename "$(dirname "$s")")
+    [ ! -e "$RUNROOT/pods/$id/init.json" ] || kill -9 "$(jq .pid "$RUNROOT/pods/$id/init.json")"
+    umount -l "/run/netns/crisp-$id"
+    rm -f "/run/netns/crisp-$id"
+    jq -c '.boot_id = "00000000-0000-0000-0000-000000000000"' "$s" >"$CRISP_TMP/s" && cp "$CRISP_TMP/s" "$s"
+  done
+  awk -v p="$RUNROOT" 'index($5, p "/") == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r -n1 umount -l
+  rm -rf "${RUNROOT:?}"/*
+  # Veth cables go with the namespace at their other end, a moment later.
+  wait_for 10 eval '[ -z "$(ip -o link show master "$BRIDGE" 2>/dev/null)" ]'
+}

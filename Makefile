@@ -112,9 +112,11 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(COMMON)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call libs,tests)
 
+# What it fuzzes is a program's own.
+$(BUILD)/fuzz/fuzz_ctl: $(filter-out %/main.o,$(call objs,cmd/ctrmon))
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(COMMON)
 	@mkdir -p $(@D)
-	$(CC) -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ $^ $(call libs,tests)
+	$(CC) -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ $^ $(COMMON) $(call libs,tests)
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(COMMON)
 	@mkdir -p $(@D)

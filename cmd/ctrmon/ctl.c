@@ -13,7 +13,7 @@
 
 enum { REQUEST_MAX = 4096, REPLY_MAX = 8192 };
 
-static void drop(struct ctl_client *c)
+void ctl_drop(struct ctl_client *c)
 {
 	int fd = c->watch.fd;
 	attach_end(c);
@@ -44,7 +44,7 @@ static void reply(struct ctl_client *c, const struct buf *b)
 	while (c->n_pass)
 		close(c->pass[--c->n_pass]);
 	if (failed)
-		drop(c);
+		ctl_drop(c);
 }
 
 static void reply_error(struct ctl_client *c, const struct err *why)
@@ -143,7 +143,7 @@ void ctl_tell_exit(struct monitor *m)
 	}
 }
 
-static void serve(struct ctl_client *c, const char *text, size_t len)
+void ctl_serve(struct ctl_client *c, const char *text, size_t len)
 {
 	char name[16];
 	struct err e;
@@ -188,9 +188,9 @@ static void on_request(struct watch *w, uint32_t events)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0 || (size_t)n > sizeof text)
-		drop(c);
+		ctl_drop(c);
 	else
-		serve(c, text, (size_t)n);
+		ctl_serve(c, text, (size_t)n);
 }
 
 static void on_connect(struct watch *w, uint32_t events)
@@ -239,7 +239,7 @@ void ctl_close(struct monitor *m)
 	for (size_t i = 0; i < m->ctl.high; i++) {
 		guard_release(&m->ctl.client[i]);
 		if (m->ctl.client[i].watch.fd >= 0)
-			drop(&m->ctl.client[i]);
+			ctl_drop(&m->ctl.client[i]);
 	}
 	loop_del(m->loop, &m->ctl.listen);
 	close(fd);

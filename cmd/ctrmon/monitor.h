@@ -122,6 +122,9 @@ int ctl_open(struct monitor *m, struct err *e);
 /* exit.json is on disk: whoever waits for it is told. */
 void ctl_tell_exit(struct monitor *m);
 void ctl_close(struct monitor *m);
+/* One message of a client, which is answered, or dropped when it takes no answer. */
+void ctl_serve(struct ctl_client *c, const char *text, size_t len);
+void ctl_drop(struct ctl_client *c);
 
 /* ---- guard.c: {"op":"guard","pid_file":"exec.42.pid"} has no answer; when the connection ends
  * without {"op":"guard_end"} the command is ended. */

@@ -217,7 +217,7 @@ PY
   touch "$GATE"
   local tag pids=() p
   for tag in abc abd a abc; do
-    pull "$SERVER/x:$tag" >/dev/null 3>&- &
+    "${PULL[@]}" "$SERVER/x:$tag" >/dev/null 3>&- &
     pids+=($!)
   done
   wait_for 10 sh -c "[ \$(grep -c held '$LOG') -ge 4 ]"
@@ -236,10 +236,10 @@ PY
 @test "-j bounds how many layers come at once" {
   serve "$LAY"
   touch "$GATE"
-  pull -j 2 "$SERVER/x:abc" >/dev/null 3>&- &
+  "${PULL[@]}" -j 2 "$SERVER/x:abc" >/dev/null 3>&- &
   local p=$!
   wait_for 10 sh -c "[ \$(grep -c held '$LOG') = 2 ]"
-  [ "$(store pulls --json | jq -c '[.layers[].state] | sort')" = '["loading","loading","new"]' ]
+  wait_for 5 sh -c "ocistore --root '$STORE' pulls --json | jq -e '([.layers[].state] | sort) == [\"loading\",\"loading\",\"new\"]'"
   rm "$GATE"
   wait $p
   [ "$(grep most "$LOG" | tail -1)" = "most 2" ]
@@ -342,10 +342,10 @@ cancel_it() {
   serve "$LAY"
   touch "$GATE"
   local first second
-  pull "$SERVER/x:abc" >/dev/null 2>&1 3>&- &
+  "${PULL[@]}" "$SERVER/x:abc" >/dev/null 2>&1 3>&- &
   first=$!
   wait_for 10 sh -c "[ \$(grep -c held '$LOG') = 3 ]"
-  pull "$SERVER/x:abc" >/dev/null 2>&1 3>&- &
+  "${PULL[@]}" "$SERVER/x:abc" >/dev/null 2>&1 3>&- &
   second=$!
   wait_for 10 sh -c "ocistore --root '$STORE' pulls --json | grep -q waiting"
   cancel_it $second TERM
@@ -353,7 +353,7 @@ cancel_it() {
   cancel_it $first TERM
   wait_for 5 empty_tmp
   nothing_left
-  pull "oci:$LAY:zeros" >/dev/null 2>&1 3>&- &
+  "${PULL[@]}" "oci:$LAY:zeros" >/dev/null 2>&1 3>&- &
   first=$!
   wait_for 10 sh -c "[ -s '$STORE'/tmp/layer-*/new/diff/zeros ]"
   cancel_it $first HUP
@@ -372,7 +372,7 @@ time.sleep(60)
 PY
   PIDS+=($!)
   wait_for 10 test -e "$STORE/locked"
-  pull "oci:$LAY:abc" >/dev/null 2>"$STORE/err" 3>&- &
+  "${PULL[@]}" "oci:$LAY:abc" >/dev/null 2>"$STORE/err" 3>&- &
   local pid=$!
   wait_for 10 sh -c "ls '$STORE'/tmp/pull-*/wants.json"
   cancel_it $pid
@@ -381,7 +381,7 @@ PY
 }
 
 @test "SIGSTOPped children do not hold up a cancel" {
-  pull "oci:$LAY:zeros" >/dev/null 2>&1 3>&- &
+  "${PULL[@]}" "oci:$LAY:zeros" >/dev/null 2>&1 3>&- &
   local pid=$! child
   wait_for 10 sh -c "[ -s '$STORE'/tmp/layer-*/new/diff/zeros ]"
   child=$(cat /proc/$pid/task/*/children | xargs -n1 | head -1)
@@ -403,7 +403,7 @@ PY
 @test "progress: JSON, a line for each change, and the file" {
   serve "$LAY"
   touch "$GATE"
-  pull --progress json -j 2 "$SERVER/x:abc" >"$STORE/out" 2>"$STORE/err" 3>&- &
+  "${PULL[@]}" --progress json -j 2 "$SERVER/x:abc" >"$STORE/out" 2>"$STORE/err" 3>&- &
   local pid=$!
   wait_for 10 sh -c "[ \$(grep -c held '$LOG') = 2 ]"
   wait_for 10 sh -c "ocistore --root '$STORE' pulls --json | jq -e '[.layers[] | select(.bytes > 0 and .bytes < .size)] | length == 2'"

@@ -29,7 +29,7 @@ enum fact_kind {
 struct fact {
 	uint8_t kind;
 	/* The layer says nothing of it but that it is there: a directory without an entry, a file of
-	 * a layer below to which it has links. */
+	 * a layer below to which it has links. Of a whiteout: it need not be there. */
 	uint8_t implied;
 	uint8_t opaque;
 	uint32_t mode, uid, gid, major, minor, nsec;

@@ -462,31 +462,36 @@ static void put_fact(const struct node *n, enum fact_kind kind, const char *name
 
 static void put_kid(const void *at, VISIT which, void *arg)
 {
-	const struct node *n = *(struct node *const *)at;
-	(void)arg;
-	if (which == postorder || which == leaf)
-		put_fact(n, FACT_ENTRY, n->name);
+	struct node *n = *(struct node *const *)at;
+	const bool *hides = arg;
+	if (which != postorder && which != leaf)
+		return;
+	/* There is nothing that it could remove: it may as well not be there. */
+	n->implied = n->implied || (*hides && is_whiteout(n));
+	put_fact(n, FACT_ENTRY, n->name);
 }
 
-static void put_tree(const struct node *dir);
+static void put_tree(const struct node *dir, bool hides);
 
 static void put_subdir(const void *at, VISIT which, void *arg)
 {
 	const struct node *n = *(struct node *const *)at;
-	(void)arg;
+	const bool *hides = arg;
 	if ((which == postorder || which == leaf) && is_dir(n))
-		put_tree(n);
+		put_tree(n, *hides);
 }
 
-static void put_tree(const struct node *dir)
+/* hides: a directory above is opaque. */
+static void put_tree(const struct node *dir, bool hides)
 {
 	char path[PATH_MAX];
+	hides = hides || dir->opaque;
 	path_of(dir, path);
 	put_fact(dir, FACT_DIR, path);
 	if (dir->kids)
-		twalk_r(dir->kids, put_kid, NULL);
+		twalk_r(dir->kids, put_kid, &hides);
 	if (dir->kids)
-		twalk_r(dir->kids, put_subdir, NULL);
+		twalk_r(dir->kids, put_subdir, &hides);
 }
 
 static int run(struct tar *t, struct err *e)
@@ -496,7 +501,7 @@ static int run(struct tar *t, struct err *e)
 	give(&t->root, new_inode(S_IFDIR | 0755));
 	if (confine(CONFINE_PIPES, DESCRIPTORS, e) < 0 || read_all(t, e) < 0)
 		return -1;
-	put_tree(&t->root);
+	put_tree(&t->root, false);
 	return 0;
 }
 

@@ -271,10 +271,10 @@ static int on_entry(struct walk *w, struct err *e)
 	entry_path(w, name);
 	if (fstatat(w->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		compare(w, name, &st);
-	else if (errno == ENOENT)
-		tell(w, "missing");
-	else
+	else if (errno != ENOENT)
 		return err_sys(e, "stat %.300s", w->path);
+	else if (!w->a.f.implied || !is_whiteout(&w->a.f))
+		tell(w, "missing");
 	return 0;
 }
 

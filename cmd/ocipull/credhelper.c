@@ -94,10 +94,10 @@ static void collect(struct call *c)
 }
 
 /* Until it has ended: what it started may hold the pipe for ever. */
-static int wait_end(struct call *c, struct engine *en, const char *who, struct proc_result *res,
-		    struct err *e)
+static int wait_end(struct call *c, struct engine *en, const char *who, long seconds,
+		    struct proc_result *res, struct err *e)
 {
-	long long deadline = proc_now_ms() + CREDHELPER_SECONDS * 1000LL;
+	long long deadline = proc_now_ms() + seconds * 1000LL;
 	for (;;) {
 		c->can_read = false;
 		if (c->out >= 0)
@@ -112,8 +112,7 @@ static int wait_end(struct call *c, struct engine *en, const char *who, struct p
 		if (c->ended)
 			return proc_wait(&c->proc, -1, res, e);
 		if (proc_now_ms() >= deadline)
-			return err_set(e, ERR_DENIED, "%s: no answer within %d s", who,
-				       CREDHELPER_SECONDS);
+			return err_set(e, ERR_DENIED, "%s: no answer within %ld s", who, seconds);
 	}
 }
 
@@ -135,8 +134,8 @@ static int take_answer(struct call *c, const char *who, const struct proc_result
 		       res->status, *said ? said : "it says nothing");
 }
 
-int credhelper_get(struct engine *en, const char *name, const char *host, struct auth *a,
-		   struct err *e)
+int credhelper_get(struct engine *en, const char *name, const char *host, long seconds,
+		   struct auth *a, struct err *e)
 {
 	struct call c = {.proc = PROC_NONE, .out = -1, .text = BUF_INIT(ANSWER_MAX)};
 	struct proc_result res, ignored;
@@ -153,7 +152,7 @@ int credhelper_get(struct engine *en, const char *name, const char *host, struct
 	const char *server = strcmp(host, "docker.io") == 0 ? "https://index.docker.io/v1/" : host;
 	int rc = start(&c, program, server, e);
 	if (rc == 0)
-		rc = wait_end(&c, en, who, &res, e);
+		rc = wait_end(&c, en, who, seconds, &res, e);
 	else
 		rc = err_wrap(e, "%s", who);
 	if (rc == 0)

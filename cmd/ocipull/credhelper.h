@@ -6,8 +6,7 @@
 #include "auth.h"
 #include "engine.h"
 
-/* All NULL in *a when it knows of none. Waits, at most CREDHELPER_SECONDS. */
-enum { CREDHELPER_SECONDS = 30 };
-int credhelper_get(struct engine *en, const char *name, const char *host, struct auth *a,
-		   struct err *e);
+/* All NULL in *a when it knows of none. Waits, at most so many seconds. */
+int credhelper_get(struct engine *en, const char *name, const char *host, long seconds,
+		   struct auth *a, struct err *e);
 #endif

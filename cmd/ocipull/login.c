@@ -14,6 +14,7 @@
 enum {
 	ANSWER_MAX = 1 << 20,
 	TOKEN_MAX = 64 << 10,
+	HELPER_SECONDS = 30,
 	TOKEN_SECONDS = 60, /* what the protocol says of a token that does not say */
 };
 
@@ -195,11 +196,12 @@ static int get_token(struct registry *r, struct endpoint *ep, const struct chall
 static int find_credentials(struct registry *r, struct endpoint *ep, struct err *e)
 {
 	const char *helper, *host = endpoint_host(r, ep);
+	long seconds = r->stall_seconds < HELPER_SECONDS ? r->stall_seconds : HELPER_SECONDS;
 	if (ep->auth_known)
 		return 0;
 	if (auth_find(r->store, host, r->ref->path, r->ref->host, &ep->auth, &helper, e) < 0)
 		return -1;
-	if (helper && credhelper_get(r->engine, helper, host, &ep->auth, e) < 0)
+	if (helper && credhelper_get(r->engine, helper, host, seconds, &ep->auth, e) < 0)
 		return -1;
 	ep->auth_known = true;
 	return 0;

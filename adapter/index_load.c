@@ -3,6 +3,7 @@
 
 #include "auto.h"
 #include "fs.h"
+#include "jsonpool.h"
 #include "jsonx.h"
 #include "log.h"
 #include "packed.h"
@@ -131,7 +132,7 @@ static void blank_pod_record(struct pod_record *r, const char *id)
 		r->additional_ips = json_array();
 }
 
-struct pod *pod_load(const struct state *s, const char *id)
+static struct pod *load_pod(const struct state *s, const char *id)
 {
 	struct err e;
 	AUTO_CLOSE int dir = object_open(s, OBJ_POD, id, &e);
@@ -156,6 +157,16 @@ struct pod *pod_load(const struct state *s, const char *id)
 	if (!p->rec.created_at)
 		p->rec.created_at = 1;
 	pack_pod(p);
+	return p;
+}
+
+struct pod *pod_load(const struct state *s, const char *id)
+{
+	jsonpool_begin();
+	struct pod *p = load_pod(s, id);
+	if (p)
+		p->rec.additional_ips = jsonpool_keep(p->rec.additional_ips);
+	jsonpool_end();
 	return p;
 }
 
@@ -243,7 +254,7 @@ static void blank_ctr_record(struct ctr_record *r, const char *id)
 	record_set(&r->id, id);
 }
 
-struct ctr *ctr_load(const struct state *s, const char *id)
+static struct ctr *load_ctr(const struct state *s, const char *id)
 {
 	struct err e;
 	AUTO_CLOSE int dir = object_open(s, OBJ_CONTAINER, id, &e);
@@ -274,6 +285,16 @@ struct ctr *ctr_load(const struct state *s, const char *id)
 	if (!c->rec.created_at)
 		c->rec.created_at = 1;
 	pack_ctr(c);
+	return c;
+}
+
+struct ctr *ctr_load(const struct state *s, const char *id)
+{
+	jsonpool_begin();
+	struct ctr *c = load_ctr(s, id);
+	if (c)
+		c->rec.mount_images = jsonpool_keep(c->rec.mount_images);
+	jsonpool_end();
 	return c;
 }
 

@@ -17,6 +17,36 @@ setup() {
 }
 teardown() { podnet_teardown; }
 
+@test "after a reboot the first creation frees every lease and rule before its own ADD" {
+  port=$(free_port)
+  for i in 1 2 3; do make "old-$i" ".port_mappings = [{ container_port: 80, host_port: $((port + i)) }] | .linux.security_context.namespace_options.pid = \"POD\"" >"$CRISP_TMP/old.$i"; done
+  # One whose configuration is not there any more, and one that was being made.
+  dead=$(new_id)
+  mkdir "$ROOT/pods/$dead"
+  last=$(podnet status old-3 | jq -r .ip)
+  simulate_reboot
+  [ "$(find "$CRISP_TMP/ipam" -name "$SUBNET.*" | wc -l)" = 3 ]
+  # A network of three addresses, all of them taken: without the cleanup there is none for it.
+  jq --arg s "$SUBNET.2" --arg e "$last" '.plugins[0].ipam.ranges[0][0] += { rangeStart: $s, rangeEnd: $e }' "$CRISP_TMP/etc/net.d/10-test.conflist" >"$CRISP_TMP/small.conflist"
+  other_net small
+  cp "$CRISP_TMP/small.conflist" "$NETD/1.conflist"
+  run -0 --separate-stderr make new ".port_mappings = [{ container_port: 80, host_port: $((port + 1)) }]"
+  new=$output
+  [[ $stderr == *"first creation after a boot: stop pod $(cat "$CRISP_TMP/old.1"): the host was rebooted"* ]]
+  [ "$(find "$CRISP_TMP/ipam" -name "$SUBNET.*" | wc -l)" = 1 ]
+  for i in 1 2 3; do
+    ! iptables-save -t nat 2>/dev/null | grep -F "$(cat "$CRISP_TMP/old.$i")" || false
+    podnet rm "$(cat "$CRISP_TMP/old.$i")"
+    nothing_left "$(cat "$CRISP_TMP/old.$i")"
+  done
+  [ ! -e "$ROOT/pods/$dead" ]
+  # Once a boot.
+  run -0 --separate-stderr make second
+  [ -z "$stderr" ]
+  podnet rm "$new"
+  nothing_left "$new"
+}
+
 @test "after a reboot the pod is not ready, and stop detaches without a namespace" {
   fake_net boot old
   fake old <<<"[ \$CNI_COMMAND = DEL ] || echo '$OK_RESULT'"
@@ -88,7 +118,7 @@ teardown() { podnet_teardown; }
   port=$(free_port)
   pod_json victim | jq ".port_mappings = [{ container_port: 80, host_port: $port }] | .linux.security_context.namespace_options.pid = \"POD\"" >"$CRISP_TMP/victim.json"
   killed=0
-  for delay in 0.001 0.002 0.003 0.004 0.005 0.007 0.01 0.015 0.02 0.03 0.04 0.05 0.06 0.08 0.1 0.12; do
+  for delay in 0.002 0.004 0.007 0.015 0.03 0.05 0.08 0.12; do
     first=$(new_id)
     podnet create --id "$first" "$CRISP_TMP/victim.json" >/dev/null 2>&1 3>&- &
     pid=$!
@@ -112,24 +142,6 @@ teardown() { podnet_teardown; }
   [ "$(find "$CRISP_TMP/ipam/$NET_NAME" -name "$SUBNET.*")" = "" ]
   [ -z "$(ip -o link show master "$BRIDGE")" ]
   [ -z "$(ls "$ROOT/reserved")" ]
-}
-
-@test "kill -9 at each system call that changes something" {
-  command -v strace >/dev/null || skip "needs strace"
-  for call in mkdirat symlinkat renameat mount unshare clone socketpair openat; do
-    for n in 1 2 3 5 8; do
-      id=$(new_id)
-      pod_json "sys-$call-$n" | jq '.linux.security_context.namespace_options.pid = "POD"' >"$CRISP_TMP/sys.json"
-      strace -qq -o /dev/null -e "trace=$call" -e "inject=$call:signal=KILL:when=$n" podnet create --id "$id" "$CRISP_TMP/sys.json" >/dev/null 2>&1 3>&- || true
-      again=$(new_id)
-      podnet create --id "$again" "$CRISP_TMP/sys.json" 2>"$CRISP_TMP/err" >/dev/null || grep -q "exists already: $id" "$CRISP_TMP/err"
-      podnet rm "sys-$call-$n"
-      podnet gc >/dev/null
-      nothing_left "$id"
-      nothing_left "$again"
-    done
-  done
-  [ "$(podnet ls --json)" = "[]" ]
 }
 
 @test "kill -9 in the middle of stop and of rm: the repetition finishes" {

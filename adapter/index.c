@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "index.h"
 
+#include "adopt.h"
 #include "auto.h"
 #include "feed.h"
 #include "index_load.h"
@@ -8,6 +9,7 @@
 #include "proc.h"
 #include "xalloc.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,6 +21,7 @@ struct index {
 	struct crispd *d;
 	struct table pods, ctrs;
 	struct images *images;
+	struct adopter *adopter;
 };
 
 struct pod *index_pod(const struct index *ix, const char *typed)
@@ -141,6 +144,10 @@ static bool watch_process(struct ctr *c)
 	int fd = r->monitor > 0
 			 ? proc_open((pid_t)r->monitor, (unsigned long long)r->monitor_start, &e)
 			 : -1;
+	/* One that is dead and not yet reaped would wake us for ever. */
+	struct pollfd dead = {.fd = fd, .events = POLLIN};
+	if (fd >= 0 && poll(&dead, 1, 0) > 0)
+		close(TAKE_FD(fd));
 	if (fd < 0) {
 		c->watching_monitor = false;
 		fd = r->pid > 0 ? proc_open((pid_t)r->pid, (unsigned long long)r->pid_start, &e)
@@ -148,6 +155,8 @@ static bool watch_process(struct ctr *c)
 	}
 	if (fd < 0)
 		return e.kind != ERR_NOT_FOUND || (r->monitor <= 0 && r->pid <= 0);
+	if (!c->watching_monitor && r->monitor > 0)
+		adopter_want(c->index->adopter, r);
 	if (is_precious(fd)) {
 		close(fd);
 		return true;
@@ -301,6 +310,7 @@ struct index *index_new(struct crispd *d, struct err *e)
 	ix->d = d;
 	long long from = proc_now_ms();
 	ix->images = images_new(d);
+	ix->adopter = adopter_new(d);
 	if (read_all(ix, e) < 0) {
 		index_free(ix);
 		return NULL;
@@ -323,6 +333,7 @@ void index_free(struct index *ix)
 		drop_ctr(ix, index_ctr_at(ix, ix->ctrs.n - 1));
 	table_release(&ix->pods);
 	table_release(&ix->ctrs);
+	adopter_free(ix->adopter);
 	images_free(ix->images);
 	free(ix);
 }

@@ -23,7 +23,6 @@ enum {
 	RUNNING_MAX = 64,
 	CHUNK = 64 << 10,
 	READS = 16,      /* chunks of one stream before others get a turn */
-	DRAIN_MS = 2000, /* for output of processes that outlive the command */
 	LATE_MS = 10000, /* beyond the command's own timeout */
 	KILL_AFTER_MS = 5000,
 };
@@ -268,7 +267,8 @@ static void on_end(struct watch *w, uint32_t events)
 	for (int s = 0; s < STREAMS; s++)
 		pump(ex, (enum stream)s);
 	/* Whatever else holds the pipes gets this long. */
-	loop_timer(ex->all->d->loop, &ex->clock, DRAIN_MS, on_drained, ex);
+	loop_timer(ex->all->d->loop, &ex->clock, ex->all->d->cfg.exec_drain_timeout * 1000,
+		   on_drained, ex);
 	check_end(ex);
 }
 

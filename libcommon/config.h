@@ -37,8 +37,9 @@ struct config {
 	char *seccomp_profile;     /* file for RuntimeDefault; "" = the built-in one */
 	char *tools_dir; /* where crispd and ctrrun find the other programs; "" = beside themselves
 			  */
-	json_t *plugin_dirs;          /* strings; /opt/cni/bin, /usr/lib/cni */
-	json_t *pinned_images;        /* strings; references that RemoveImage and gc leave alone */
+	char *detach_keys;     /* how a person leaves ctrrun attach and exec -t; ctrl-p,ctrl-q */
+	json_t *plugin_dirs;   /* strings; /opt/cni/bin, /usr/lib/cni */
+	json_t *pinned_images; /* strings; references that RemoveImage and gc leave alone */
 	json_t *default_capabilities; /* strings; the peers' usual set */
 	json_t *default_sysctls;      /* object of strings */
 	json_t *default_ulimits;      /* strings name=soft:hard */
@@ -48,15 +49,17 @@ struct config {
 	json_int_t network_timeout;   /* seconds for one CNI plugin; 60 */
 	json_int_t
 		pull_progress_timeout; /* seconds below pull_progress_rate that end a transfer; 60 */
-	json_int_t pull_progress_rate;          /* bytes a second that count as progress; 1024 */
-	json_int_t max_parallel_downloads;      /* layers at once; 3 */
-	json_int_t min_free_bytes;              /* what a pull leaves free in root; 128 MiB */
-	json_int_t min_free_inodes;             /* and of inodes; 1024 */
-	json_int_t unpack_max_bytes;            /* of a layer's tar stream; 128 GiB; 0 = any */
-	json_int_t unpack_max_entries;          /* of a layer: entries, and files made; 2000000 */
-	json_int_t unpack_max_ratio;            /* tar bytes for each compressed byte, counted
+	json_int_t pull_progress_rate;     /* bytes a second that count as progress; 1024 */
+	json_int_t max_parallel_downloads; /* layers at once; 3 */
+	json_int_t min_free_bytes;         /* what a pull leaves free in root; 128 MiB */
+	json_int_t min_free_inodes;        /* and of inodes; 1024 */
+	json_int_t unpack_max_bytes;       /* of a layer's tar stream; 128 GiB; 0 = any */
+	json_int_t unpack_max_entries;     /* of a layer: entries, and files made; 2000000 */
+	json_int_t unpack_max_ratio;       /* tar bytes for each compressed byte, counted
 						   beyond 256 MiB of tar; 500 */
-	json_int_t verify_timeout;              /* seconds for one program of verify_dir; 60 */
+	json_int_t verify_timeout;         /* seconds for one program of verify_dir; 60 */
+	json_int_t exec_drain_timeout;     /* seconds ExecSync waits for output of what outlives its
+					  command; 2 */
 	json_int_t max_container_log_line_size; /* bytes; 16384 */
 	json_int_t grpc_max_recv_msg_size;      /* bytes; 16 MiB */
 	json_int_t grpc_max_send_msg_size;      /* bytes; 16 MiB */

@@ -232,7 +232,7 @@ static int serve(struct session *s, struct err *e)
 
 static int begin(struct session *s, struct tool_ctx *c, const char *typed, struct err *e)
 {
-	if (detach_parse(&s->keys, attach_keys ? attach_keys : DETACH_DEFAULT, e) < 0 ||
+	if (detach_parse(&s->keys, attach_keys ? attach_keys : c->cfg.detach_keys, e) < 0 ||
 	    ctr_open(&s->k, c, typed, 0, e) < 0)
 		return -1;
 	if (s->k.state != CTR_RUNNING && s->k.state != CTR_CREATED)

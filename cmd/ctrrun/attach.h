@@ -5,9 +5,7 @@
 
 #include <stdbool.h>
 
-#define DETACH_DEFAULT "ctrl-p,ctrl-q"
-
-extern const char *attach_keys; /* --detach-keys of attach and exec; NULL = the default */
+extern const char *attach_keys; /* --detach-keys of attach and exec; NULL = the configured ones */
 extern bool attach_no_stdin;
 int verb_attach(struct tool_ctx *c, int argc, char **argv, struct err *e);
 

@@ -275,7 +275,7 @@ static int run(struct exec *x, struct err *e)
 	int signal_number = 0;
 	if (prepare_signals(x, e) < 0)
 		return fail(x, OWN_FAILURE, e);
-	if (detach_parse(&x->term.keys, attach_keys ? attach_keys : DETACH_DEFAULT, e) < 0)
+	if (detach_parse(&x->term.keys, attach_keys ? attach_keys : x->k.c->cfg.detach_keys, e) < 0)
 		return fail(x, OWN_FAILURE, e);
 	if (exec_tty && terminal_open(&x->term, x->run_dir, e) < 0)
 		return fail(x, OWN_FAILURE, e);

@@ -66,8 +66,9 @@ static int cover_block(struct stream *s, struct err *e)
 		return raw_until(s, s->bytes, e);
 	if (raw_until(s, s->start, e) < 0)
 		return -1;
-	s->done = s->bytes;
-	return 0;
+	/* The file goes on in the next block. */
+	s->done = s->next;
+	return raw_until(s, s->bytes, e);
 }
 
 /* Some writers (umoci insert for one) end their archive right after the last file's bytes. The rest
@@ -114,19 +115,34 @@ ssize_t stream_next(struct stream *s, const void **data, struct err *e)
 	return check_limits(s, e) < 0 ? -1 : n;
 }
 
-void stream_file_begin(struct stream *s)
+void stream_file_begin(struct stream *s, const char *path, uint64_t size)
 {
 	s->state = STREAM_FILE_NONE;
+	s->path = path;
+	s->size = size;
 	s->crc = 0;
 }
 
 /* A piece that does not continue the file where the last one ended: a sparse file's, say. */
-static void file_is_raw(struct stream *s)
+static int file_is_raw(struct stream *s)
 {
 	/* What is skipped already cannot be had again. */
 	if (s->state == STREAM_FILE_OPEN && s->done > s->start)
 		s->lost = true;
 	s->state = STREAM_FILE_RAW;
+	return 0;
+}
+
+/* All of it has come: the bytes that follow are described behind it. */
+static int file_is_whole(struct stream *s, struct err *e)
+{
+	s->state = STREAM_FILE_WHOLE;
+	if (raw_until(s, s->start, e) < 0 ||
+	    recipe_file(s->recipe, s->path, s->size, s->crc, e) < 0)
+		return -1;
+	s->done = s->next;
+	s->files++;
+	return 0;
 }
 
 int stream_file_data(struct stream *s, const void *data, size_t len, uint64_t at, struct err *e)
@@ -142,13 +158,12 @@ int stream_file_data(struct stream *s, const void *data, size_t len, uint64_t at
 		s->state = STREAM_FILE_OPEN;
 		s->start = s->next = where;
 	}
-	if (s->state != STREAM_FILE_OPEN || !inside || where != s->next || at != where - s->start) {
-		file_is_raw(s);
-		return 0;
-	}
+	if (s->state != STREAM_FILE_OPEN || !inside || where != s->next || at != where - s->start ||
+	    at + len > s->size)
+		return file_is_raw(s);
 	s->crc = crc_of(s->crc, data, len);
 	s->next += len;
-	return 0;
+	return at + len == s->size ? file_is_whole(s, e) : 0;
 }
 
 static struct kept *find_kept(const struct stream *s, ino_t ino)
@@ -178,20 +193,13 @@ static void remember(struct stream *s, ino_t ino, uint32_t file)
 	*k = (struct kept){.ino = ino, .file = file};
 }
 
-int stream_file_end(struct stream *s, const char *path, const struct stat *st, struct err *e)
+void stream_file_end(struct stream *s, const struct stat *st)
 {
-	uint64_t size = s->next - s->start;
-	if (s->state == STREAM_FILE_OPEN && size != (uint64_t)st->st_size)
-		file_is_raw(s);
-	if (s->state != STREAM_FILE_OPEN || s->lost)
-		return 0;
+	if (s->state == STREAM_FILE_WHOLE && st->st_size == (off_t)s->size)
+		remember(s, st->st_ino, s->files - 1);
+	else if (s->state == STREAM_FILE_OPEN || s->state == STREAM_FILE_WHOLE)
+		s->lost = true;
 	s->state = STREAM_FILE_NONE;
-	if (raw_until(s, s->start, e) < 0 || recipe_file(s->recipe, path, size, s->crc, e) < 0)
-		return -1;
-	if (s->next > s->done)
-		s->done = s->next;
-	remember(s, st->st_ino, s->files++);
-	return 0;
 }
 
 static int keep(struct stream *s, uint32_t file, int fd, struct err *e)

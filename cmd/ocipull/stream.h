@@ -36,8 +36,10 @@ struct stream {
 	uint32_t files;    /* F records so far */
 	struct kept *kept; /* which F an inode holds the content of */
 	size_t kept_size, kept_used;
-	enum { STREAM_FILE_NONE, STREAM_FILE_OPEN, STREAM_FILE_RAW } state;
-	uint64_t start, next; /* of the file that is being written */
+	/* The file that is being written. */
+	enum { STREAM_FILE_NONE, STREAM_FILE_OPEN, STREAM_FILE_WHOLE, STREAM_FILE_RAW } state;
+	const char *path;
+	uint64_t size, start, next;
 	uint32_t crc;
 };
 
@@ -46,10 +48,11 @@ void stream_init(struct stream *s, int recipe_fd);
 /* The next block, 0 at the end. */
 ssize_t stream_next(struct stream *s, const void **data, struct err *e);
 
-/* A file's content: each piece that libarchive gives, then the end. */
-void stream_file_begin(struct stream *s);
+/* A file's content: where it will be found (borrowed until the last piece), each piece that libarchive
+ * gives, and what has been made of it. */
+void stream_file_begin(struct stream *s, const char *path, uint64_t size);
 int stream_file_data(struct stream *s, const void *data, size_t len, uint64_t at, struct err *e);
-int stream_file_end(struct stream *s, const char *path, const struct stat *st, struct err *e);
+void stream_file_end(struct stream *s, const struct stat *st);
 /* A regular file is about to lose a name: the recipe takes over what it needs of it. */
 int stream_removing(struct stream *s, int dirfd, const char *leaf, const struct stat *st,
 		    struct err *e);

@@ -298,9 +298,11 @@ static int remove_one(struct tree *t, int dirfd, const char *leaf, const struct 
 	return 0;
 }
 
-/* What nobody else changes meanwhile: we are alone in our root. */
-static int remove_dir(struct tree *t, int parent, const char *leaf, const struct stat *st,
-		      int depth, struct err *e)
+/* Call fn for all that is in the directory. Nobody else changes it: we are alone in our root. */
+static int each_in(struct tree *t, int parent, const char *leaf, int depth,
+		   int (*fn)(struct tree *t, int dir, const char *leaf, const struct stat *st,
+			     int depth, struct err *e),
+		   struct err *e)
 {
 	int rc = 0;
 	AUTO_CLOSE int fd = openat(parent, leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -311,18 +313,24 @@ static int remove_dir(struct tree *t, int parent, const char *leaf, const struct
 		return depth > TREE_DEPTH_MAX ? too_long(leaf, e) : err_sys(e, "read %.300s", leaf);
 	(void)TAKE_FD(fd);
 	for (struct dirent *de; rc == 0 && (de = readdir(d));) {
-		struct stat in;
+		struct stat st;
 		if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
 			continue;
-		if (fstatat(dirfd(d), de->d_name, &in, AT_SYMLINK_NOFOLLOW) < 0)
+		if (fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			rc = err_sys(e, "stat %.300s", de->d_name);
-		else if (S_ISDIR(in.st_mode))
-			rc = remove_dir(t, dirfd(d), de->d_name, &in, depth + 1, e);
 		else
-			rc = remove_one(t, dirfd(d), de->d_name, &in, e);
+			rc = fn(t, dirfd(d), de->d_name, &st, depth, e);
 	}
 	closedir(d);
-	return rc < 0 ? -1 : remove_one(t, parent, leaf, st, e);
+	return rc;
+}
+
+static int remove_all(struct tree *t, int dir, const char *leaf, const struct stat *st, int depth,
+		      struct err *e)
+{
+	if (S_ISDIR(st->st_mode) && each_in(t, dir, leaf, depth + 1, remove_all, e) < 0)
+		return -1;
+	return remove_one(t, dir, leaf, st, e);
 }
 
 int tree_make_room(struct tree *t, int dirfd, const char *leaf, bool for_dir, struct err *e)
@@ -334,7 +342,7 @@ int tree_make_room(struct tree *t, int dirfd, const char *leaf, bool for_dir, st
 		if (for_dir)
 			return 1;
 		t->replaced = true;
-		return remove_dir(t, dirfd, leaf, &st, 0, e);
+		return remove_all(t, dirfd, leaf, &st, 0, e);
 	}
 	if (remove_one(t, dirfd, leaf, &st, e) < 0)
 		return -1;
@@ -345,6 +353,7 @@ int tree_make_room(struct tree *t, int dirfd, const char *leaf, bool for_dir, st
 int tree_whiteout(struct tree *t, int dirfd, const char *leaf, struct err *e)
 {
 	struct stat st;
+	t->whiteouts = true;
 	if (mknodat(dirfd, leaf, S_IFCHR, makedev(0, 0)) == 0)
 		return tree_count(t, e);
 	if (errno != EEXIST || fstatat(dirfd, leaf, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -355,4 +364,45 @@ int tree_whiteout(struct tree *t, int dirfd, const char *leaf, struct err *e)
 		return 0;
 	tree_explicit(t, leaf);
 	return tree_opaque(t, leaf, e);
+}
+
+static int drop_whiteouts(struct tree *t, int dir, const char *leaf, const struct stat *st,
+			  int depth, struct err *e)
+{
+	if (S_ISDIR(st->st_mode))
+		return each_in(t, dir, leaf, depth + 1, drop_whiteouts, e);
+	return is_whiteout(st) ? remove_one(t, dir, leaf, st, e) : 0;
+}
+
+static bool inside_opaque(const struct tree *t, const char *path)
+{
+	char up[PATH_MAX];
+	size_t len = strlen(path);
+	if (len == 0)
+		return false;
+	memcpy(up, path, len + 1);
+	for (char *slash; (slash = strrchr(up, '/'));) {
+		*slash = '\0';
+		if (json_object_get(t->opaque, up))
+			return true;
+	}
+	return json_object_get(t->opaque, "") != NULL;
+}
+
+int tree_finish(struct tree *t, struct err *e)
+{
+	const char *path;
+	json_t *ignored;
+	if (!t->whiteouts)
+		return 0;
+	json_object_foreach (t->opaque, path, ignored) {
+		struct stat st;
+		if (inside_opaque(t, path))
+			continue;
+		const char *at = *path ? path : ".";
+		if (fstatat(t->at[0].fd, at, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISDIR(st.st_mode) && each_in(t, t->at[0].fd, at, 0, drop_whiteouts, e) < 0)
+			return -1;
+	}
+	return 0;
 }

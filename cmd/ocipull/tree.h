@@ -27,6 +27,7 @@ struct tree {
 	json_t *opaque;
 	json_t *links; /* names that wait for a lower layer's file -> its path; untar.h */
 	size_t noted;
+	bool whiteouts;              /* some were made */
 	bool replaced;               /* a directory may have made room for something else */
 	uint64_t inodes, max_inodes; /* in the layer (0: no limit) */
 	uint64_t usage;              /* bytes on disk */
@@ -63,4 +64,7 @@ void tree_explicit(struct tree *t, const char *leaf);
 int tree_opaque(struct tree *t, const char *leaf, struct err *e);
 /* Hide what is below at leaf: a whiteout, or opaqueness of a directory of the same layer. */
 int tree_whiteout(struct tree *t, int dirfd, const char *leaf, struct err *e);
+/* All entries have come. Overlay lists the whiteouts of a directory that has nothing below it as
+ * names that cannot be found: those in opaque directories go. */
+int tree_finish(struct tree *t, struct err *e);
 #endif

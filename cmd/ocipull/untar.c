@@ -95,7 +95,7 @@ static int archive_failed(const struct untar *u, struct archive *a, struct err *
 {
 	if (u->read_error->kind != ERR_OK) {
 		*e = *u->read_error;
-		return -1;
+		return *u->last ? err_wrap(e, "%s", u->last) : -1;
 	}
 	const char *why = archive_error_string(a);
 	return err_set(e, ERR_BAD_INPUT, "damaged tar archive%s%s: %s", *u->last ? " after " : "",
@@ -125,7 +125,10 @@ static int copy_data(struct untar *u, struct archive *a, const struct entry *en,
 	size_t len;
 	la_int64_t at, end = 0;
 	int rc;
-	stream_file_begin(&u->stream);
+	char path[PATH_MAX];
+	if (tree_path(&u->tree, en->leaf, path, e) < 0)
+		return -1;
+	stream_file_begin(&u->stream, path, (uint64_t)archive_entry_size(en->ae));
 	while ((rc = archive_read_data_block(a, &data, &len, &at)) == ARCHIVE_OK) {
 		if (len > 0 && (stream_file_data(&u->stream, data, len, (uint64_t)at, e) < 0 ||
 				write_piece(en, fd, data, len, at, e) < 0))
@@ -140,19 +143,17 @@ static int copy_data(struct untar *u, struct archive *a, const struct entry *en,
 	return 0;
 }
 
-/* The file is whole: what it takes, and whether the recipe can tell its content by its name. */
+/* The file is whole: what it takes. */
 static int account(struct untar *u, const struct entry *en, int fd, struct err *e)
 {
 	struct stat st;
-	char path[PATH_MAX];
 	if (!u->layer)
 		return 0;
 	if (fstat(fd, &st) < 0)
 		return sys_entry(en, "stat", e);
 	u->tree.usage += (uint64_t)st.st_blocks * 512;
-	if (tree_count(&u->tree, e) < 0 || tree_path(&u->tree, en->leaf, path, e) < 0)
-		return -1;
-	return stream_file_end(&u->stream, path, &st, e);
+	stream_file_end(&u->stream, &st);
+	return tree_count(&u->tree, e);
 }
 
 static int put_file(struct untar *u, struct archive *a, const struct entry *en, struct err *e)
@@ -460,7 +461,9 @@ static int read_all(struct untar *u, struct archive *a, struct err *e)
 	/* The hash is over everything, also what follows the archive's end mark. */
 	while ((n = next_block(a, u, &rest)) > 0)
 		;
-	return n < 0 ? archive_failed(u, a, e) : set_dir_times(u, e);
+	if (n < 0)
+		return archive_failed(u, a, e);
+	return tree_finish(&u->tree, e) < 0 ? -1 : set_dir_times(u, e);
 }
 
 int untar(struct untar *u, struct err *e)

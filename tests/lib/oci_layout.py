@@ -46,7 +46,7 @@ def compress(raw, how):
     if how == 'members':
         half = len(raw) // 2
         return gzip.compress(raw[:half]) + gzip.compress(raw[half:]), LAYER + '+gzip'
-    return gzip.compress(raw), LAYER + '+gzip'
+    return gzip.compress(raw, 1 if how == 'fast' else 9), LAYER + '+gzip'
 
 
 class Layout:

@@ -121,6 +121,18 @@ int imgmount_each(const struct state *s,
 	return rc;
 }
 
+void imgmount_sweep(const struct state *s)
+{
+	struct err ignored;
+	const struct dirent *de;
+	int fd = fs_open_dir(s->run, "mounts", &ignored);
+	AUTO_CLOSEDIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	while (d && (de = readdir(d)))
+		if (de->d_name[0] == '.' && strcmp(de->d_name, ".") != 0 &&
+		    strcmp(de->d_name, "..") != 0)
+			(void)unlinkat(fd, de->d_name, 0);
+}
+
 static int open_mounts(const struct state *s, struct err *e)
 {
 	if (mkdirat(s->run, "mounts", 0700) < 0 && errno != EEXIST)

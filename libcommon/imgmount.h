@@ -35,4 +35,6 @@ void imgmount_key(const char *dir, char key[DIGEST_HEX_LEN + 1]);
 int imgmount_record(const struct state *s, const struct imgmount *m, struct err *e);
 /* Forget it, and remove the directory that was made for it. Not mounted any more. */
 int imgmount_forget(const struct state *s, const struct imgmount *m, struct err *e);
+/* Remove what a process that died while it wrote a record has left. */
+void imgmount_sweep(const struct state *s);
 #endif

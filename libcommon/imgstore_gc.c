@@ -283,6 +283,8 @@ static int collect(struct gc *g, struct err *e)
 	if (lock < 0 || imgstore_users_read(g->s, &g->users, e) < 0)
 		return -1;
 	snprintf(g->all, sizeof g->all, "%s", g->users.all);
+	if (!is_dry(g))
+		imgmount_sweep(g->s);
 	g->names = image_names(g->s, e);
 	if (!g->names || look_at_names(g, e) < 0 || look_at_pins(g, e) < 0)
 		return -1;

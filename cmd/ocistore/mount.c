@@ -202,6 +202,8 @@ static int umount_one(struct tool_ctx *c, const char *typed, struct err *e)
 	AUTO_CLOSE int lock = image_store_lock(&c->st, LOCK_MS, e);
 	if (lock < 0)
 		return -1;
+	if (!c->dry_run)
+		imgmount_sweep(&c->st);
 	AUTO_FREE char *real = strchr(typed, '/') ? realpath(typed, NULL) : NULL;
 	if (real) {
 		imgmount_key(real, t.key);

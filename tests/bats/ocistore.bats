@@ -16,7 +16,9 @@ setup() {
 teardown() {
   local pid
   for pid in "${PIDS[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
-  rm -rf "$STORE"
+  awk -v p="$STORE/" 'index($5, p) == 1 { print $5 }' /proc/self/mountinfo | xargs -r -n1 umount
+  # A removal may still be at work behind the test.
+  wait_for 10 rm -rf "$STORE"
 }
 
 # Images a and b share their first layer; c has one of its own.
@@ -40,6 +42,24 @@ get() { # NAME...: pull from the layout
 }
 layers() { (cd "$STORE/layers" && ls -A | wc -l); }
 images() { (cd "$STORE/images" && ls | wc -l); }
+free_of() { ! grep -F " $STORE/" /proc/self/mountinfo; }
+# kill_at CALL N ARGUMENT...: ocistore, killed at its Nth system call of that name; false when it was
+kill_at() {
+  local call=$1 n=$2
+  shift 2
+  ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null -e "trace=$call" -e "inject=$call:signal=KILL:when=$n" \
+    "$BUILD/bin/ocistore" --root "$STORE" --runroot "$STORE/run" "$@" >/dev/null 2>&1 3>&-
+}
+# Everything that is listed is whole.
+whole() {
+  local id layer
+  store ls --json | jq -r .id >"$STORE/ids"
+  while read -r id; do
+    store inspect "$id" >"$STORE/one"
+    jq -e '.config.os == "linux" and (.layers | all(.present))' "$STORE/one" >/dev/null || { cat "$STORE/one"; return 1; }
+    for layer in $(jq -r '.layers[].id' "$STORE/one"); do [ -d "$STORE/layers/$layer/diff" ] || return 1; done
+  done <"$STORE/ids"
+}
 # The record of a container that uses an image, as ocibundle writes it.
 container() { # HEXDIGIT IMAGE-ID
   CTR=$(printf "$1%.0s" {1..64})
@@ -78,10 +98,200 @@ container() { # HEXDIGIT IMAGE-ID
   [ "$(jq -r '.repo_tags[]' <<<"$output")" = r.io/a:1 ]
   [[ $stderr == *"${c#sha256:}"* ]]
   # It can be removed, and as long as it is there it keeps all layers.
-  store rm r.io/a:1
+  store rm --wait r.io/a:1
   [ "$(layers)" = 3 ]
-  store rm "$c"
+  store rm --wait "$c"
   [ "$(layers)" = 0 ]
+}
+
+@test "ls: patterns, ids only, ids in full, images without a tag" {
+  local a
+  a=$(get a)
+  get b c
+  store tag "$a" short r.io/deep/er:2
+  [ "$(store ls -q short)" = "$a" ]
+  [ "$(store ls -q docker.io/library/short:latest)" = "$a" ]
+  [ "$(store ls -q 'r.io/[bc]:*' | wc -l)" = 2 ]
+  [ "$(store ls -q r.io/deep/er)" = "$a" ]
+  [ "$(store ls -q "${a:7:8}")" = "$a" ]
+  [ -z "$(store ls -q r.io/none)" ]
+  [[ $(store ls --no-trunc short) == *"${a:7}"* ]]
+  [ -z "$(store ls -q --dangling)" ]
+  store untag r.io/b:1
+  [ "$(store ls --json --dangling | jq -c .repo_tags)" = '[]' ]
+  [[ $(store ls --dangling) == *"<none>"* ]]
+}
+
+@test "tag and untag: more names, a name moves, the image stays" {
+  local a c
+  a=$(get a)
+  c=$(get c)
+  store tag r.io/a:1 x r.io/x:2
+  [ "$(store inspect "$a" | jq -c .repo_tags)" = '["docker.io/library/x:latest","r.io/a:1","r.io/x:2"]' ]
+  store tag "${c:7:12}" x
+  [ "$(store inspect x | jq -r .id)" = "$c" ]
+  [ "$(store inspect "$a" | jq -c .repo_tags)" = '["r.io/a:1","r.io/x:2"]' ]
+  store untag r.io/a:1 r.io/x:2
+  [ "$(store inspect "$a" | jq -c .repo_tags)" = '[]' ]
+  run_err 3 store untag r.io/a:1
+  run_err 6 store untag "$a"
+  run_err 3 store tag r.io/none y
+  run_err 6 store tag "$a" 'Bad Name'
+  run_err 6 store tag "$a" "x@$a"
+  run_err 2 store tag "$a"
+  [[ $(store --dry-run tag "$a" z) == "would name $a docker.io/library/z:latest" ]]
+  run_err 3 store inspect z
+}
+
+@test "pin and unpin: by name it follows the name, by id it stays; shown with the source" {
+  local a c
+  a=$(get a)
+  c=$(get c)
+  store pin r.io/a:1
+  store pin r.io/a:1 "$c"
+  [ "$(store pin | sort)" = "$(printf '%.12s pin: %s\n' "${a:7}" r.io/a:1 "${c:7}" "$c" | sort)" ]
+  [ "$(store pin --json | jq -rs 'map(.pinned_by) | sort | join(" ")')" = "pin: r.io/a:1 pin: $c" ]
+  [ "$(store inspect "$c" | jq -c '[.pinned, .pinned_by]')" = "[true,[\"pin: $c\"]]" ]
+  run_err 5 store rm r.io/a:1
+  [[ $stderr == *"pinned (pin: r.io/a:1)"* ]]
+  run_err 5 store rm r.io/c:1
+  run_err 5 store untag r.io/a:1
+  store tag "$c" r.io/a:1
+  store rm --wait "$a"
+  run_err 3 store inspect "$a"
+  run_err 5 store unpin "$c"
+  [[ $stderr == *"still pinned (pin: r.io/a:1)"* ]]
+  run_err 5 store rm "$c"
+  store unpin r.io/a:1 r.io/a:1
+  store rm --wait "$c"
+  [ -z "$(ls "$STORE/pins")" ] && [ "$(images)" = 0 ]
+  run_err 3 store pin r.io/none
+  run_err 3 store unpin r.io/none
+}
+
+@test "unpin of what the configuration pins says so; a pin of what is gone goes with gc" {
+  get a c >/dev/null
+  jq '.pinned_images = ["r.io/a:*"]' "$CRISP_CONFIG" >"$STORE/crisp.json"
+  export CRISP_CONFIG=$STORE/crisp.json
+  [[ $(store pin) == *" pinned_images: r.io/a:*" ]]
+  run_err 5 store unpin r.io/a:1
+  [[ $stderr == *"still pinned (pinned_images: r.io/a:*)"* ]]
+  store pin r.io/c:1
+  store rm --force --wait r.io/c:1
+  [ -z "$(ls "$STORE/pins")" ]
+  touch "$STORE/pins/r.io%2fgone:1" "$STORE/pins/$(printf '7%.0s' {1..64})"
+  [ "$(store gc --dry-run | grep -c '^would remove pin .*: what it pins is gone')" = 2 ]
+  store gc >/dev/null
+  [ -z "$(ls "$STORE/pins")" ]
+}
+
+@test "mount: read-only, without devices and set-user-id; several layers and one; seen by rm and gc" {
+  local a c dir
+  a=$(get a)
+  c=$(get c)
+  dir=$(store mount r.io/a:1)
+  [ "$dir" = "$STORE/run/mounts/${a:7}" ]
+  [ "$(cat "$dir/base" | wc -c)$(cat "$dir/a" | wc -c)" = 30001500 ]
+  run ! touch "$dir/new"
+  mkdir "$STORE/at"
+  [ "$(store mount "${c:7:12}" "$STORE/at/../at")" = "$STORE/at" ]
+  [ "$(wc -c <"$STORE/at/c")" = 1500 ]
+  run ! touch "$STORE/at/new"
+  [ "$(awk -v p="$STORE/" 'index($5, p) == 1 && $6 ~ /^ro,nosuid,nodev/' /proc/self/mountinfo | wc -l)" = 2 ]
+  # Again is the same; another image at the same place is refused.
+  [ "$(store mount "$a")" = "$dir" ]
+  run_err 4 store mount r.io/a:1 "$STORE/at"
+  run_err 3 store mount r.io/a:1 "$STORE/none"
+  run_err 3 store mount r.io/none
+  [ "$(store mount --json | jq -sc 'map(.id) | sort')" = "$(jq -nc '$ARGS.positional | sort' --args "$a" "$c")" ]
+  [ "$(store inspect "$a" | jq -r '.used_by[]')" = "mount $dir" ]
+  run_err 5 store rm r.io/c:1
+  [[ $stderr == *"in use by mount $STORE/at" ]]
+  store rm --wait --force r.io/c:1 r.io/a:1
+  [ "$(store gc --json | jq -sc 'map(select(.removed)) | length')" = 0 ]
+  [ "$(wc -c <"$STORE/at/c")$(wc -c <"$dir/a")" = 15001500 ]
+  store umount "$STORE/at" "$dir"
+  free_of && [ -z "$(ls -A "$STORE/run/mounts")" ]
+  store gc >/dev/null
+  [ "$(layers)" = 0 ]
+  store umount "$STORE/at" r.io/a:1 # again: nothing to do
+}
+
+@test "umount: by image all its mounts; busy ones only with --lazy" {
+  get a >/dev/null
+  mkdir "$STORE/x" "$STORE/y"
+  store mount r.io/a:1 && store mount r.io/a:1 "$STORE/x" && store mount r.io/a:1 "$STORE/y"
+  [ "$(store umount --dry-run r.io/a:1 | wc -l)" = 3 ]
+  exec 7<"$STORE/y/a"
+  run_err 5 store umount "$STORE/y"
+  [[ $stderr == *"its files are in use"* ]]
+  store umount --lazy r.io/a:1
+  exec 7<&-
+  free_of && [ -z "$(store mount)" ] && [ -z "$(ls -A "$STORE/run/mounts")" ]
+}
+
+@test "mounts of an earlier boot, taken away by hand, or of a namespace that is gone, hold nothing" {
+  local a record
+  a=$(get a)
+  mkdir "$STORE/x"
+  store mount r.io/a:1 "$STORE/x"
+  umount "$STORE/x"
+  [ "$(store gc | grep -c "^remove mount $STORE/x: it is not mounted any more")" = 1 ]
+  # In a namespace of its own, as long as a process is in it.
+  unshare -m --propagation private "$BUILD/bin/ocistore" --root "$STORE" --runroot "$STORE/run" mount r.io/a:1 "$STORE/x"
+  free_of
+  store rm --wait r.io/a:1
+  [ "$(layers)" = 0 ]
+  get a >/dev/null
+  mkfifo "$STORE/go"
+  unshare -m --propagation private bash -c '"$0" --root "$1" --runroot "$1/run" mount r.io/a:1 "$1/x" >"$1/done"; read <"$1/go"' \
+    "$BUILD/bin/ocistore" "$STORE" 3>&- &
+  PIDS+=($!)
+  wait_for 10 test -s "$STORE/done"
+  run_err 5 store rm r.io/a:1
+  run_err 5 store umount "$STORE/x"
+  [[ $stderr == *"another mount namespace"* ]]
+  echo >"$STORE/go"
+  wait "${PIDS[0]}"
+  PIDS=()
+  store mount r.io/a:1 "$STORE/x"
+  record=$(echo "$STORE"/run/mounts/*.json)
+  jq -c '.boot_id = "00000000-0000-0000-0000-000000000000"' "$record" >"$STORE/r" && cp "$STORE/r" "$record"
+  store rm --wait r.io/a:1
+  [ "$(layers)" = 0 ]
+  # One that cannot be read may be of any image.
+  get a >/dev/null
+  echo '{' >"$record"
+  store rm --wait r.io/a:1
+  [ "$(layers)" = 2 ]
+}
+
+@test "df: shared and unique, what could go, containers as last measured; the same as JSON" {
+  local a b layer
+  a=$(get a)
+  b=$(get b)
+  get c >/dev/null
+  for layer in "$STORE"/layers/*; do
+    jq -c '.usage = 4096 * 3 | .inodes = 3' "$layer/layer.json" >"$STORE/l" && cp "$STORE/l" "$layer/layer.json"
+  done
+  store pin r.io/b:1
+  container c "$a"
+  mkdir -p "$STORE/run/containers/$CTR"
+  echo '{"bytes":5000,"inodes":7,"at":1}' >"$STORE/run/containers/$CTR/du.json"
+  store df --json >"$STORE/df"
+  jq -e --arg a "$a" '.images[] | select(.id == $a) | .disk_bytes == 24576 and .shared_bytes == 12288 and .unique_bytes == 12288
+    and .inodes == 6 and .used_by == 1' "$STORE/df"
+  jq -e '.layers == {count: 4, bytes: 49152, inodes: 12} and .reclaimable == {count: 1, bytes: 12288, inodes: 3}' "$STORE/df"
+  jq -e '.containers == {count: 1, bytes: 5000, inodes: 7, unmeasured: 0}' "$STORE/df"
+  jq -e '.filesystem | .free_bytes > 0 and .bytes > .free_bytes and .free_inodes > 0' "$STORE/df"
+  store df | grep -E "^r.io/b:1 +${b:7:12} +25K +12K +12K +6 +0 pinned$"
+  store rm --wait --in-use "$a"
+  mkdir -p "$STORE/tmp/layer-$(printf 'f%.0s' {1..64})/new"
+  store df --json | jq -e '.removed_images == 1 and .reclaimable.count == 1 and .tmp.unmeasured >= 1'
+  # No tree is looked into.
+  requires strace
+  strace -f -qq -e trace=openat,open -o "$STORE/trace" "$BUILD/bin/ocistore" --root "$STORE" --runroot "$STORE/run" df >/dev/null 3>&-
+  run ! grep -E '/diff|upper' "$STORE/trace"
 }
 
 @test "inspect: by name, id and prefix; unknown and ambiguous ones" {
@@ -96,24 +306,82 @@ container() { # HEXDIGIT IMAGE-ID
   run_err 2 store inspect
 }
 
-@test "rm: by any name all names and the image go; shared layers stay until the last" {
-  get a b
+@test "rm: by a name that name goes, with the last one the image; by id all; shared layers stay until the last" {
+  local a
+  a=$(get a)
+  get b
   pull --name r.io/a:other "oci:$CRISP_TMP/lay:r.io/a:1"
   [ "$(layers)" = 3 ]
-  run --separate-stderr store rm r.io/a:other
+  run --separate-stderr store rm --wait r.io/a:other
   [ "$status" = 0 ] && [ -z "$output" ] && [ -z "$stderr" ]
-  run_err 3 store inspect r.io/a:1
+  [ "$(store inspect r.io/a:1 | jq -c '[.id, .repo_tags]')" = "[\"$a\",[\"r.io/a:1\"]]" ]
+  [ "$(store --dry-run rm r.io/a:1)" = "would remove image $a" ]
+  store rm --wait r.io/a:1
+  run_err 3 store inspect "$a"
   [ "$(layers)" = 2 ]
   cat "$STORE"/layers/*/diff/base >/dev/null
-  store rm "$(store inspect r.io/b:1 | jq -r .id)"
+  store tag r.io/b:1 r.io/b:2 other/name
+  store rm --wait "$(store inspect r.io/b:1 | jq -r .id)"
   [ "$(layers)$(images)" = 00 ]
   [ -z "$(ls -A "$STORE/names")$(ls "$STORE/tmp")" ]
 }
 
+@test "rm of a repository's last tag takes its digest names, another repository's names keep the image" {
+  local a digest
+  a=$(get a)
+  digest=$(store inspect "$a" | jq -r .manifest_digest)
+  ln -s "../images/${a#sha256:}" "$STORE/names/r.io%2fa@$digest"
+  [ "$(store ls --digests | grep -c "^r.io/a ")" = 2 ]
+  [ "$(store inspect "r.io/a@$digest" | jq -r .id)" = "$a" ]
+  [ "$(store inspect "r.io/a:whatever@$digest" | jq -r .id)" = "$a" ]
+  store tag "$a" r.io/other:1
+  store rm --wait r.io/a:1
+  [ "$(store inspect "$a" | jq -c '.repo_tags + .repo_digests')" = '["r.io/other:1"]' ]
+  ln -s "../images/${a#sha256:}" "$STORE/names/r.io%2fother@$digest"
+  store rm --wait r.io/other:1
+  [ "$(images)" = 0 ]
+}
+
+@test "rm answers before the bytes are gone; they go behind it" {
+  local a start i
+  a=$(get a)
+  # Many files: going through them takes longer than the answer.
+  for i in 1 2 3 4; do
+    mkdir -p "$STORE/layers/$(printf "$i%.0s" {1..64})/diff"
+    (cd "$STORE/layers/$(printf "$i%.0s" {1..64})/diff" && seq 5000 | xargs touch)
+  done
+  store rm r.io/a:1
+  [ "$(find "$STORE" -type f | wc -l)" -gt 500 ]
+  [ -z "$(store ls --json)" ]
+  wait_for 20 test "$(layers)" = 0
+  gone() { [ -z "$(ls "$STORE/layers")$(ls "$STORE/tmp")" ] && [ "$(ls -A "$STORE/images")" = .lock ]; }
+  wait_for 20 gone
+}
+
+@test "who removes behind the answer is of low priority, has let go of our descriptors, and may be killed" {
+  get a >/dev/null
+  mkdir -p "$STORE/layers/$(printf 'd%.0s' {1..64})/diff"
+  (cd "$STORE/layers/$(printf 'd%.0s' {1..64})/diff" && seq 30000 | xargs touch)
+  # Not one that only the pipe's other end would end.
+  store rm r.io/a:1 | cat
+  remover() { pgrep -f -- "ocistore --root $STORE "; }
+  nice_one() { [ "$(ps -o ni= -p "$(remover)" | tr -d ' ')" = 19 ]; }
+  wait_for 10 nice_one
+  local pid
+  pid=$(remover)
+  [ "$(ps -o sid= -p "$pid" | tr -d ' ')" = "$pid" ]
+  [ "$(readlink "/proc/$pid/fd/1")" = /dev/null ]
+  kill -9 "$pid"
+  [ -n "$(ls "$STORE/tmp")" ]
+  # The next one, whatever it is asked for, finishes.
+  store rm --wait no.such/image
+  [ -z "$(ls "$STORE/layers")$(ls "$STORE/tmp")" ]
+}
+
 @test "rm: unknown images are success, several at once, the first failure is told and the others go" {
-  store rm r.io/none sha256:"$(printf '0%.0s' {1..64})"
+  store rm --wait r.io/none sha256:"$(printf '0%.0s' {1..64})"
   get a c
-  run_err 6 store rm r.io/a:1 'Bad Ref' r.io/c:1
+  run_err 6 store rm --wait r.io/a:1 'Bad Ref' r.io/c:1
   [ "$(images)" = 0 ]
 }
 
@@ -121,7 +389,7 @@ container() { # HEXDIGIT IMAGE-ID
   get a b c
   local i pids=()
   for i in 1 2 3 4 5 6; do
-    store rm r.io/a:1 r.io/b:1 r.io/c:1 >"$STORE/out.$i" 2>&1 3>&- &
+    store rm --wait r.io/a:1 r.io/b:1 r.io/c:1 >"$STORE/out.$i" 2>&1 3>&- &
     pids+=($!)
   done
   for i in "${pids[@]}"; do wait "$i" || { cat "$STORE"/out.*; false; }; done
@@ -134,7 +402,9 @@ container() { # HEXDIGIT IMAGE-ID
   a=$(get a)
   get c
   container a "$a"
-  store rm "$a" r.io/c:1
+  run_err 5 store rm --wait "$a"
+  [[ $stderr == *"in use by container $CTR"* ]]
+  store rm --wait --in-use "$a" r.io/c:1
   run_err 3 store inspect "$a"
   [ -z "$(store ls --json)" ]
   [ "$(layers)" = 2 ]
@@ -150,14 +420,14 @@ container() { # HEXDIGIT IMAGE-ID
   local a
   a=$(get a)
   container a "$a"
-  store rm "$a"
+  store rm --wait --in-use "$a"
   [ "$(get a)" = "$a" ]
   [ "$(layers)" = 2 ]
-  store rm "$a"
+  store rm --wait --force "$a"
   [ "$(layers)" = 2 ]
   rm -rf "$STORE/containers"/*
   get b
-  store rm r.io/b:1
+  store rm --wait r.io/b:1
   [ "$(layers)" = 0 ]
 }
 
@@ -165,7 +435,7 @@ container() { # HEXDIGIT IMAGE-ID
   get a c
   container b sha256:x
   echo '{' >"$STORE/containers/$CTR/state.json"
-  store rm r.io/a:1
+  store rm --wait r.io/a:1
   [ "$(layers)" = 3 ]
   run store gc --dry-run
   [[ $output == *"record of container $CTR cannot be read"* ]]
@@ -189,7 +459,7 @@ PY
   wait_for 5 test -e "$STORE/ready"
   local start
   start=$(date +%s%N)
-  store rm r.io/a:1
+  store rm --wait r.io/a:1
   [ $((($(date +%s%N) - start) / 1000000)) -ge 800 ]
   [ "$(images)" = 0 ]
 }
@@ -199,10 +469,10 @@ PY
   jq '.pinned_images = ["r.io/a:*"]' "$CRISP_CONFIG" >"$STORE/crisp.json"
   export CRISP_CONFIG=$STORE/crisp.json
   [ "$(store ls --json | jq -sc 'map(.pinned)')" = '[true,false]' ]
-  run_err 5 store rm r.io/a:1
+  run_err 5 store rm --wait r.io/a:1
   [[ $stderr == *pinned* ]]
-  run_err 5 store rm "$(store inspect r.io/a:1 | jq -r .id)"
-  store rm --force r.io/a:1
+  run_err 5 store rm --wait "$(store inspect r.io/a:1 | jq -r .id)"
+  store rm --wait --force r.io/a:1
   [ "$(images)" = 1 ]
 }
 
@@ -261,11 +531,74 @@ PY
   local i
   for i in 1 2 3 4 5 6 7 8; do
     get a b >/dev/null
-    timeout -s KILL "0.00$i" "$BUILD/bin/ocistore" --root "$STORE" --runroot "$STORE/run" rm r.io/a:1 r.io/b:1 || true
+    timeout -s KILL "0.00$i" "$BUILD/bin/ocistore" --root "$STORE" --runroot "$STORE/run" rm --wait r.io/a:1 r.io/b:1 || true
     store ls --json | jq -r .id | while read -r id; do store inspect "$id" | jq -e .config; done
-    store rm r.io/a:1 r.io/b:1
+    store rm --wait r.io/a:1 r.io/b:1
     store gc >/dev/null
     [ "$(images)$(layers)" = 00 ]
     [ -z "$(ls -A "$STORE/names")$(ls "$STORE/tmp")" ]
   done
+}
+
+# killed_at "CALLS" "NUMBERS" VERB...: VERB killed there, the store is whole, and VERB done again succeeds. What undoes
+# VERB, and what shows that it was done, are the functions undo and shows.
+killed_at() {
+  local call n calls=$1 numbers=$2
+  shift 2
+  for call in $calls; do
+    for n in $numbers; do
+      undo
+      kill_at "$call" "$n" "$@" || KILLED=$((KILLED + 1))
+      whole
+      store "$@" >/dev/null
+      shows || { echo "not so: $* after $call $n"; return 1; }
+    done
+  done
+}
+
+@test "kill -9 of a removal or collection at each system call that changes something" {
+  requires strace
+  KILLED=0
+  get b c >/dev/null
+  undo() { [ -n "$(store ls -q r.io/a:1)" ] || get a >/dev/null; }
+  shows() { [ -z "$(store ls -q r.io/a:1)" ] && whole; }
+  killed_at "mkdirat renameat,renameat2 unlinkat fcntl fsync" "1 2 5" rm --wait r.io/a:1
+  killed_at "renameat2 clone" 1 rm r.io/a:1
+  undo() { mkdir -p "$STORE/layers/$(printf '1%.0s' {1..64})/diff" "$STORE/tmp/pull-1/image"; ln -sfn ../images/x "$STORE/names/.x"; }
+  shows() { [ "$(layers)$(ls "$STORE/names" | wc -l)$(ls "$STORE/tmp")" = 32 ] && whole; }
+  killed_at "mkdirat renameat unlinkat fsync" "1 2" gc
+  echo "killed $KILLED"
+  [ "$KILLED" -ge 18 ]
+  store rm --wait r.io/b:1 r.io/c:1
+  [ "$(images)$(layers)$(ls -A "$STORE/names")$(ls "$STORE/tmp")" = 00 ]
+}
+
+@test "kill -9 of tag, pin, unpin, mount and umount at each system call that changes something" {
+  requires strace
+  KILLED=0
+  get a b >/dev/null
+  mkdir "$STORE/at"
+  undo() { store tag r.io/a:1 x:1; }
+  shows() { [ "$(store ls -q x:1)" = "$(store ls -q r.io/b:1)" ]; }
+  killed_at "symlinkat renameat fsync" 1 tag r.io/b:1 x:1 y:1
+  undo() { store unpin r.io/b:1; }
+  shows() { store inspect r.io/b:1 | jq -e .pinned >/dev/null; }
+  killed_at "fsync fcntl" 1 pin r.io/b:1
+  undo() { store pin r.io/b:1; }
+  shows() { store inspect r.io/b:1 | jq -e '.pinned | not' >/dev/null; }
+  killed_at "fsync unlinkat" 1 unpin r.io/b:1
+  undo() { store umount r.io/b:1; }
+  shows() { [ -s "$STORE/at/b" ] && [ "$(store mount | wc -l)" = 1 ] && [ "$(grep -cF " $STORE/at " /proc/self/mountinfo)" = 1 ]; }
+  killed_at "renameat move_mount mount_setattr fsmount" 1 mount r.io/b:1 "$STORE/at"
+  shows() { [ -s "$STORE/run/mounts/$(store ls -q r.io/b:1 | cut -c8-)/b" ]; }
+  killed_at "renameat mkdirat move_mount" "1 2" mount r.io/b:1
+  undo() { store mount r.io/b:1 >/dev/null; }
+  shows() { free_of && [ -z "$(store mount)" ] && [ -z "$(ls -A "$STORE/run/mounts")" ]; }
+  killed_at "umount2 unlinkat" "1 2" umount r.io/b:1
+  echo "killed $KILLED"
+  [ "$KILLED" -ge 12 ]
+  # A mount that was recorded and never made holds nothing.
+  kill_at fsmount 1 mount r.io/b:1 || true
+  store rm --wait --force r.io/b:1 r.io/a:1 x:1
+  [ "$(images)$(layers)" = 00 ]
 }

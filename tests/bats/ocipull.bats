@@ -755,6 +755,6 @@ PY
   run --separate-stderr ocipull --root "$STORE/small/root" --runroot "$STORE/run" "$REGISTRY/busy"
   echo "$status $stderr"
   [ "$status" = 9 ]
-  [[ $stderr == *"No space left"* ]]
+  [[ $stderr == *"not enough space"* ]]
   [ -z "$(ls "$STORE/small/root/tmp")$(ls "$STORE/small/root/layers")$(ls "$STORE/small/root/images")" ]
 }

@@ -135,3 +135,32 @@ terminal() {
   ctrrun rm "$CTR"
 }
 @test "a terminal goes with its monitor, the container does not" { both terminal; }
+
+@test "crispd gives a container that lost its monitor a new one, also when it starts late" {
+  run_ctr crun sh -c 'while ! [ -e /tmp/go ]; do sleep 0.02; done; echo late; exit 5'
+  echo '{ "metadata": { "name": "late" } }' >"$ROOT/containers/$CTR/container.json"
+  local old
+  crispd >"$CRISP_TMP/crispd.log" 2>&1 3>&- &
+  CRISPD_PID=$!
+  wait_for 10 cricall --socket "$RUNROOT/crisp.sock" Version
+  old=$(monitor_pid)
+  kill_monitor
+  wait_for 5 bash -c "[ \$(jq .monitor '$ROOT/containers/$CTR/state.json') != $old ]"
+  old=$(monitor_pid)
+  kill "$CRISPD_PID"
+  wait "$CRISPD_PID" || true
+  kill_monitor
+  crispd >>"$CRISP_TMP/crispd.log" 2>&1 3>&- &
+  CRISPD_PID=$!
+  wait_for 10 bash -c "[ \$(jq .monitor '$ROOT/containers/$CTR/state.json') != $old ]"
+  ctrrun exec "$CTR" touch /tmp/go
+  wait_exited
+  kill "$CRISPD_PID"
+  wait "$CRISPD_PID" || true
+  cat "$CRISP_TMP/crispd.log"
+  ! kernel_tells || [ "$(effective)" = "exited 5 Error" ]
+  grep -q 'stdout F late' "$(ctr_log)"
+  # Once for each that was lost.
+  [ "$(grep -c 'has lost its monitor' "$CRISP_TMP/crispd.log")" = 2 ]
+  ctrrun rm "$CTR"
+}

@@ -57,23 +57,35 @@ static int start_piped(struct unpacker *u, const char *const *argv, int recipe, 
 	return rc;
 }
 
-int unpacker_start_files(struct unpacker *u, int dir, int input, struct err *e)
+static int start_bounded(struct unpacker *u, const char *mode, int recipe, int dir, int input,
+			 const struct unpack_limits *max, struct err *e)
 {
-	const char *const argv[] = {"/proc/self/exe", UNPACK_ARG, "files", NULL};
-	return start_piped(u, argv, -1, dir, input, e);
+	char fd[16], bytes[24], entries[24], ratio[24];
+	const char *argv[8] = {"/proc/self/exe", UNPACK_ARG, mode};
+	size_t n = 3;
+	snprintf(fd, sizeof fd, "%d", recipe);
+	snprintf(bytes, sizeof bytes, "%llu", max->bytes);
+	snprintf(entries, sizeof entries, "%llu", max->entries);
+	snprintf(ratio, sizeof ratio, "%llu", max->ratio);
+	if (recipe >= 0)
+		argv[n++] = fd;
+	argv[n++] = bytes;
+	argv[n++] = entries;
+	argv[n++] = ratio;
+	argv[n] = NULL;
+	return start_piped(u, argv, recipe, dir, input, e);
+}
+
+int unpacker_start_files(struct unpacker *u, int dir, int input, const struct unpack_limits *max,
+			 struct err *e)
+{
+	return start_bounded(u, "files", -1, dir, input, max, e);
 }
 
 int unpacker_start_layer(struct unpacker *u, int dir, int recipe, const struct unpack_limits *max,
 			 struct err *e)
 {
-	char fd[16], bytes[24], entries[24], ratio[24];
-	const char *const argv[] = {"/proc/self/exe", UNPACK_ARG, "layer", fd, bytes, entries,
-				    ratio,            NULL};
-	snprintf(fd, sizeof fd, "%d", recipe);
-	snprintf(bytes, sizeof bytes, "%llu", max->bytes);
-	snprintf(entries, sizeof entries, "%llu", max->entries);
-	snprintf(ratio, sizeof ratio, "%llu", max->ratio);
-	return start_piped(u, argv, recipe, dir, -1, e);
+	return start_bounded(u, "layer", recipe, dir, -1, max, e);
 }
 
 /* Returns how much the pipe took. */

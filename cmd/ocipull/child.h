@@ -32,7 +32,8 @@ struct unpack_limits {
 	unsigned long long bytes, entries, ratio; /* config.h, unpack_max_*; 0 = no limit */
 };
 /* An archive of files into dir, read from input. */
-int unpacker_start_files(struct unpacker *u, int dir, int input, struct err *e);
+int unpacker_start_files(struct unpacker *u, int dir, int input, const struct unpack_limits *max,
+			 struct err *e);
 /* A layer, whose bytes come by unpacker_feed; its recipe is written to that descriptor. */
 int unpacker_start_layer(struct unpacker *u, int dir, int recipe, const struct unpack_limits *max,
 			 struct err *e);

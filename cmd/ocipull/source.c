@@ -162,9 +162,12 @@ int source_open_layer(struct source *s, size_t index, const struct descriptor *d
 }
 
 /* Unpack an archive into tmp/files, which becomes the directory. */
-static int unpack_archive(struct source *s, const char *file, const struct imgstore_tmp *tmp,
-			  struct err *e)
+static int unpack_archive(struct source *s, const char *file, const struct config *cfg,
+			  const struct imgstore_tmp *tmp, struct err *e)
 {
+	const struct unpack_limits max = {(unsigned long long)cfg->unpack_max_bytes,
+					  (unsigned long long)cfg->unpack_max_entries,
+					  (unsigned long long)cfg->unpack_max_ratio};
 	struct unpacker u = UNPACKER_NONE;
 	AUTO_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
@@ -173,7 +176,7 @@ static int unpack_archive(struct source *s, const char *file, const struct imgst
 		return err_sys(e, "mkdir files");
 	s->dir = fs_open_dir(tmp->dir, "files", e);
 	s->ours = true;
-	int rc = s->dir < 0 ? -1 : unpacker_start_files(&u, s->dir, fd, e);
+	int rc = s->dir < 0 ? -1 : unpacker_start_files(&u, s->dir, fd, &max, e);
 	while (rc == 0 && !u.ended) {
 		unpacker_watch(&u, s->engine);
 		rc = engine_wait(s->engine, e);
@@ -225,8 +228,8 @@ static int split(const char *typed, char file[PATH_MAX], const char **rest, stru
 	return err_set(e, ERR_NOT_FOUND, "no such file or directory: %.300s", typed);
 }
 
-static int open_local(struct source *s, const struct imgstore_tmp *tmp, const char *typed,
-		      bool archive, struct err *e)
+static int open_local(struct source *s, const struct config *cfg, const struct imgstore_tmp *tmp,
+		      const char *typed, bool archive, struct err *e)
 {
 	char file[PATH_MAX] = "";
 	const char *rest = "";
@@ -241,7 +244,7 @@ static int open_local(struct source *s, const struct imgstore_tmp *tmp, const ch
 		if (s->dir < 0)
 			return -1;
 	} else if (archive) {
-		if (unpack_archive(s, file, tmp, e) < 0)
+		if (unpack_archive(s, file, cfg, tmp, e) < 0)
 			return -1;
 	} else {
 		s->dir = open(file, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -262,12 +265,12 @@ int source_open(struct source *s, struct engine *en, const struct config *cfg, i
 			     .manifest_text = BUF_INIT(MANIFEST_MAX)};
 	s->names = json_array();
 	if (strncmp(typed, "oci:", 4) == 0)
-		return open_local(s, tmp, typed + 4, false, e);
+		return open_local(s, cfg, tmp, typed + 4, false, e);
 	if (strncmp(typed, "oci-archive:", 12) == 0)
-		return open_local(s, tmp, typed + 12, true, e);
+		return open_local(s, cfg, tmp, typed + 12, true, e);
 	if (strncmp(typed, "docker-archive:", 15) == 0) {
 		s->kind = SOURCE_DOCKER;
-		return open_local(s, tmp, typed + 15, true, e);
+		return open_local(s, cfg, tmp, typed + 15, true, e);
 	}
 	s->kind = SOURCE_REGISTRY;
 	if (strncmp(typed, "docker://", 9) == 0)

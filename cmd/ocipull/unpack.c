@@ -68,11 +68,12 @@ int unpack_main(int argc, char **argv)
 	int recipe = -1;
 	u.layer = argc == 5 && strcmp(argv[0], "layer") == 0;
 	u.read_error = &read_error;
-	if (u.layer) {
+	if (u.layer)
 		recipe = (int)strtol(argv[1], NULL, 10);
-		u.stream.max.bytes = strtoull(argv[2], NULL, 10);
-		u.tree.max_inodes = strtoull(argv[3], NULL, 10);
-		u.stream.max.ratio = strtoull(argv[4], NULL, 10);
+	if (argc >= 4) {
+		u.stream.max.bytes = strtoull(argv[argc - 3], NULL, 10);
+		u.tree.max_inodes = strtoull(argv[argc - 2], NULL, 10);
+		u.stream.max.ratio = strtoull(argv[argc - 1], NULL, 10);
 	}
 	/* So that libarchive passes UTF-8 names through; this locale needs no files. */
 	setlocale(LC_CTYPE, "C.UTF-8");

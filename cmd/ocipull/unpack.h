@@ -3,7 +3,7 @@
 #define OCIPULL_UNPACK_H
 /* The confined child that turns a layer's bytes into a directory. ocipull starts itself anew as
  *
- *	ocipull UNPACK_ARG files
+ *	ocipull UNPACK_ARG files MAX-BYTES MAX-ENTRIES MAX-RATIO
  *	ocipull UNPACK_ARG layer RECIPE-FD MAX-BYTES MAX-ENTRIES MAX-RATIO
  *
  * with the bytes as stdin, the report as stdout, and the target as its working directory,

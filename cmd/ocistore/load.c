@@ -9,15 +9,14 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-enum { OUT_MAX = 1 << 20, INDEX_MAX = 4 << 20, CHUNK = 1 << 20 };
-/* What a spooled archive leaves free on the disk. */
-#define SPARE (64ULL << 20)
-
+enum { OUT_MAX = 1 << 20, INDEX_MAX = 4 << 20, CHUNK = 1 << 20, LOOK_MS = 100 };
 static const char *load_input = "-";
 
 const struct opt load_opts[] = {
@@ -94,21 +93,23 @@ int run_ocipull(const struct tool_ctx *c, const char *const *args, struct buf *o
 	return 0;
 }
 
-static int check_space(int dir, struct err *e)
+/* What the configuration keeps free for the rest of the node stays free. */
+static int check_space(const struct tool_ctx *c, int dir, struct err *e)
 {
 	struct statvfs v;
 	if (fstatvfs(dir, &v) < 0)
 		return err_sys(e, "look for free space");
-	if ((unsigned long long)v.f_bavail * v.f_frsize >= SPARE)
+	if ((unsigned long long)v.f_bavail * v.f_frsize >=
+	    (unsigned long long)c->cfg.min_free_bytes)
 		return 0;
 	return err_set(e, ERR_EXHAUSTED,
-		       "the archive does not fit into the store's file system with %llu MiB to "
-		       "spare",
-		       SPARE >> 20);
+		       "no space: the archive would leave less than %lld bytes free "
+		       "(min_free_bytes)",
+		       (long long)c->cfg.min_free_bytes);
 }
 
 /* A pipe's bytes are put aside first, as the reader may want to go back. */
-static int spool(const struct imgstore_tmp *t, int from, struct err *e)
+static int spool(const struct tool_ctx *c, const struct imgstore_tmp *t, int from, struct err *e)
 {
 	AUTO_CLOSE int fd = openat(t->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	AUTO_FREE char *chunk = malloc(CHUNK);
@@ -116,7 +117,7 @@ static int spool(const struct imgstore_tmp *t, int from, struct err *e)
 		return err_sys(e, "make a temporary file");
 	for (size_t fresh = CHUNK * 16;;) {
 		if (fresh >= CHUNK * 16) {
-			if (check_space(t->dir, e) < 0)
+			if (check_space(c, t->dir, e) < 0)
 				return -1;
 			fresh = 0;
 		}
@@ -136,24 +137,77 @@ static int spool(const struct imgstore_tmp *t, int from, struct err *e)
 	return TAKE_FD(fd);
 }
 
-/* The archive's files, unpacked by ocipull's confined child, below the store's tmp/. */
-static int unpack(const struct imgstore_tmp *t, const char *base, int archive, struct err *e)
+/* Read the child's report to its end; nothing tells of a disk that fills up, so that is looked at. */
+static int watch(const struct tool_ctx *c, const struct imgstore_tmp *t, int out,
+		 struct buf *report, struct err *e)
 {
-	char exe[PATH_MAX];
-	struct proc_result r;
-	const char *argv[] = {exe, "--unpack-child", "files", NULL};
-	AUTO_BUF struct buf report = BUF_INIT(OUT_MAX);
+	struct pollfd p = {.fd = out, .events = POLLIN};
+	for (;;) {
+		if (check_space(c, t->dir, e) < 0)
+			return -1;
+		int n = poll(&p, 1, LOOK_MS);
+		if (n < 0 && errno != EINTR)
+			return err_sys(e, "poll");
+		if (n <= 0)
+			continue;
+		if (buf_reserve(report, 4096, e) < 0)
+			return -1;
+		ssize_t got = read(out, report->data + report->len, 4096);
+		if (got < 0 && errno != EINTR)
+			return err_sys(e, "read the unpacking child's report");
+		if (got == 0)
+			return 0;
+		buf_grew(report, got < 0 ? 0 : (size_t)got);
+	}
+}
+
+static int start_unpacking(const struct tool_ctx *c, int dir, int archive, struct proc *p,
+			   struct err *e)
+{
+	char exe[PATH_MAX], bytes[24], entries[24], ratio[24];
+	int out[2];
+	const char *argv[] = {exe, "--unpack-child", "files", bytes, entries, ratio, NULL};
+	snprintf(bytes, sizeof bytes, "%lld", (long long)c->cfg.unpack_max_bytes);
+	snprintf(entries, sizeof entries, "%lld", (long long)c->cfg.unpack_max_entries);
+	snprintf(ratio, sizeof ratio, "%lld", (long long)c->cfg.unpack_max_ratio);
 	if (ocipull_path(exe, e) < 0)
 		return -1;
+	if (pipe2(out, O_CLOEXEC) < 0)
+		return err_sys(e, "pipe");
+	struct proc_spec spec = PROC_SPEC(argv);
+	spec.in = archive;
+	spec.out = out[1];
+	spec.cwd = dir;
+	spec.new_group = true;
+	spec.die_with_parent = true;
+	int rc = proc_start(p, &spec, e);
+	auto_close(&out[1]);
+	if (rc < 0)
+		auto_close(&out[0]);
+	return rc < 0 ? -1 : out[0];
+}
+
+/* The archive's files, unpacked by ocipull's confined child (its unpack.h), below the store's
+ * tmp/. */
+static int unpack(const struct tool_ctx *c, const struct imgstore_tmp *t, const char *base,
+		  int archive, struct err *e)
+{
+	struct proc p = PROC_NONE;
+	struct proc_result r;
+	struct err ignored;
+	AUTO_BUF struct buf report = BUF_INIT(OUT_MAX);
 	if (mkdirat(t->dir, base, 0700) < 0)
 		return err_sys(e, "mkdir %.200s", base);
 	AUTO_CLOSE int dir = fs_open_dir(t->dir, base, e);
-	if (dir < 0)
+	AUTO_CLOSE int out = dir < 0 ? -1 : start_unpacking(c, dir, archive, &p, e);
+	if (out < 0)
 		return -1;
-	struct proc_spec spec = PROC_SPEC(argv);
-	spec.in = archive;
-	spec.cwd = dir;
-	if (proc_run(&spec, NULL, 0, &report, NULL, -1, &r, e) < 0)
+	if (watch(c, t, out, &report, e) < 0) {
+		proc_kill(&p, SIGKILL);
+		(void)proc_wait(&p, 10000, &r, &ignored);
+		return -1;
+	}
+	if (proc_wait(&p, 10000, &r, e) < 0)
 		return -1;
 	if (r.exited && r.status == 0)
 		return 0;
@@ -285,10 +339,10 @@ static int load_archive(const struct tool_ctx *c, const struct imgstore_tmp *t, 
 		snprintf(base, sizeof base, "loaded");
 	if (fstat(fd, &st) < 0)
 		return err_sys(e, "stat");
-	AUTO_CLOSE int spooled = S_ISREG(st.st_mode) ? -1 : spool(t, fd, e);
+	AUTO_CLOSE int spooled = S_ISREG(st.st_mode) ? -1 : spool(c, t, fd, e);
 	if (!S_ISREG(st.st_mode) && spooled < 0)
 		return -1;
-	if (unpack(t, base, spooled >= 0 ? spooled : fd, e) < 0)
+	if (unpack(c, t, base, spooled >= 0 ? spooled : fd, e) < 0)
 		return -1;
 	if ((size_t)snprintf(path, sizeof path, "%s/tmp/%s/%s", c->cfg.root, t->name, base) >=
 	    sizeof path)

@@ -370,6 +370,24 @@ PY
   [ "$status" = 6 ]
 }
 
+@test "load: bombs and full disks end it" {
+  good
+  store save r.io/b:1 -o "$STORE/d"
+  setting() { jq "$1" "$CRISP_CONFIG" >"$STORE/crisp.json" && export CRISP_CONFIG=$STORE/crisp.json; }
+  local before=$CRISP_CONFIG
+  setting '.unpack_max_bytes = 100000'
+  run_err 6 other load -i "$STORE/d"
+  [[ $stderr == *unpack_max_bytes* ]]
+  CRISP_CONFIG=$before setting '.min_free_bytes = 100000000000000000'
+  run_err 9 other load -i "$STORE/d"
+  mkfifo "$STORE/pipe"
+  cat "$STORE/d" >"$STORE/pipe" 2>/dev/null &
+  PIDS+=($!)
+  run_err 9 other load -i "$STORE/pipe"
+  [[ $stderr == *"min_free_bytes"* ]]
+  [ -z "$(ls "$STORE/other/tmp")$(ls "$STORE/other/images")" ]
+}
+
 # Image NAME, in the registry too, and pulled from there.
 from_registry() {
   skopeo copy -q --dest-tls-verify=false "oci:$CRISP_TMP/lay:r.io/$1:1" "docker://$REGISTRY/$1:1"

@@ -37,7 +37,7 @@ PKGS_ctrmon    :=
 PKGS_ctrstream := zlib
 PKGS_ctrevents := nanomsg
 PKGS_crispd    := libnghttp2 libprotobuf-c nanomsg
-PKGS_tests     := libprotobuf-c libnghttp2 zlib libzstd
+PKGS_tests     := libprotobuf-c libnghttp2 zlib libzstd libarchive libseccomp
 # Debian's libwslay comes without a pkg-config file.
 LIBS_ctrstream := -lwslay
 LIBS_tests     := -lwslay

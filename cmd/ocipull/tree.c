@@ -396,12 +396,12 @@ int tree_finish(struct tree *t, struct err *e)
 	if (!t->whiteouts)
 		return 0;
 	json_object_foreach (t->opaque, path, ignored) {
-		struct stat st;
+		struct err gone;
 		if (inside_opaque(t, path))
 			continue;
-		const char *at = *path ? path : ".";
-		if (fstatat(t->at[0].fd, at, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    S_ISDIR(st.st_mode) && each_in(t, t->at[0].fd, at, 0, drop_whiteouts, e) < 0)
+		AUTO_CLOSE int fd = fs_open_beneath(t->at[0].fd, *path ? path : ".",
+						    O_RDONLY | O_DIRECTORY, 0, &gone);
+		if (fd >= 0 && each_in(t, fd, ".", 0, drop_whiteouts, e) < 0)
 			return -1;
 	}
 	return 0;

@@ -2,6 +2,7 @@
 #include "untar.h"
 
 #include "auto.h"
+#include "fs.h"
 #include "xalloc.h"
 
 #include <archive.h>
@@ -393,19 +394,27 @@ static int put_entry(struct untar *u, struct archive *a, struct archive_entry *a
 	return put_typed(u, a, &en, e);
 }
 
+/* When something has been replaced, a path may lead elsewhere now, or nowhere. */
+static int set_time_of(const struct untar *u, const char *path, const struct timespec times[2],
+		       struct err *e)
+{
+	struct err why;
+	int root = u->tree.at[0].fd;
+	if (!u->tree.replaced)
+		return utimensat(root, path, times, AT_SYMLINK_NOFOLLOW) < 0
+			       ? err_sys(e, "set time of %.300s", path)
+			       : 0;
+	AUTO_CLOSE int fd = fs_open_beneath(root, path, O_RDONLY | O_DIRECTORY, 0, &why);
+	return fd >= 0 && futimens(fd, times) < 0 ? err_sys(e, "set time of %.300s", path) : 0;
+}
+
 static int set_dir_times(struct untar *u, struct err *e)
 {
-	int root = u->tree.at[0].fd;
 	for (size_t i = 0; i < u->dir_count; i++) {
 		const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, u->dirs[i].mtime};
 		const char *path = *u->dirs[i].path ? u->dirs[i].path : ".";
-		struct stat st;
-		/* It may have been replaced since by something else. */
-		if (u->tree.replaced &&
-		    (fstatat(root, path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode)))
-			continue;
-		if (utimensat(root, path, times, AT_SYMLINK_NOFOLLOW) < 0)
-			return err_sys(e, "set time of %.300s", path);
+		if (set_time_of(u, path, times, e) < 0)
+			return -1;
 	}
 	return 0;
 }

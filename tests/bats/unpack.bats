@@ -76,7 +76,7 @@ PY
   equal "$STORE/oci:v1" "$2"
 }
 
-@test "equal to umoci: directories that become files and links and back, whiteouts, opaque directories" { nasty replaced 20; }
+@test "equal to umoci: directories that become files and links and back, whiteouts, opaque directories" { nasty replaced 17; }
 @test "equal to umoci: long names, names that are not UTF-8 or have newlines, \".\" and \"//\"" { nasty names 20; }
 @test "equal to umoci: owners beyond 2^31, set-id bits, capabilities, attributes, nanoseconds, devices, links" { nasty metadata 25; }
 @test "equal to umoci: hard links to a lower layer's files" { nasty below 6; }

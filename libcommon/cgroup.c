@@ -10,7 +10,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 enum { PROCS_MAX = 1 << 20, DEPTH_MAX = 32 };
@@ -35,7 +37,7 @@ static char *path_of(const char *text, const char *controller)
 	return NULL;
 }
 
-int cgroup_open_of(pid_t pid, const char *id, struct err *e)
+static int open_group(pid_t pid, const char *id, const char *controller, struct err *e)
 {
 	char file[64];
 	AUTO_BUF struct buf b = BUF_INIT(1 << 16);
@@ -43,11 +45,46 @@ int cgroup_open_of(pid_t pid, const char *id, struct err *e)
 	if (fs_read_at(AT_FDCWD, file, &b, e) < 0)
 		return -1;
 	bool v2 = is_v2();
-	AUTO_FREE char *path = path_of(b.data, v2 ? "" : "memory");
+	AUTO_FREE char *path = path_of(b.data, v2 ? "" : controller);
 	if (!path || !strstr(path, id))
 		return err_set(e, ERR_NOT_FOUND, "process %d has no cgroup of its own", (int)pid);
-	AUTO_FREE char *full = xasprintf(CGROUP_ROOT "%s%s", v2 ? "" : "/memory", path);
+	AUTO_FREE char *full =
+		xasprintf(CGROUP_ROOT "%s%s%s", v2 ? "" : "/", v2 ? "" : controller, path);
 	return fs_open_dir(AT_FDCWD, full, e);
+}
+
+int cgroup_open_of(pid_t pid, const char *id, struct err *e)
+{
+	return open_group(pid, id, "memory", e);
+}
+
+int cgroup_fence(pid_t pid, const char *id, const char *name, struct err *e)
+{
+	char text[16];
+	AUTO_CLOSE int parent = open_group(pid, id, "freezer", e);
+	if (parent < 0)
+		return -1;
+	if (mkdirat(parent, name, 0700) < 0)
+		return err_sys(e, "cgroup %s", name);
+	AUTO_CLOSE int dir = fs_open_dir(parent, name, e);
+	AUTO_CLOSE int procs = dir < 0 ? -1 : openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	int n = snprintf(text, sizeof text, "%d", (int)pid);
+	if (procs >= 0 && write(procs, text, (size_t)n) == n)
+		return TAKE_FD(parent);
+	err_sys(e, "cgroup %s", name);
+	unlinkat(parent, name, AT_REMOVEDIR);
+	return -1;
+}
+
+void cgroup_unfence(int parent, const char *name, bool kill)
+{
+	struct err ignored;
+	struct timespec nap = {.tv_nsec = 1000000};
+	AUTO_CLOSE int dir = kill ? fs_open_dir(parent, name, &ignored) : -1;
+	/* A process that forks while it is being killed leaves a child for the next look. */
+	for (int i = 0; dir >= 0 && cgroup_kill_at(dir) && i < 1000; i++)
+		nanosleep(&nap, NULL);
+	unlinkat(parent, name, AT_REMOVEDIR);
 }
 
 int64_t cgroup_oom_kills_at(int dir)
@@ -210,6 +247,38 @@ bool cgroup_exists(const char *path)
 	bool found = false;
 	each_hierarchy(path, note_existing, &found, &ignored);
 	return found;
+}
+
+struct joining {
+	pid_t pid;
+	bool done;
+};
+
+static int join(const char *full, void *arg, struct err *e)
+{
+	struct joining *j = arg;
+	struct err ignored;
+	char text[16];
+	(void)e;
+	if (strncmp(full, CGROUP_ROOT "/cpuset/", strlen(CGROUP_ROOT "/cpuset/")) == 0 ||
+	    fs_mkdirs(AT_FDCWD, full, 0755, &ignored) < 0)
+		return 0;
+	AUTO_FREE char *file = xasprintf("%s/cgroup.procs", full);
+	AUTO_CLOSE int fd = open(file, O_WRONLY | O_CLOEXEC);
+	int n = snprintf(text, sizeof text, "%d", (int)j->pid);
+	if (fd >= 0 && write(fd, text, (size_t)n) == n)
+		j->done = true;
+	else
+		rmdir(full);
+	return 0;
+}
+
+bool cgroup_join(const char *path, pid_t pid)
+{
+	struct err ignored;
+	struct joining j = {.pid = pid};
+	each_hierarchy(path, join, &j, &ignored);
+	return j.done;
 }
 
 static int remove_empty(const char *full, void *arg, struct err *e)

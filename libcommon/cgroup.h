@@ -14,6 +14,13 @@
  * ERR_NOT_FOUND when it has none of its own: the path must contain `id`, so that neither a pod's
  * nor our own group is ever taken for the container's. */
 int cgroup_open_of(pid_t pid, const char *id, struct err *e);
+/* A group inside the container's, for what one command starts: in v1 in the hierarchy of the freezer,
+ * which limits and accounts nothing. pid and its present descendants' children-to-be are in it from
+ * here on, wherever they are reparented to. The group's parent, held, or -1. */
+int cgroup_fence(pid_t pid, const char *id, const char *name, struct err *e);
+/* Kill what is in the fence (when asked to) and remove it; what goes on running keeps it until the
+ * container's own group is removed. */
+void cgroup_unfence(int parent, const char *name, bool kill);
 /* The number of OOM kills in the group so far; 0 when the kernel does not tell. */
 int64_t cgroup_oom_kills_at(int dir);
 /* The most memory that the group has used, in bytes; 0 when the kernel does not tell. */
@@ -31,6 +38,9 @@ int cgroup_remove(const char *path, const char *id, struct err *e);
 /* Groups between the container's and the root, which nobody else removes when it was us (the
  * runtime on our behalf) who made them. Is there such a directory in any hierarchy? */
 bool cgroup_exists(const char *path);
+/* Put a process into the group in every hierarchy that takes it (v1's cpuset, which must be set up
+ * first, is left out); the group is made. True when one did. */
+bool cgroup_join(const char *path, pid_t pid);
 /* rmdir in every hierarchy; true when it is gone from all. Never touches a group that is in use. */
 bool cgroup_rmdir(const char *path);
 #endif

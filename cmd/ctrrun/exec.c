@@ -3,6 +3,7 @@
 
 #include "attach.h"
 #include "auto.h"
+#include "cgroup.h"
 #include "console.h"
 #include "fs.h"
 #include "jsonx.h"
@@ -214,6 +215,13 @@ static int take_command(struct exec *x, struct err *e)
 	x->pidfd = pidfd_open(x->pid, 0);
 	if (x->pidfd < 0)
 		return err_sys(e, "process %d of the command", (int)x->pid);
+	/* What leaves the command's tree is found there when the time is up. */
+	struct err why;
+	snprintf(x->fence_name, sizeof x->fence_name, "crisp-exec-%d", (int)x->pid);
+	if (x->deadline >= 0)
+		x->fence = cgroup_fence(x->pid, x->k.id, x->fence_name, &why);
+	if (x->deadline >= 0 && x->fence < 0)
+		log_debug("%s", why.msg);
 	x->session = proctree_session(x->pid);
 	if (x->session == getsid(0))
 		x->session = 0;
@@ -260,6 +268,14 @@ static int finish(struct exec *x, int *signal_number, struct err *e)
 	return n == 0 ? err_set(e, ERR_TIMEOUT, "command timed out") : -1;
 }
 
+static void drop_fence(struct exec *x, bool kill)
+{
+	if (x->fence >= 0)
+		cgroup_unfence(x->fence, x->fence_name, kill);
+	auto_close(&x->fence);
+	x->fence = -1;
+}
+
 static int fail(const struct exec *x, int status, const struct err *e)
 {
 	if (x->signo)
@@ -292,6 +308,7 @@ static int run(struct exec *x, struct err *e)
 		status = e->kind == ERR_TIMEOUT ? err_exit_status(e) : OWN_FAILURE;
 	}
 	/* Before the answer: nothing that was started goes on behind it. */
+	drop_fence(x, true);
 	if (!proctree_end_children(END_MS))
 		log_warn("processes of the command do not die");
 	return fail(x, status, e);
@@ -322,6 +339,7 @@ int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		.runtime = PROC_NONE,
 		.pidfd = -1,
 		.guard = -1,
+		.fence = -1,
 		.term = {.listening = -1, .master = -1},
 	};
 	int status;
@@ -331,6 +349,7 @@ int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	else
 		status = run(&x, e);
 	terminal_close(&x.term, x.run_dir);
+	drop_fence(&x, false);
 	dismiss_guard(&x);
 	int fds[] = {x.guard, x.run_dir, x.signals, x.spec, x.log, x.runtime.pidfd, x.pidfd};
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)

@@ -36,6 +36,8 @@ struct exec {
 	pid_t pid, session; /* the command */
 	int pidfd;
 	int guard; /* the monitor, which ends the command when we are killed; -1 = it does not */
+	char fence_name[32];
+	int fence; /* with a time limit: the parent of the command's own group, -1 = none */
 	struct terminal term;
 };
 

@@ -259,7 +259,16 @@ exec_timeout() {
   awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { exit !(b - a >= 0.5 && b - a < 3) }'
   [ "$(effective)" = running ]
   run -0 ctrrun exec --timeout 20 "$CTR" true
+  # One that has left the command's tree and session, as a daemon does.
+  run -124 ctrrun exec --timeout 0.7 "$CTR" sh -c 'sleep 0.2; (setsid sh -c "sleep 4322 & sleep 0.1" &) ; sleep 4321'
+  none_runs '^sleep 432'
+  # After a command that ends by itself it may go on.
+  run -0 ctrrun exec --timeout 20 "$CTR" sh -c 'sleep 0.2; setsid sleep 4323 >/dev/null 2>&1 &'
+  pgrep -f '^sleep 4323'
+  [ -z "$(find /sys/fs/cgroup/*/"$CGROUP" -name 'crisp-exec-*' | while read -r d; do grep -q . "$d/cgroup.procs" || echo "$d"; done)" ]
   ctrrun rm --force "$CTR"
+  none_runs '^sleep 4323'
+  [ -z "$(left_of "$CTR")" ]
 }
 @test "exec: after a timeout nothing of the command is left and the container lives on" { both exec_timeout; }
 

@@ -83,7 +83,7 @@ tags() { cri ListImages | jq -c '[.images[]?.repo_tags[]?] | sort'; }
 
 @test "user, annotations, size, verbose: as the image's own files say" {
   get user0 user1 user2 user3 user4 user5 noted >/dev/null
-  [ "$(for n in 0 1 2 3 4 5; do image "r.io/user$n:1"; done | jq -rs 'map((if .uid then .uid.value // "0" else "-" end) + "/" + (.username // "")) | join(" ")')" = \
+  [ "$(for n in 0 1 2 3 4 5; do image "r.io/user$n:1"; done | jq -rs 'map((if .uid then .uid.value // 0 else "-" end | tostring) + "/" + (.username // "")) | join(" ")')" = \
     "1002/ -/www-data 1003/ -/www-data 0/ 0/" ]
   image r.io/noted:1 '.image.spec.annotations' | jq -e '. == {"org.example.a": "x", "z": ""}'
   image r.io/user0:1 '.image.spec' | jq -e 'has("annotations") | not'

@@ -378,7 +378,7 @@ PY
   setting '.unpack_max_bytes = 100000'
   run_err 6 other load -i "$STORE/d"
   [[ $stderr == *unpack_max_bytes* ]]
-  CRISP_CONFIG=$before setting '.min_free_bytes = 100000000000000000'
+  CRISP_CONFIG=$before setting '.min_free_bytes = 1000000000000000'
   run_err 9 other load -i "$STORE/d"
   mkfifo "$STORE/pipe"
   cat "$STORE/d" >"$STORE/pipe" 2>/dev/null &

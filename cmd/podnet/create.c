@@ -142,6 +142,8 @@ static int pin_namespaces(struct creation *k, const struct ns_plan *plan, struct
 	AUTO_FREE char *uts = xasprintf("%s/ns/uts", k->pod.run);
 	AUTO_FREE char *pid = xasprintf("%s/ns/pid", k->pod.run);
 	const struct ns_child *c = &k->child;
+	if (k->init)
+		parent_take_init(k->spec->cgroup_parent, k->pod.id, c->init);
 	if (k->init && (init_adopt(&k->pod, c->init, c->init_sock, e) < 0 ||
 			ns_pin(c, "pid_for_children", pid, e) < 0))
 		return -1;

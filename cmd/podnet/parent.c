@@ -5,6 +5,7 @@
 #include "cgroup.h"
 #include "fs.h"
 #include "image.h"
+#include "log.h"
 #include "record.h"
 #include "xalloc.h"
 
@@ -75,6 +76,22 @@ int parent_intend(const struct state *s, const char *parent, const char *id, str
 	AUTO_CLOSE int fd =
 		openat(s->root, mark, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	return fd < 0 ? err_sys(e, "note cgroup %s", top) : 0;
+}
+
+void parent_take_init(const char *parent, const char *id, pid_t pid)
+{
+	AUTO_FREE char *path = parent_path(parent, id);
+	AUTO_FREE char *group = path ? xasprintf("%s/podinit-%s", path, id) : NULL;
+	if (group && !cgroup_join(group, pid))
+		log_warn("pod %s: its first process stays in our cgroup", id);
+}
+
+void parent_drop_init(const char *parent, const char *id)
+{
+	AUTO_FREE char *path = parent_path(parent, id);
+	AUTO_FREE char *group = path ? xasprintf("%s/podinit-%s", path, id) : NULL;
+	if (group)
+		(void)cgroup_rmdir(group);
 }
 
 struct users {

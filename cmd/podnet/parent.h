@@ -7,8 +7,15 @@
  * pod exists, names the topmost group that was not there, and goes with that group. */
 #include "state.h"
 
+#include <sys/types.h>
+
 /* `parent` as the pod's config has it; "" is our own /crisp/<id>. */
 int parent_intend(const struct state *s, const char *parent, const char *id, struct err *e);
+/* The pod's own first process goes into a group beside its containers', <parent>/podinit-<id>: it is
+ * the pod's, and must not end with whoever made it. Best effort: with the systemd driver it stays
+ * where it is. */
+void parent_take_init(const char *parent, const char *id, pid_t pid);
+void parent_drop_init(const char *parent, const char *id);
 /* Remove the pod's parent group and, upwards to the topmost one that was made for us, those that
  * are empty. Best effort: a group that is in use stays, for the next pod's removal. */
 void parent_prune(const struct state *s, const char *parent, const char *id);

@@ -266,6 +266,13 @@ init_of() { jq .pid "$RUNROOT/pods/$1/init.json"; }
   [ "$(awk '/^(Uid|CapEff|CapPrm|NoNewPrivs):/ { print $2 }' "/proc/$init/status" | paste -sd' ')" = "65534 0000000000000000 0000000000000000 1" ]
   [ -z "$(ls -A "/proc/$init/root/")" ] && [ -z "$(ls "/proc/$init/fd")" ]
   [ "$(wc -l <"/proc/$init/mountinfo")" = 1 ]
+  # It is accounted to the pod, not to whoever made it.
+  if [ -d /sys/fs/cgroup/pids ]; then
+    [ "$(awk -F: '$2 == "pids" { print $3 }' "/proc/$init/cgroup")" = "/crisp-test/pid/podinit-$id" ]
+    [ "$(awk -F: '$2 == "memory" { print $3 }' "/proc/$init/cgroup")" = "/crisp-test/pid/podinit-$id" ]
+  else
+    [ "$(cut -d: -f3 "/proc/$init/cgroup")" = "/crisp-test/pid/podinit-$id" ]
+  fi
   # Processes of the pod are numbered from 2 and cannot end it; orphans are reaped.
   [ "$(nsenter --pid="$RUNROOT/pods/$id/ns/pid" sh -c 'kill -TERM 1; kill -KILL 1; echo $$')" -lt 10 ]
   nsenter --pid="$RUNROOT/pods/$id/ns/pid" sh -c '(sleep 0.1 &) ; exit 0'
@@ -280,6 +287,7 @@ init_of() { jq .pid "$RUNROOT/pods/$1/init.json"; }
   is_dead "$init"
   podnet rm pid
   nothing_left "$id"
+  [ -z "$(find /sys/fs/cgroup -name "podinit-$id" -print -quit 2>/dev/null)" ]
 }
 
 @test "a shared PID namespace whose first process is gone makes the pod not ready; a lone host pod can have one" {

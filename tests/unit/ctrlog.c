@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pure parts of container monitor and runtime calls: CRI log lines, flat JSON, the runtime's
  * words. */
+#include "cgroup.h"
 #include "crilog.h"
+#include "exitinfo.h"
 #include "flatjson.h"
+#include "proc.h"
 #include "rtwords.h"
 #include "tap.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define STAMP "2026-08-22T10:00:00.123456789Z"
 
@@ -216,8 +225,71 @@ static void test_words(void)
 	words("{\"level\":\"warning\",\"msg\":\"w\"}\n", "\n", "");
 }
 
+static void put_file(int dir, const char *name, const char *content)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ok(fd >= 0 && write(fd, content, strlen(content)) == (ssize_t)strlen(content), "%s", name);
+	close(fd);
+}
+
+/* What the kernel writes into a container's group in either version. */
+static void test_counters(void)
+{
+	char v1[] = "/tmp/crisp-unit.XXXXXX", v2[] = "/tmp/crisp-unit.XXXXXX";
+	int a = open(mkdtemp(v1), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int b = open(mkdtemp(v2), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ok(cgroup_oom_kills_at(a) == 0 && cgroup_peak_memory_at(a) == 0, "nothing told");
+	put_file(a, "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n");
+	put_file(a, "memory.max_usage_in_bytes", "33554432\n");
+	put_file(b, "memory.events", "low 0\nhigh 9\nmax 7\noom 5\noom_kill 2\noom_group_kill 1\n");
+	put_file(b, "memory.peak", "12345678901\n");
+	ok(cgroup_oom_kills_at(a) == 3 && cgroup_peak_memory_at(a) == 33554432, "v1");
+	ok(cgroup_oom_kills_at(b) == 2 && cgroup_peak_memory_at(b) == 12345678901, "v2");
+	put_file(b, "memory.events", "low 0\nhigh 9\nmax 7\noom 5\noom_kill 0\n");
+	ok(cgroup_oom_kills_at(b) == 0, "an allocation that failed is no kill");
+	static const char *const names[] = {"memory.oom_control", "memory.max_usage_in_bytes",
+					    "memory.events", "memory.peak"};
+	for (size_t i = 0; i < 4; i++)
+		unlinkat(i < 2 ? a : b, names[i], 0);
+	ok(rmdir(v1) == 0 && rmdir(v2) == 0, "removed");
+	close(a);
+	close(b);
+}
+
+static void test_exitinfo(void)
+{
+	static const struct {
+		int exit, kill, code;
+	} ways[] = {{0, 0, 0}, {7, 0, 7}, {255, 0, 255}, {0, SIGKILL, 137}, {0, SIGTERM, 143}};
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+		int code = -1, signo = -1;
+		pid_t pid = fork();
+		if (pid == 0) {
+			if (ways[i].kill)
+				pause();
+			_exit(ways[i].exit);
+		}
+		unsigned long long start = proc_start_time(pid);
+		int fd = pidfd_open(pid, 0);
+		if (ways[i].kill)
+			kill(pid, ways[i].kill);
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		ok(poll(&p, 1, 5000) == 1, "it ends");
+		ok(exitinfo_read(fd, pid, start, &code, &signo) == 1 && code == ways[i].code &&
+			   signo == ways[i].kill,
+		   "not reaped: %d", code);
+		waitpid(pid, NULL, 0);
+		int known = exitinfo_read(fd, pid, start, &code, &signo);
+		ok(!known || (code == ways[i].code && signo == ways[i].kill), "reaped: %s",
+		   known ? "known all the same" : "unknown, before Linux 6.15");
+		close(fd);
+	}
+}
+
 int main(void)
 {
+	test_counters();
+	test_exitinfo();
 	test_lines();
 	test_cuts();
 	test_batches();

@@ -149,6 +149,7 @@ static int fill(struct auth *a, json_t *j, const char *host, struct err *e)
 				       host);
 		*colon = '\0';
 		a->user = copy(plain);
+		free(a->password);
 		a->password = xstrdup(colon + 1);
 	}
 	take_token_user(a);
@@ -235,6 +236,9 @@ static int find_in_file(const struct auth_store *s, const char *host, const char
 	}
 	if (best && fill(a, best, host, e) < 0)
 		return -1;
+	/* A password alone is no use, and in the way of what a helper will say. */
+	if (is_empty(a))
+		auth_release(a);
 	const char *all = jsonx_opt_string(s->file, "credsStore", "");
 	*helper = is_empty(a) && *all ? all : NULL;
 	return 0;

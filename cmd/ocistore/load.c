@@ -61,6 +61,7 @@ static int run_pull(const char *const *argv, int in, int cwd, struct buf *out, s
 	AUTO_BUF struct buf errors = BUF_INIT(OUT_MAX);
 	spec.in = in;
 	spec.cwd = cwd;
+	spec.die_with_parent = true; /* what it leaves is swept */
 	if (proc_run(&spec, NULL, 0, out, &errors, -1, &r, e) < 0)
 		return -1;
 	int status = proc_exit_code(&r);

@@ -464,6 +464,35 @@ image_json() { echo "$STORE/images/$(basename "$(readlink "$STORE/names/$REGISTR
   store verify
 }
 
+@test "repair: killed at any moment, the next one finishes" {
+  local l i
+  from_registry a
+  l=$(jq -r '.layers[0].id' "$(image_json a)")
+  for i in 01 03 05 07 09 11; do
+    rm -f "$STORE/layers/$l/diff/twice"
+    timeout -s KILL "0.$i" "$BUILD/bin/ocistore" --root "$STORE" --runroot "$STORE/run" repair >/dev/null 2>&1 || true
+    [ -d "$STORE/layers/$l/diff" ] # never gone
+    store repair >/dev/null
+    store verify
+    store gc >/dev/null
+    [ "$(ls -A "$STORE/layers")" = "$(ls "$STORE/layers")" ] && [ -z "$(ls "$STORE/tmp")" ]
+  done
+}
+
+@test "the child that reads a layer's headers can do nothing but read and answer" {
+  mkfifo "$STORE/in"
+  "$BUILD/bin/ocistore" --list-tar <"$STORE/in" >"$STORE/out" 3>&- &
+  local pid=$!
+  PIDS+=("$pid")
+  exec 9>"$STORE/in"
+  wait_for 5 grep -q '^Seccomp:.*2' "/proc/$pid/status"
+  grep -q '^CapEff:.*0000000000000000' "/proc/$pid/status"
+  grep -q '^NoNewPrivs:.*1' "/proc/$pid/status"
+  [ "$(readlink "/proc/$pid/ns/net")" != "$(readlink /proc/self/ns/net)" ]
+  exec 9>&-
+  wait "$pid"
+}
+
 @test "repair: what cannot be had is told and let alone" {
   good
   local l

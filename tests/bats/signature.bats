@@ -46,6 +46,7 @@ setup() {
 }
 teardown() {
   CRISP_CONFIG=$OLD_CONFIG
+  [ -z "${CRISPD_PID:-}" ] || kill "$CRISPD_PID" 2>/dev/null || true
   rm -rf "$T"
 }
 

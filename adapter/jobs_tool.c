@@ -13,8 +13,8 @@
 static const char *const tool_names[] = {"ocipull", "ocistore",  "podnet", "ocibundle",
 					 "ctrrun",  "ctrstream", NULL};
 static const char *const proxy_names[] = {
-	"http_proxy", "https_proxy", "HTTPS_PROXY",   "no_proxy",     "NO_PROXY", "all_proxy",
-	"ALL_PROXY",  "HOME",        "SSL_CERT_FILE", "SSL_CERT_DIR", NULL};
+	"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY",   "no_proxy",     "NO_PROXY",
+	"all_proxy",  "ALL_PROXY",  "HOME",        "SSL_CERT_FILE", "SSL_CERT_DIR", NULL};
 static const char *const base_names[] = {"CRISP_CONFIG", "CRISP_LOG_LEVEL", NULL};
 
 /* "NAME=value" of our own environment, NULL when unset. */

@@ -89,6 +89,7 @@ static const struct member exit_members[] = {
 	INT(exit_record, exit_code),   INT(exit_record, signal),
 	BOOL(exit_record, oom),        INT(exit_record, started_at),
 	INT(exit_record, finished_at), INT(exit_record, peak_memory),
+	INT(exit_record, lost_lines),  INT(exit_record, dropped_lines),
 	STR(exit_record, reason),      STR(exit_record, message),
 	STR(exit_record, stderr_tail), END};
 

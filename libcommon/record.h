@@ -66,7 +66,8 @@ struct exit_record {
 	int64_t signal;    /* 0 = none */
 	bool oom;
 	int64_t started_at, finished_at;
-	int64_t peak_memory; /* bytes, 0 = unknown */
+	int64_t peak_memory;               /* bytes, 0 = unknown */
+	int64_t lost_lines, dropped_lines; /* of the log: by a failing disk, by a rate limit */
 	char *reason;  /* "Completed", "Error", "OOMKilled", "StartError", "ContainerStatusUnknown"
 			*/
 	char *message; /* for people; "" mostly */

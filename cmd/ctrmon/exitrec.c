@@ -45,12 +45,15 @@ static int format(const struct monitor *m, struct buf *b, struct err *e)
 					    : "Error";
 	if (buf_addf(b, e,
 		     "{\"version\":1,\"exit_code\":%lld,\"signal\":%lld,\"oom\":%s,"
-		     "\"started_at\":%lld,\"finished_at\":%lld,\"peak_memory\":%lld,\"reason\":\"%"
+		     "\"started_at\":%lld,\"finished_at\":%lld,\"peak_memory\":%lld,"
+		     "\"lost_lines\":%llu,\"dropped_lines\":%llu,\"reason\":\"%"
 		     "s\",\"message\":\"%s\","
 		     "\"stderr_tail\":",
 		     (long long)x->code, (long long)x->signal, x->oom ? "true" : "false",
 		     (long long)started_at(m), (long long)x->finished_at, (long long)x->peak_memory,
-		     reason, x->unknown ? "unknown, monitor lost" : "") < 0)
+		     (unsigned long long)m->log.lost_total,
+		     (unsigned long long)m->log.limit.dropped_total, reason,
+		     x->unknown ? "unknown, monitor lost" : "") < 0)
 		return -1;
 	if (flatjson_put(b, m->io.tail, m->io.tail_len, e) < 0)
 		return -1;

@@ -12,10 +12,21 @@
 #include <string.h>
 
 /* The runtime dies with ctrrun, but may be about to write the file. */
-enum { LATE_MS = 500 };
+enum { LATE_MS = 500, GUARDS_MAX = CTL_CLIENTS - 32 };
+
+/* Some places are kept for who asks and attaches. */
+static bool is_crowded(const struct monitor *m)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < m->ctl.high; i++)
+		n += m->ctl.client[i].guard[0] != '\0';
+	return n >= GUARDS_MAX;
+}
 
 int guard_begin(struct ctl_client *c, const char *text, size_t len, struct err *e)
 {
+	if (is_crowded(c->m))
+		return err_set(e, ERR_EXHAUSTED, "guard: there are %d already", GUARDS_MAX);
 	if (c->guard[0] || !flatjson_string(text, len, "pid_file", c->guard, sizeof c->guard) ||
 	    strncmp(c->guard, "exec.", 5) != 0 || strchr(c->guard, '/')) {
 		c->guard[0] = '\0';

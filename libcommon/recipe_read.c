@@ -180,7 +180,7 @@ static int get_head(struct records *r, struct head *h, struct err *e)
 	size_t len = h->type == 'R' ? 4 : h->type == 'F' ? 14 : h->type == 'K' ? 8 : 40;
 	if (rc <= 0)
 		return rc;
-	if (!memchr("RFKE", h->type, 4))
+	if (h->type != 'R' && h->type != 'F' && h->type != 'K' && h->type != 'E')
 		return damaged(e, "unknown kind of record");
 	rc = get(r, raw, len, e);
 	if (rc <= 0)

@@ -6,6 +6,7 @@
 #include "imgstore.h"
 #include "jsonx.h"
 #include "proc.h"
+#include "xalloc.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -113,8 +114,8 @@ static int check_space(const struct tool_ctx *c, int dir, struct err *e)
 static int spool(const struct tool_ctx *c, const struct imgstore_tmp *t, int from, struct err *e)
 {
 	AUTO_CLOSE int fd = openat(t->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	AUTO_FREE char *chunk = malloc(CHUNK);
-	if (fd < 0 || !chunk)
+	AUTO_FREE char *chunk = xmalloc(CHUNK);
+	if (fd < 0)
 		return err_sys(e, "make a temporary file");
 	for (size_t fresh = CHUNK * 16;;) {
 		if (fresh >= CHUNK * 16) {

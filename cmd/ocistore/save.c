@@ -124,11 +124,11 @@ static int by_name(const void *a, const void *b)
 static void sort_names(struct save_image *m)
 {
 	size_t n = json_array_size(m->names);
-	AUTO_FREE json_t **list = xcalloc(n + 1, sizeof *list);
+	AUTO_FREE json_t **list = xcalloc(n + 1, sizeof(json_t *));
 	json_t *sorted = json_array();
 	for (size_t i = 0; i < n; i++)
 		list[i] = json_array_get(m->names, i);
-	qsort(list, n, sizeof *list, by_name);
+	qsort(list, n, sizeof(json_t *), by_name);
 	for (size_t i = 0; i < n; i++)
 		if (i == 0 || !json_equal(list[i], list[i - 1]))
 			json_array_append(sorted, list[i]);

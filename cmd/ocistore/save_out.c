@@ -39,10 +39,9 @@ static int open_parent(struct save_out *o, const char *target, struct err *e)
 static bool is_empty_dir(int parent, const char *name)
 {
 	struct err ignored;
-	const struct dirent *de;
 	int n = 0, fd = fs_open_dir(parent, name, &ignored);
 	AUTO_CLOSEDIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	while (d && (de = readdir(d)))
+	while (d && readdir(d))
 		n++;
 	return d && n <= 2;
 }
@@ -124,6 +123,7 @@ static void put_size(char *field, unsigned long long v)
 static int put_header(struct save_out *o, const char *name, char type, unsigned mode,
 		      unsigned long long size, struct err *e)
 {
+	static const char magic[8] = {'u', 's', 't', 'a', 'r', 0, '0', '0'};
 	char h[BLOCK] = {0};
 	unsigned sum = 0;
 	snprintf(h, 100, "%s", name);
@@ -134,7 +134,7 @@ static int put_header(struct save_out *o, const char *name, char type, unsigned 
 	octal(h + 136, 12, 0);
 	memset(h + 148, ' ', 8);
 	h[156] = type;
-	memcpy(h + 257, "ustar\00000", 8);
+	memcpy(h + 257, magic, sizeof magic);
 	for (size_t i = 0; i < BLOCK; i++)
 		sum += (unsigned char)h[i];
 	octal(h + 148, 7, sum);

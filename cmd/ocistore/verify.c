@@ -118,7 +118,7 @@ static int check_layers(struct verify *v, const char *id, json_t *meta, json_t *
 {
 	size_t i;
 	json_t *layer, *layers = json_object_get(meta, "layers");
-	char hex[DIGEST_HEX_LEN + 1];
+	char hex[DIGEST_HEX_LEN + 1] = "";
 	json_t *ids = json_object_get(json_object_get(config, "rootfs"), "diff_ids");
 	if (config && json_array_size(ids) != json_array_size(layers))
 		image_fault(v, id, "image.json",

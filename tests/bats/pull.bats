@@ -194,7 +194,7 @@ PY
   [[ $stderr == *"which of its 2 images is meant?"* ]]
   local id
   id=$(pull "docker-archive:$STORE/old.tar:r.io/uno:1")
-  [ "$(cd "$STORE/names" && ls | xargs)" = "docker.io%2flibrary%2fone:v1 r.io%2funo:1" ]
+  [ "$(cd "$STORE/names" && echo *)" = "docker.io%2flibrary%2fone:v1 r.io%2funo:1" ]
   [ "$(pull "docker-archive:$STORE/new.tar")" = "$(pull "oci-archive:$STORE/new.tar")" ]
   [ -L "$STORE/names/docker.io%2flibrary%2fone:v2" ]
   empty_tmp
@@ -271,7 +271,7 @@ PY
   strace -f -qq -o "$STORE/calls" -e trace=fsync,syncfs,fork,vfork,clone,clone3 "${PULL[@]}" "$SERVER/x:abc" >"$STORE/out" 3>&-
   [ "$(cat "$STORE/out")" = "$id" ]
   [ "$(cat "$LOG")" = "GET /v2/x/manifests/abc" ]
-  ! grep -v CLONE_THREAD "$STORE/calls" | grep -q '('
+  [ -z "$(grep -v CLONE_THREAD "$STORE/calls" | grep '(')" ]
   # A name that is missing, or points elsewhere, is put right.
   rm "$STORE"/names/*:abc
   [ "$(pull "$SERVER/x:abc")" = "$id" ]
@@ -429,7 +429,7 @@ on_terminal() { /usr/bin/python3 "$BATS_TEST_DIRNAME/../lib/pull_pty.py" "$@" 3>
   grep -q '^sha256:' "$STORE/screen"
   [ "$(awk '/^max/ {print $2}' "$STORE/screen")" -lt 100 ]
   [ "$(awk '/^rows/ {print $2}' "$STORE/screen")" = 4 ]
-  ! grep -q '\[=' "$STORE/screen"
+  run ! grep -q '\[=' "$STORE/screen"
   rm -rf "$STORE"/{images,layers,names}
   touch "$GATE"
   on_terminal 30 24 --gate "$GATE" "${PULL[@]}" "$SERVER/x:abc" >"$STORE/screen"

@@ -3,6 +3,8 @@
 
 #include "auto.h"
 #include "fs.h"
+#include "imgpulls.h"
+#include "imgstore.h"
 #include "jsonx.h"
 #include "tap.h"
 
@@ -11,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #define A "aaaa111111111111111111111111111111111111111111111111111111111111"
 #define B "aaaa222222222222222222222222222222222222222222222222222222222222"
@@ -158,6 +161,31 @@ static void check_lock(const struct state *s)
 	ok(waitpid(pid, &status, 0) == pid && status == 0, "and nobody else gets it");
 }
 
+static void check_pulls(const struct state *s)
+{
+	struct err e;
+	struct imgstore_tmp live, dead;
+	ok(imgstore_tmp_new(s, "pull", &live, &e) == 0 &&
+		   imgstore_tmp_new(s, "pull", &dead, &e) == 0,
+	   "two pulls");
+	AUTO_JSON json_t *told = json_pack("{s:s}", "reference", "r.io/x:1");
+	ok(jsonx_replace_at(live.dir, "progress.json", 0600, told, 0, &e) == 0, "one tells");
+	AUTO_JSON json_t *both = imgstore_pulls(s, &e);
+	ok(json_array_size(both) == 2, "both are seen");
+	close(dead.lock);
+	AUTO_JSON json_t *one = imgstore_pulls(s, &e);
+	json_t *first = json_array_get(one, 0);
+	ok(json_array_size(one) == 1 && !strcmp(jsonx_opt_string(first, "pull", ""), live.name) &&
+		   !strcmp(jsonx_opt_string(first, "reference", ""), "r.io/x:1"),
+	   "one whose lock is free is none");
+	AUTO_CLOSE int fd = openat(live.dir, "progress.json", O_WRONLY | O_TRUNC | O_CLOEXEC);
+	AUTO_JSON json_t *bad = imgstore_pulls(s, &e);
+	ok(fd >= 0 && json_array_size(bad) == 1 && json_object_size(json_array_get(bad, 0)) == 1,
+	   "a file that cannot be read leaves the name");
+	close(dead.dir);
+	ok(imgstore_tmp_drop(s, &live, &e) == 0, "drop");
+}
+
 int main(void)
 {
 	struct state s;
@@ -176,6 +204,7 @@ int main(void)
 	check_open(&s);
 	check_names();
 	check_lock(&s);
+	check_pulls(&s);
 	state_close(&s);
 	if (fs_remove_tree(AT_FDCWD, root, &e) < 0)
 		printf("# %s\n", e.msg);

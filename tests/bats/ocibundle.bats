@@ -685,7 +685,7 @@ LIST
   id=$(ctr ".mounts = [$(img /i art)]" | ocibundle create "$POD" -)
   [ "$(jq '.mount_images | length' "$ROOT/containers/$id/state.json")" = 1 ]
   # The mounted image's layers outlive its removal while the container is there.
-  ocistore rm art
+  ocistore rm --in-use --wait art
   [ "$(cat "$RUNROOT/containers/$id/images/0/dir/b")" = two ]
   [ -d "$ROOT/layers/$(printf '%s' "$CRISP_TMP/im/2" | sha256sum | cut -c1-64)" ]
 }

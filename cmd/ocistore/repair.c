@@ -174,7 +174,8 @@ static int repair_all(struct repair *r, int argc, char **argv, struct err *e)
 
 int store_repair(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
-	struct repair r = {.c = c, .v = {.ctx = c, .silent = true}};
+	struct repair r = {.c = c,
+			   .v = {.ctx = c, .silent = true, .progress = isatty(STDERR_FILENO)}};
 	int rc = repair_all(&r, argc, argv, e);
 	bool again = rc == 0 && r.v.faults > 0 && !c->dry_run;
 	json_decref(r.names);

@@ -32,6 +32,16 @@ static void escape(const char *s, char *out, size_t size)
 	out[n] = '\0';
 }
 
+void verify_progress(const struct verify *v, const char *layer)
+{
+	if (!v->progress)
+		return;
+	fprintf(stderr, "\r\033[K");
+	if (layer)
+		fprintf(stderr, "layer %zu: %.12s", json_object_size(v->seen), layer);
+	fflush(stderr);
+}
+
 void verify_fault(struct verify *v, const char *what, const char *id, const char *path,
 		  const char *fmt, ...)
 {
@@ -43,6 +53,7 @@ void verify_fault(struct verify *v, const char *what, const char *id, const char
 	escape(raw, why, sizeof why);
 	escape(path, file, sizeof file);
 	v->faults++;
+	verify_progress(v, NULL);
 	if (v->silent)
 		return;
 	if (!v->ctx->json) {
@@ -208,7 +219,7 @@ void verify_release(struct verify *v)
 
 int store_verify(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
-	struct verify v = {.ctx = c};
+	struct verify v = {.ctx = c, .progress = isatty(STDERR_FILENO)};
 	int rc = verify_images(&v, argc, argv, e);
 	if (rc == 0 && v.faults > 0)
 		rc = err_set(e, ERR_BAD_STATE, "%zu fault%s in %zu layer%s and %zu image record%s",

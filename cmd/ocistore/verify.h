@@ -46,6 +46,7 @@ bool verify_xattr_counts(const char *name);
 struct verify {
 	const struct tool_ctx *ctx;
 	bool silent;
+	bool progress; /* standard error is a terminal */
 	size_t faults;
 	json_t *bad_layers, *bad_images; /* sets: layer's directory, image id */
 	json_t *seen;                    /* layers that were looked at */
@@ -57,6 +58,8 @@ struct verify {
 /* what: "layer", "image" or "name"; path: of the file, "" = the thing itself. */
 void verify_fault(struct verify *v, const char *what, const char *id, const char *path,
 		  const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* Which layer is looked at, on a terminal; NULL = none. */
+void verify_progress(const struct verify *v, const char *layer);
 /* A fault of the layer at hand. */
 void verify_file_fault(struct verify *v, const char *path, const char *why);
 /* id: its directory; diff: its diff ID (hex). */

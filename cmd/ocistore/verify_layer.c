@@ -173,7 +173,9 @@ int verify_layer(struct verify *v, const char *id, const char *diff, struct err 
 	json_object_set_new(v->seen, id, json_true());
 	v->layer = id;
 	v->told = json_object();
+	verify_progress(v, id);
 	int rc = check(v, id, diff, e);
+	verify_progress(v, NULL);
 	json_decref(v->told);
 	v->told = NULL;
 	return rc < 0 ? err_wrap(e, "layer %s", id) : 0;

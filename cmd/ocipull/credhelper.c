@@ -99,7 +99,7 @@ static int wait_end(struct call *c, struct engine *en, const char *who, long sec
 {
 	long long deadline = proc_now_ms() + seconds * 1000LL;
 	for (;;) {
-		c->can_read = false;
+		c->can_read = c->ended = false;
 		if (c->out >= 0)
 			engine_watch(en, c->out, POLLIN, &c->can_read);
 		engine_watch(en, c->proc.pidfd, POLLIN, &c->ended);
@@ -138,7 +138,7 @@ int credhelper_get(struct engine *en, const char *name, const char *host, long s
 		   struct auth *a, struct err *e)
 {
 	struct call c = {.proc = PROC_NONE, .out = -1, .text = BUF_INIT(ANSWER_MAX)};
-	struct proc_result res, ignored;
+	struct proc_result res = {.exited = false}, ignored;
 	struct err quiet;
 	char who[100];
 	*a = (struct auth){.user = NULL};

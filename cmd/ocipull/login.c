@@ -149,7 +149,7 @@ static int ask_by_post(struct registry *r, struct endpoint *ep, const struct cha
 static int ask_by_get(struct registry *r, struct endpoint *ep, const struct challenge *c,
 		      const char *scope, struct err *e)
 {
-	long status;
+	long status = 0;
 	AUTO_BUF struct buf url = BUF_INIT(8192);
 	CURL *easy = curl_easy_init();
 	bool has = strchr(c->realm, '?');
@@ -171,7 +171,7 @@ static int get_token(struct registry *r, struct endpoint *ep, const struct chall
 		     struct err *e)
 {
 	char scope[900];
-	long status;
+	long status = 0;
 	bool tls = strncmp(c->realm, "https://", 8) == 0;
 	if (!tls && (ep->encrypted || strncmp(c->realm, "http://", 7) != 0)) {
 		char realm[200];

@@ -34,12 +34,14 @@ static json_int_t our_namespace(void)
 	return stat("/proc/self/ns/mnt", &st) == 0 ? (json_int_t)st.st_ino : 0;
 }
 
-/* Does any process live in that mount namespace? When we cannot tell, it may. */
-static bool namespace_lives(json_int_t ns)
+/* Does a process in that mount namespace see a mount at `dir`? The namespace's number alone may be
+ * another's by now. When we cannot tell, it may. */
+static bool seen_elsewhere(json_int_t ns, const char *dir)
 {
 	const struct dirent *de;
 	char path[NAME_MAX + 32];
 	struct stat st;
+	struct err why;
 	AUTO_CLOSEDIR DIR *d = opendir("/proc");
 	if (!d)
 		return true;
@@ -47,8 +49,12 @@ static bool namespace_lives(json_int_t ns)
 		if (de->d_name[0] < '1' || de->d_name[0] > '9')
 			continue;
 		snprintf(path, sizeof path, "/proc/%s/ns/mnt", de->d_name);
-		if (stat(path, &st) == 0 && (json_int_t)st.st_ino == ns)
-			return true;
+		if (stat(path, &st) < 0 || (json_int_t)st.st_ino != ns)
+			continue;
+		AUTO_JSON json_t *points = mount_points(de->d_name, &why);
+		/* NULL: it has ended meanwhile; another one may be there. */
+		if (points)
+			return json_object_get(points, dir) != NULL;
 	}
 	return false;
 }
@@ -57,7 +63,7 @@ static bool is_mounted(struct walk *w, const char *dir)
 {
 	struct err why;
 	if (!w->points)
-		w->points = mount_points(&why);
+		w->points = mount_points("self", &why);
 	/* When we cannot tell, it may be. */
 	return !w->points || json_object_get(w->points, dir);
 }
@@ -68,7 +74,7 @@ static void judge(struct walk *w, struct imgmount *m, json_t *j)
 	if (strcmp(jsonx_opt_string(j, "boot_id", ""), state_boot_id()) != 0)
 		return;
 	if (ns != our_namespace()) {
-		m->live = namespace_lives(ns);
+		m->live = seen_elsewhere(ns, m->dir);
 		return;
 	}
 	m->live = m->here = is_mounted(w, m->dir);

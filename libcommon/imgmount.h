@@ -9,7 +9,7 @@
  *	<runroot>/mounts/<hex>/      where the image is mounted when nobody said where (own_dir)
  *
  * A record counts as a use of the image's layers while the mount may be there: of this boot, and
- * seen in the mount table, or made in another mount namespace in which some process still lives.
+ * in our mount table, or in that of a process in the mount namespace where it was made.
  * Any other is stale and goes with the next `ocistore gc`. Records are made, judged for a removal and
  * dropped with the store's lock held (image.h). */
 #include "digest.h"

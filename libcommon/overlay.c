@@ -222,10 +222,12 @@ static char *mount_point(char *line)
 	return field;
 }
 
-json_t *mount_points(struct err *e)
+json_t *mount_points(const char *process, struct err *e)
 {
+	char path[300];
+	snprintf(path, sizeof path, "/proc/%.255s/mountinfo", process);
 	AUTO_BUF struct buf b = BUF_INIT(64 << 20);
-	if (fs_read_at(AT_FDCWD, "/proc/self/mountinfo", &b, e) < 0)
+	if (fs_read_at(AT_FDCWD, path, &b, e) < 0)
 		return NULL;
 	json_t *points = json_object();
 	char *rest = b.data, *line;

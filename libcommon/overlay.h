@@ -16,7 +16,7 @@ int overlay_mount(const json_t *lower, const char *upper, const char *work, cons
 		  struct err *e);
 /* Detach everything mounted at or below path (absolute, without symlinks in it), deepest first. */
 int unmount_below(const char *path, struct err *e);
-/* All mount points of our namespace as the keys of an object (new reference); those that are not
- * UTF-8 are left out. */
-json_t *mount_points(struct err *e);
+/* All mount points that a process sees ("self", "123") as the keys of an object (new reference); those
+ * that are not UTF-8 are left out. */
+json_t *mount_points(const char *process, struct err *e);
 #endif

@@ -131,8 +131,9 @@ static int copy_data(struct untar *u, struct archive *a, const struct entry *en,
 		return -1;
 	stream_file_begin(&u->stream, path, (uint64_t)archive_entry_size(en->ae));
 	while ((rc = archive_read_data_block(a, &data, &len, &at)) == ARCHIVE_OK) {
-		if (len > 0 && (stream_file_data(&u->stream, data, len, (uint64_t)at, e) < 0 ||
-				write_piece(en, fd, data, len, at, e) < 0))
+		if (len > 0 && stream_file_data(&u->stream, data, len, (uint64_t)at, e) < 0)
+			return err_wrap(e, "%.300s", en->path);
+		if (write_piece(en, fd, data, len, at, e) < 0)
 			return -1;
 		end = at + (la_int64_t)len;
 	}

@@ -238,7 +238,7 @@ PY
     [ -z "$(ls "$STORE/layers")" ]
   done <<'CASES'
 diffid expected sha256:1111
-cut damaged tar archive
+cut f: the archive ends in the middle of a file
 text damaged tar archive
 filedir is not a directory
 nolink no file in the layer

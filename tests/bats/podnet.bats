@@ -120,7 +120,9 @@ teardown() { podnet_teardown; }
 @test "a pod on the host's network and IPC has no namespaces, no address and the host's name" {
   id=$(make host '.linux.security_context.namespace_options = { network: "NODE", pid: "NODE", ipc: "NODE" } | .hostname = ""')
   [ "$(podnet status host | jq -r '.ip + .netns + .state + .network_mode')" = readyNODE ]
-  [ ! -e "/run/netns/crisp-$id" ] && [ ! -e "$RUNROOT/pods/$id/ns/ipc" ] && [ ! -e "$RUNROOT/pods/$id/shm" ]
+  [ ! -e "/run/netns/crisp-$id" ]
+  [ ! -e "$RUNROOT/pods/$id/ns/ipc" ]
+  [ ! -e "$RUNROOT/pods/$id/shm" ]
   [ "$(cat "$RUNROOT/pods/$id/hostname")" = "$(hostname)" ]
   podnet stop host
   podnet rm host
@@ -130,7 +132,8 @@ teardown() { podnet_teardown; }
 @test "a pod on the host's network needs no network configuration" {
   other_net none
   id=$(make nonet '.linux.security_context.namespace_options.network = "NODE"')
-  [ -e "$RUNROOT/pods/$id/ns/ipc" ] && [ -e "$RUNROOT/pods/$id/shm" ]
+  [ -e "$RUNROOT/pods/$id/ns/ipc" ]
+  [ -e "$RUNROOT/pods/$id/shm" ]
   run_err 8 make netless
   [[ $stderr == *"no network configuration in $NETD"* ]]
 }
@@ -264,7 +267,8 @@ init_of() { jq .pid "$RUNROOT/pods/$1/init.json"; }
   init=$(init_of "$id")
   [ "$(tr '\0' ' ' <"/proc/$init/cmdline")" = "$BUILD/bin/podinit $id " ]
   [ "$(awk '/^(Uid|CapEff|CapPrm|NoNewPrivs):/ { print $2 }' "/proc/$init/status" | paste -sd' ')" = "65534 0000000000000000 0000000000000000 1" ]
-  [ -z "$(ls -A "/proc/$init/root/")" ] && [ -z "$(ls "/proc/$init/fd")" ]
+  [ -z "$(ls -A "/proc/$init/root/")" ]
+  [ -z "$(ls "/proc/$init/fd")" ]
   [ "$(wc -l <"/proc/$init/mountinfo")" = 1 ]
   # It is accounted to the pod, not to whoever made it.
   if [ -d /sys/fs/cgroup/pids ]; then
@@ -307,7 +311,8 @@ init_of() { jq .pid "$RUNROOT/pods/$1/init.json"; }
   [[ $stderr == *"shared PID namespace is not available"* ]]
   [[ $(podnet status pid | jq -r .reason) == *"not available"* ]]
   run -0 --separate-stderr make nopid 'del(.linux)'
-  [ -z "$stderr" ] && [ ! -e "$RUNROOT/pods/$output/ns/pid" ]
+  [ -z "$stderr" ]
+  [ ! -e "$RUNROOT/pods/$output/ns/pid" ]
 }
 
 @test "podinit by hand is refused" {

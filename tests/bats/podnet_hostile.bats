@@ -71,7 +71,10 @@ plugin_fails() {
   id=$(new_id)
   rm -f "$CRISP_TMP/calls"
   run_err "$1" podnet create --id "$id" - <<<"$(pod_json failing)"
-  [[ $stderr == *"$2"* ]] && [ "$(podnet ls --json)" = "[]" ] && nothing_left "$id" && [ ! -e "$ROOT/debts/$id.json" ]
+  [[ $stderr == *"$2"* ]]
+  [ "$(podnet ls --json)" = "[]" ]
+  nothing_left "$id"
+  [ ! -e "$ROOT/debts/$id.json" ]
 }
 
 @test "plugins that fail: missing, not executable, error, garbage, silence, error with status 0, signal, bad result" {
@@ -122,16 +125,19 @@ plugin_fails() {
   [[ $stderr == *"not today"* ]]
   [ "$(jq -r '.pod, .network.name, .error' "$ROOT/debts/$id.json" | paste -sd' ')" = "$id debt network 'debt': plugin 'payer' DEL: not today (code 5)" ]
   podnet rm debtor
-  [ ! -e "/run/netns/crisp-$id" ] && [ ! -e "$ROOT/pods/$id" ]
+  [ ! -e "/run/netns/crisp-$id" ]
+  [ ! -e "$ROOT/pods/$id" ]
   rm "$CRISP_TMP/plugins/payer"
   run -0 podnet gc
   [[ $output == "keep debt $id: "*"not found in"* ]]
   fake payer <<<'exit 0'
   run -0 podnet gc --dry-run
-  [[ $output == "pay debt $id: "* ]] && [ -e "$ROOT/debts/$id.json" ]
+  [[ $output == "pay debt $id: "* ]]
+  [ -e "$ROOT/debts/$id.json" ]
   : >"$CRISP_TMP/calls"
   run -0 podnet gc
-  [[ $output == "paid debt $id: "* ]] && [ ! -e "$ROOT/debts/$id.json" ]
+  [[ $output == "paid debt $id: "* ]]
+  [ ! -e "$ROOT/debts/$id.json" ]
   [ "$(cat "$CRISP_TMP/calls")" = "DEL payer ns=[]" ]
 }
 
@@ -141,7 +147,9 @@ plugin_fails() {
   id=$(make stuck)
   start=$SECONDS
   podnet rm stuck
-  [ $((SECONDS - start)) -lt 15 ] && [ ! -e "$ROOT/pods/$id" ] && [ ! -e "/run/netns/crisp-$id" ]
+  [ $((SECONDS - start)) -lt 15 ]
+  [ ! -e "$ROOT/pods/$id" ]
+  [ ! -e "/run/netns/crisp-$id" ]
   [[ $(jq -r .error "$ROOT/debts/$id.json") == *"no exit within 2000 ms"* ]]
   rm -r "$ROOT/debts"
 }
@@ -172,7 +180,8 @@ plugin_fails() {
   kill $pid
   status=0
   wait $pid || status=$?
-  [ $status = 11 ] && [ ! -s "$CRISP_TMP/out" ]
+  [ $status = 11 ]
+  [ ! -s "$CRISP_TMP/out" ]
   nothing_left "$id"
 }
 

@@ -599,6 +599,6 @@ killed_at() {
   [ "$KILLED" -ge 12 ]
   # A mount that was recorded and never made holds nothing.
   kill_at fsmount 1 mount r.io/b:1 || true
-  store rm --wait --force r.io/b:1 r.io/a:1 x:1
+  store rm --wait --force r.io/b:1 r.io/a:1 x:1 y:1
   [ "$(images)$(layers)" = 00 ]
 }

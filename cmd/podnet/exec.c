@@ -73,8 +73,8 @@ static int become(char **argv, struct err *e)
 	return status;
 }
 
-/* A PID namespace is entered by one's children only. */
-static int run_inside(char **argv, struct err *e)
+/* A PID namespace is entered by one's children only; ours are to be the host's again. */
+static int run_inside(char **argv, int own, struct err *e)
 {
 	int status;
 	signal(SIGINT, SIG_IGN);
@@ -85,10 +85,14 @@ static int run_inside(char **argv, struct err *e)
 	if (pid == 0) {
 		signal(SIGINT, SIG_DFL);
 		signal(SIGQUIT, SIG_DFL);
-		if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		if (unshare(CLONE_NEWNS) < 0 ||
+		    mount("", "/", "none", MS_SLAVE | MS_REC, NULL) < 0 ||
+		    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 			_exit(CANNOT_EXECUTE);
 		_exit(become(argv, e));
 	}
+	if (setns(own, CLONE_NEWPID) < 0)
+		return err_sys(e, "leave the pod's PID namespace");
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return err_sys(e, "wait");
@@ -107,7 +111,10 @@ int cmd_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		return -1;
 	if (*r.netns && !ns_is_pinned(r.netns))
 		return err_set(e, ERR_BAD_STATE, "pod %s: its network namespace is gone", id);
+	AUTO_CLOSE int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	if (own < 0)
+		return err_sys(e, "open /proc/self/ns/pid");
 	if (join_all(&p, &r, &pid, e) < 0 || adapt_mounts(&p, &r, e) < 0)
 		return err_wrap(e, "pod %s", id);
-	return pid ? run_inside(argv + 1, e) : become(argv + 1, e);
+	return pid ? run_inside(argv + 1, own, e) : become(argv + 1, e);
 }

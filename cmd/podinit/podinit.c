@@ -7,6 +7,7 @@
  * Standard input is a socket to podnet: a byte out says "ready", a byte in says "recorded". End of
  * file instead of it: podnet is dead and nobody knows of us. */
 #include "auto.h"
+#include "shrink.h"
 #include "tool.h"
 
 #include <grp.h>
@@ -61,6 +62,7 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	if (write(STDIN_FILENO, &byte, 1) != 1 || read(STDIN_FILENO, &byte, 1) != 1)
 		return err_set(e, ERR_CANCELLED, "podnet is gone");
 	close_range(0, ~0U, 0);
+	shrink_and_reap();
 	for (;;) {
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum key_type { KEY_STRING, KEY_INT, KEY_STRINGS, KEY_MAP };
+enum key_type { KEY_STRING, KEY_INT, KEY_STRINGS, KEY_MAP, KEY_BOOL };
 
 /* One row a key. Strings' and lists' defaults are JSON text; an integer's default is in `number`,
  * and its allowed range is min..max. */
@@ -37,6 +37,10 @@ static const struct key {
 #define MAP(field, dflt) \
 	{ \
 #field, KEY_MAP, offsetof(struct config, field), dflt, 0, 0, 0 \
+	}
+#define BOOL(field, dflt) \
+	{ \
+#field, KEY_BOOL, offsetof(struct config, field), NULL, dflt, 0, 0 \
 	}
 	STR(root, "/var/lib/crisp"),
 	STR(runroot, "/run/crisp"),
@@ -85,10 +89,17 @@ static const struct key {
 	INT(max_container_log_line_size, 16384, 256, 1 << 20),
 	INT(grpc_max_recv_msg_size, 16 << 20, 1 << 16, 1 << 30),
 	INT(grpc_max_send_msg_size, 16 << 20, 1 << 16, 1 << 30),
+	BOOL(stream_enable_tls, 0),
+	STR(stream_tls_cert, ""),
+	STR(stream_tls_key, ""),
+	STR(stream_tls_ca, ""),
+	INT(stream_idle_timeout, 4 * 3600, 0, 365 * 86400),
+	INT(stream_creation_timeout, 30, 1, 3600),
 #undef STR
 #undef INT
 #undef LIST
 #undef MAP
+#undef BOOL
 };
 
 static void *field(struct config *c, const struct key *k)
@@ -106,6 +117,8 @@ static void set_defaults(struct config *c)
 			*(char **)field(c, k) = xstrdup(k->text);
 		else if (k->type == KEY_INT)
 			*(json_int_t *)field(c, k) = k->number;
+		else if (k->type == KEY_BOOL)
+			*(bool *)field(c, k) = k->number != 0;
 		else
 			*(json_t **)field(c, k) = json_loads(k->text, 0, NULL);
 	}
@@ -128,7 +141,12 @@ static bool only_strings(const json_t *v)
 static int set_key(struct config *c, const struct key *k, json_t *v, const char *file,
 		   struct err *e)
 {
-	static const json_type want[] = {JSON_STRING, JSON_INTEGER, JSON_ARRAY, JSON_OBJECT};
+	static const json_type want[] = {JSON_STRING, JSON_INTEGER, JSON_ARRAY, JSON_OBJECT,
+					 JSON_TRUE};
+	if (k->type == KEY_BOOL && json_is_boolean(v)) {
+		*(bool *)field(c, k) = json_is_true(v);
+		return 0;
+	}
 	if (json_typeof(v) != want[k->type])
 		return err_set(e, ERR_BAD_INPUT, "%s: %s: expected %s, found %s", file, k->name,
 			       jsonx_type_name(want[k->type]), jsonx_type_name(json_typeof(v)));
@@ -223,7 +241,7 @@ void config_release(struct config *c)
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		if (keys[i].type == KEY_STRING)
 			free(*(char **)field(c, &keys[i]));
-		else if (keys[i].type != KEY_INT)
+		else if (keys[i].type != KEY_INT && keys[i].type != KEY_BOOL)
 			json_decref(*(json_t **)field(c, &keys[i]));
 	}
 	json_decref(c->sources);
@@ -240,6 +258,8 @@ json_t *config_dump(const struct config *c)
 		else if (keys[i].type == KEY_INT)
 			json_object_set_new(out, keys[i].name,
 					    json_integer(*(const json_int_t *)at));
+		else if (keys[i].type == KEY_BOOL)
+			json_object_set_new(out, keys[i].name, json_boolean(*(const bool *)at));
 		else
 			json_object_set(out, keys[i].name, *(json_t *const *)at);
 	}

@@ -19,6 +19,9 @@ struct config {
 	char *listen;              /* CRI socket; default <runroot>/crisp.sock */
 	char *stream_address;      /* 127.0.0.1 */
 	char *stream_port;         /* "0" = any */
+	char *stream_tls_cert;     /* PEM, with its chain: a file that ctrtls(1) reads */
+	char *stream_tls_key;      /* PEM */
+	char *stream_tls_ca;       /* PEM; when set, clients need a certificate of it */
 	char *metrics_host;        /* where crispd tells Prometheus of itself: 127.0.0.1 */
 	char *metrics_port;        /* "" = nowhere, "0" = any */
 	char *log_level;           /* error, warning, info, debug */
@@ -63,6 +66,9 @@ struct config {
 	json_int_t max_container_log_line_size; /* bytes; 16384 */
 	json_int_t grpc_max_recv_msg_size;      /* bytes; 16 MiB */
 	json_int_t grpc_max_send_msg_size;      /* bytes; 16 MiB */
+	json_int_t stream_idle_timeout;         /* seconds; 14400; 0 = any */
+	json_int_t stream_creation_timeout;     /* seconds for a client to open its streams; 30 */
+	bool stream_enable_tls;                 /* false */
 };
 
 /* file NULL: $CRISP_CONFIG, else the default file. */

@@ -367,6 +367,7 @@ int monitor_run(const struct tool_ctx *ctx, const struct mon_opts *o, const char
 		       .console_watch = WATCH_NONE,
 		       .in = -1,
 		       .console = -1,
+		       .master = -1,
 		       .child = {-1, -1, -1}},
 	};
 	int r = prepare(&m, e);

@@ -64,6 +64,7 @@ struct stdio {
 	int child[3];           /* the runtime's ends; closed once it has been started */
 	int console;            /* listening socket for the terminal's master, -1 = no tty */
 	struct watch console_watch;
+	int master; /* the terminal's, until the container exists; -1 */
 	char tail[STDERR_TAIL];
 	size_t tail_len;
 	struct timer pause; /* block: until the container may log again */

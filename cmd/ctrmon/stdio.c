@@ -172,15 +172,17 @@ static int open_output(struct monitor *m, struct stream *t, int stream, struct e
 	return -1;
 }
 
-/* The runtime has connected: it sends the terminal's master and goes on. */
+/* The runtime has connected: it sends the terminal's master and goes on. Nothing is read yet: while
+ * it opens and closes the other end, a hang-up means nothing. */
 static void on_console(struct watch *w, uint32_t events)
 {
 	struct monitor *m = w->arg;
 	struct err e;
 	(void)events;
 	int fd = console_receive(w->fd, &e);
-	if (fd < 0 || m->io.out.watch.fd >= 0 ||
-	    loop_add(m->loop, &m->io.out.watch, fd, EPOLLIN, on_readable, &m->io.out, &e) < 0)
+	if (fd >= 0 && m->io.master < 0)
+		m->io.master = fd;
+	else
 		auto_close(&fd);
 }
 
@@ -195,6 +197,7 @@ static int open_console(struct monitor *m, struct err *e)
 void stdio_begin(struct monitor *m)
 {
 	struct stdio *s = &m->io;
+	struct err e;
 	drain(&s->out);
 	drain(&s->err);
 	s->tail_len = 0;
@@ -202,8 +205,11 @@ void stdio_begin(struct monitor *m)
 	if (!m->opts->tty)
 		return;
 	/* The connection may still be waiting behind the runtime's end in the same batch. */
-	if (s->out.watch.fd < 0)
+	if (s->master < 0)
 		on_console(&s->console_watch, EPOLLIN);
+	if (s->master >= 0 &&
+	    loop_add(m->loop, &s->out.watch, s->master, EPOLLIN, on_readable, &s->out, &e) == 0)
+		s->master = -1;
 	/* With a terminal the container has no part in the stderr pipe. */
 	close_stream(&s->err);
 }
@@ -278,7 +284,8 @@ void stdio_close(struct monitor *m)
 	close_stream(&s->err);
 	stdio_close_child(s);
 	auto_close(&s->in);
-	s->in = -1;
+	auto_close(&s->master);
+	s->in = s->master = -1;
 	if (s->console >= 0) {
 		loop_del(m->loop, &s->console_watch);
 		close(TAKE_FD(s->console));

@@ -171,10 +171,11 @@ static bool deleted_by_monitor(const struct ctr *k, int monitor)
 int ctr_cleanup(struct ctr *k, struct err *e)
 {
 	struct err why;
-	if (!was_created(k))
-		return 0;
-	AUTO_CLOSE int pidfd = ctr_pidfd(k);
 	AUTO_CLOSE int monitor = ctr_monitor_pidfd(k);
+	/* Nothing to do; but one that has said so may still hold its lock. */
+	if (!was_created(k))
+		return end_monitor(k, monitor, e);
+	AUTO_CLOSE int pidfd = ctr_pidfd(k);
 	if (deleted_by_monitor(k, monitor)) {
 		if (remove_cgroup(k, e) < 0)
 			return -1;

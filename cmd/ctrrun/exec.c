@@ -225,6 +225,7 @@ static int take_command(struct exec *x, struct err *e)
 	x->session = proctree_session(x->pid);
 	if (x->session == getsid(0))
 		x->session = 0;
+	x->term.live = true;
 	return x->term.used ? terminal_accept(&x->term, e) : 0;
 }
 

@@ -13,6 +13,7 @@ struct terminal {
 	int listening; /* for the runtime's connection */
 	int master;
 	bool accepted; /* the master has come (and may have gone again) */
+	bool live;     /* the runtime has ended: the command, and nobody else, has the slave */
 	char name[32]; /* of the socket */
 	struct tty tty;
 	struct detach keys;

@@ -57,8 +57,9 @@ void terminal_want(const struct terminal *t, struct pollfd *p)
 	p[2] = (struct pollfd){.fd = t->out_len ? STDOUT_FILENO : -1, .events = POLLOUT};
 	/* As early as can be: the command may ask for the size at once. */
 	p[3] = (struct pollfd){.fd = t->accepted ? -1 : t->listening, .events = POLLIN};
-	/* A hang-up cannot be masked: with output still to be written it would spin. */
-	if (!master)
+	/* A hang-up cannot be masked: with output still to be written it would spin. And while the
+	 * runtime opens and closes the slave, one means nothing. */
+	if (!master || !t->live)
 		p[0].fd = -1;
 }
 

@@ -220,6 +220,8 @@ for i in range(1000):
 PY
   wait_for 5 ask "$CTR" '{"op":"status"}'
   ask "$CTR" '{"op":"status"}' | jq -e .ok
-  [ "$(awk '/^Private_Dirty/ { print $2 }' "/proc/$(monitor_pid)/smaps_rollup")" -lt 500 ]
+  if ! ldd "$(command -v ctrmon)" | grep -q asan; then
+    [ "$(awk '/^Private_Dirty/ { print $2 }' "/proc/$(monitor_pid)/smaps_rollup")" -lt 500 ]
+  fi
   ctrrun rm --force "$CTR"
 }

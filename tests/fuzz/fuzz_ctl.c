@@ -33,7 +33,7 @@ static void set_up(void)
 	m.run_dir = m.root_dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	m.loop = loop_new(&e);
 	m.ctl.listen = WATCH_NONE;
-	m.io.console = m.io.in = -1;
+	m.io.console = m.io.in = m.io.master = -1;
 	m.state = MON_RUNNING;
 	must(m.loop && m.run_dir >= 0 && pipe2(in, O_CLOEXEC | O_NONBLOCK) == 0);
 	m.io.in = in[1];

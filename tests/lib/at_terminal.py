@@ -99,7 +99,8 @@ elif what == "signals":
         os.kill(p.pid, signo)
         p.end(128 + signo)
 else:
-    p = Person("exec", "-it", ctr, "sh", "-c", "stty size; read x; trap 'stty size' WINCH; echo got $x; while :; do read y; done")
+    # The runtime gives the terminal its size a moment after the command began.
+    p = Person("exec", "-it", ctr, "sh", "-c", "until stty size 2>/dev/null | grep .; do sleep 0.05; done; read x; trap 'stty size' WINCH; echo got $x; while :; do read y; done")
     p.expect(b"30 90")
     p.expect_raw()
     p.type(b"one\r")

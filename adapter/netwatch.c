@@ -35,7 +35,8 @@ struct netwatch {
 static const uint32_t changes = IN_CREATE | IN_DELETE | IN_CLOSE_WRITE | IN_MOVED_FROM |
 				IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF;
 
-/* A directory that is not there yet is seen to come by the nearest one above it that is. */
+/* A directory that is not there yet is seen to come by the nearest one above it that is; and it may
+ * come while that is being looked for. */
 static void add_watch(struct netwatch *w, const char *path)
 {
 	AUTO_FREE char *p = xstrdup(path);
@@ -45,6 +46,12 @@ static void add_watch(struct netwatch *w, const char *path)
 			return;
 		*slash = '\0';
 	}
+	size_t n = strlen(p);
+	if (!path[n])
+		return;
+	AUTO_FREE char *next = xstrndup(path, n + 1 + strcspn(path + n + 1, "/"));
+	if (access(next, F_OK) == 0)
+		(void)inotify_add_watch(w->fd, path, changes | IN_ONLYDIR);
 }
 
 static void add_watches(struct netwatch *w)

@@ -20,29 +20,29 @@ ready() { py cri_status.py "$SOCK" NetworkReady; }
 told() { tail -n +"$MARK" "$CRISPD_LOG" | grep -F "network: $1"; }
 mark() { MARK=$(($(wc -l <"$CRISPD_LOG") + 1)); }
 
-@test "the log tells within a second that the network came or went, and why" {
+@test "the log tells at once that the network came or went, and why" {
   mark
   mv "$DIR" "$DIR.away"
-  wait_for 1 told "not ready: no network configuration in $DIR"
+  wait_for 5 told "not ready: no network configuration in $DIR"
   [ "$(ready)" = "false NetworkPluginNotReady no network configuration in $DIR" ]
   mark
   mkdir "$DIR"
   echo '{ broken' >"$DIR/1.conflist"
-  wait_for 1 told "not ready: network configuration: "
+  wait_for 5 told "not ready: network configuration: "
   mark
   echo '{ "cniVersion": "1.0.0", "name": "x", "plugins": [{ "type": "late" }] }' >"$DIR/1.conflist"
-  wait_for 1 told "not ready: network 'x': plugin 'late': not found in $CRISP_TMP/plugins, "
+  wait_for 5 told "not ready: network 'x': plugin 'late': not found in $CRISP_TMP/plugins, "
   [[ "$(ready)" == "false NetworkPluginNotReady network 'x': plugin 'late': not found in "* ]]
   mark
   printf '#!/bin/sh\n' >"$CRISP_TMP/plugins/late"
-  wait_for 1 told "not ready: network 'x': plugin 'late': $CRISP_TMP/plugins/late is not executable"
+  wait_for 5 told "not ready: network 'x': plugin 'late': $CRISP_TMP/plugins/late is not executable"
   mark
   chmod +x "$CRISP_TMP/plugins/late"
-  wait_for 1 told "ready: network 'x' of $DIR/1.conflist"
+  wait_for 5 told "ready: network 'x' of $DIR/1.conflist"
   [ "$(ready)" = true ]
   rm -r "$DIR" "$CRISP_TMP/plugins/late"
   mv "$DIR.away" "$DIR"
-  wait_for 1 told "ready: network '$NET_NAME'"
+  wait_for 5 told "ready: network '$NET_NAME'"
 }
 
 @test "plugins of CNI 1.1 are asked for their STATUS, and what they say is NetworkReady" {

@@ -11,7 +11,7 @@
 #include <sys/ioctl.h>
 
 /* One buffer for all streams: it is empty again before the next read. */
-enum { READ_SIZE = 65536, DRAIN_MAX = 16 << 20 };
+enum { READ_SIZE = 32768, PIPE_SIZE = 1 << 18, DRAIN_MAX = 16 << 20 };
 static char chunk[READ_SIZE];
 
 static void keep_tail(struct stdio *s, const char *data, size_t len)
@@ -111,6 +111,20 @@ static int pump(struct stream *t, size_t *len)
 	return 1;
 }
 
+/* As much as a pipe holds, then others have their turn. */
+static int pump_all(struct stream *t, size_t *total)
+{
+	int r;
+	size_t len;
+	*total = 0;
+	do {
+		len = 0;
+		r = pump(t, &len);
+		*total += len;
+	} while (r > 0 && len == sizeof chunk && *total < PIPE_SIZE);
+	return r < 0 ? -1 : *total > 0;
+}
+
 static void on_readable(struct watch *w, uint32_t events)
 {
 	struct stream *t = w->arg;
@@ -118,7 +132,7 @@ static void on_readable(struct watch *w, uint32_t events)
 	/* What nobody can write to any more is read to its end. */
 	if (t->m->io.paused && !(events & (EPOLLHUP | EPOLLERR)))
 		return;
-	int r = pump(t, &len);
+	int r = pump_all(t, &len);
 	int wait_ms = r > 0 ? limit_block_ms(&t->m->log.limit, len) : 0;
 	if (wait_ms && !t->m->io.paused)
 		pause_streams(t->m, wait_ms);
@@ -165,6 +179,8 @@ static int open_output(struct monitor *m, struct stream *t, int stream, struct e
 	if (both >= 0)
 		close(fds[1]);
 	m->io.child[stream] = both >= 0 ? both : fds[1];
+	/* So that writer and monitor need not take turns; the default does, too. */
+	(void)fcntl(fds[0], F_SETPIPE_SZ, PIPE_SIZE);
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
 	if (loop_add(m->loop, &t->watch, fds[0], EPOLLIN, on_readable, t, e) == 0)
 		return 0;

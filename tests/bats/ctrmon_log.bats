@@ -134,9 +134,9 @@ limited() {
 
 @test "a rate limit that blocks: nothing is lost, the container waits" {
   local start=$EPOCHREALTIME
-  limited block 4000
+  limited block 12000
   awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { exit !(b - a > 2) }'
-  [ "$KEPT" = 4000 ] && [ "$DROPPED" = 0 ]
+  [ "$KEPT" = 12000 ] && [ "$DROPPED" = 0 ]
 }
 
 @test "an annotation lowers the limit and cannot raise it" {

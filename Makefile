@@ -35,16 +35,17 @@ PKGS_ocibundle := libprotobuf-c
 PKGS_ctrrun    :=
 PKGS_ctrmon    :=
 PKGS_ctrstream := zlib
+PKGS_ctrtls    := libssl
 PKGS_ctrevents := nanomsg
 PKGS_crispd    := libnghttp2 libprotobuf-c nanomsg
 PKGS_tests     := libprotobuf-c libnghttp2 zlib libzstd libarchive libseccomp
 # Debian's libwslay comes without a pkg-config file.
 LIBS_ctrstream := -lwslay
-LIBS_tests     := -lwslay
+LIBS_tests     := -lwslay -lyaml
 
 PKGS    := $(sort $(foreach t,common $(PROGS),$(PKGS_$t)))
 ifeq ($(filter clean help,$(MAKECMDGOALS)),)
-MISSING := $(shell for p in $(PKGS) nanomsg; do $(PKG_CONFIG) --exists $$p || echo $$p; done; \
+MISSING := $(shell for p in $(PKGS) nanomsg yaml-0.1; do $(PKG_CONFIG) --exists $$p || echo $$p; done; \
              command -v $(PROTOC_C) >/dev/null || echo $(PROTOC_C); \
              printf '\043include <wslay/wslay.h>' | $(CC) -E - >/dev/null 2>&1 || echo libwslay)
 ifneq ($(strip $(MISSING)),)
@@ -54,9 +55,12 @@ endif
 # Programs that only need SHA-256 take those 20 KB from the archive: the shared libcrypto costs each start 0.7 ms.
 CRYPTO         := $(or $(wildcard $(shell $(PKG_CONFIG) --variable=libdir libcrypto)/libcrypto.a),-lcrypto)
 CRYPTO_ocipull := -lcrypto
+CRYPTO_ctrtls  := -lcrypto
 # The same for the tar reader, two compressors and the filter of system calls: as shared libraries they would cost
 # each `ocistore ls` more than the listing does.
 static = $(or $(filter /%,$(shell $(CC) -print-file-name=lib$1.a)),-l$1)
+# CDI specifications may be YAML; from its archive, or each creation of a container would load the library.
+LIBS_ocibundle := $(call static,yaml)
 LIBS_ocistore  := $(foreach l,archive zstd seccomp z,$(call static,$l))
 # $(call libs,PROG): only what the program uses ends up in it (--as-needed).
 libs = $(shell $(PKG_CONFIG) --libs $(PKGS_$1) jansson) $(LIBS_$1) $(or $(CRYPTO_$1),$(CRYPTO)) -ldl -lm

@@ -7,6 +7,7 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -20,6 +21,10 @@ enum {
 	HEAD_MS = 10 * 1000, /* for the whole of a request, and for taking the answer */
 	BACKLOG = 128,
 	AGAIN_MS = 200, /* after a failure to accept */
+	/* A peer that is gone without a word is noticed within a minute: seconds. */
+	ALIVE_IDLE = 30,
+	ALIVE_EVERY = 10,
+	ALIVE_TIMES = 3,
 };
 
 struct head {
@@ -37,6 +42,7 @@ struct heads {
 	struct loop *loop;
 	const char *what;
 	void (*on_head)(struct head *h, void *arg);
+	int (*wrap)(int fd, int plain, void *arg, struct err *e);
 	void *arg;
 	struct watch listen;
 	struct timer again;
@@ -55,6 +61,11 @@ struct heads *heads_new(struct loop *l, const char *what,
 	s->arg = arg;
 	s->listen = WATCH_NONE;
 	return s;
+}
+
+void heads_wrap(struct heads *s, int (*wrap)(int fd, int plain, void *arg, struct err *e))
+{
+	s->wrap = wrap;
 }
 
 const char *heads_base(const struct heads *s)
@@ -185,6 +196,40 @@ static void add_head(struct heads *s, int fd)
 	loop_timer(s->loop, &h->clock, HEAD_MS, on_clock, h);
 }
 
+/* For the whole life of the socket, whoever gets it. */
+static void keep_alive(int fd)
+{
+	static const struct {
+		int level, name, value;
+	} options[] = {{SOL_SOCKET, SO_KEEPALIVE, 1},
+		       {IPPROTO_TCP, TCP_KEEPIDLE, ALIVE_IDLE},
+		       {IPPROTO_TCP, TCP_KEEPINTVL, ALIVE_EVERY},
+		       {IPPROTO_TCP, TCP_KEEPCNT, ALIVE_TIMES},
+		       /* Answers to keys that are typed must not wait for a segment to fill. */
+		       {IPPROTO_TCP, TCP_NODELAY, 1}};
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+			   sizeof options[i].value);
+}
+
+static void add_wrapped(struct heads *s, int accepted)
+{
+	AUTO_CLOSE int fd = accepted;
+	int pair[2];
+	struct err e;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		log_warn("%s: socketpair: %s", s->what, strerrordesc_np(errno));
+		return;
+	}
+	AUTO_CLOSE int theirs = pair[1];
+	if (s->wrap(fd, theirs, s->arg, &e) == 0) {
+		add_head(s, pair[0]);
+		return;
+	}
+	log_warn("%s: %s", s->what, e.msg);
+	close(pair[0]);
+}
+
 static void on_connect(struct watch *w, uint32_t events)
 {
 	struct heads *s = w->arg;
@@ -200,8 +245,11 @@ static void on_connect(struct watch *w, uint32_t events)
 		}
 		return;
 	}
+	keep_alive(fd);
 	if (s->count >= HEADS_MAX)
 		close(fd);
+	else if (s->wrap)
+		add_wrapped(s, fd);
 	else
 		add_head(s, fd);
 }
@@ -218,7 +266,8 @@ static int name_base(struct heads *s, int fd, struct err *e)
 	if (r)
 		return err_set(e, ERR_FAILED, "getnameinfo: %s", gai_strerror(r));
 	bool v6 = a.ss_family == AF_INET6;
-	snprintf(s->base, sizeof s->base, v6 ? "http://[%s]:%s" : "http://%s:%s", host, port);
+	snprintf(s->base, sizeof s->base, v6 ? "http%s://[%s]:%s" : "http%s://%s:%s",
+		 s->wrap ? "s" : "", host, port);
 	return 0;
 }
 

@@ -18,10 +18,13 @@ struct heads *heads_new(struct loop *l, const char *what,
 			void (*on_head)(struct head *h, void *arg), void *arg);
 /* An address, not a name: nothing may be asked of a name server here. Port "0": any. */
 int heads_listen(struct heads *s, const char *address, const char *port, struct err *e);
+/* Each connection speaks TLS: `wrap` starts somebody who does, with the socket that was accepted and
+ * one end of a pair, on whose other end the request is then read. Both stay the caller's. */
+void heads_wrap(struct heads *s, int (*wrap)(int fd, int plain, void *arg, struct err *e));
 /* At a path, for root alone; what a dead daemon left there is replaced, so the caller must know that
  * no other lives. */
 int heads_listen_at(struct heads *s, int dir, const char *path, struct err *e);
-/* "http://127.0.0.1:41234"; "" when it does not listen on an address. */
+/* "http://127.0.0.1:41234", with heads_wrap "https://…"; "" when it does not listen on an address. */
 const char *heads_base(const struct heads *s);
 void heads_free(struct heads *s); /* with the connections that are not handed on */
 

@@ -2,6 +2,7 @@
 #include "streaming.h"
 
 #include "auto.h"
+#include "buf.h"
 #include "fs.h"
 #include "heads.h"
 #include "jobs.h"
@@ -21,6 +22,8 @@ enum {
 	TOKENS_MAX = 1000,
 	TOKEN_MS = 60 * 1000,
 	SESSIONS_MAX = 1000,
+	TLS_MAX = SESSIONS_MAX + 128, /* those whose request is still read come on top */
+	CHECK_MS = 10 * 1000,
 };
 
 static const char *const kind_names[] = {"exec", "attach", "portforward"};
@@ -35,10 +38,11 @@ struct token {
 	size_t n_words;
 };
 
-/* A ctrstream that is at work: only to be reaped. */
+/* A ctrstream, or the ctrtls in front of it, that is at work: only to be reaped. */
 struct session {
 	struct session *next;
 	struct streaming *s;
+	size_t *count; /* those of its kind */
 	struct proc proc;
 	struct watch watch;
 };
@@ -50,7 +54,7 @@ struct streaming {
 	struct token *tokens;
 	size_t n_tokens;
 	struct session *sessions;
-	size_t n_sessions;
+	size_t n_sessions, n_tls;
 };
 
 static void token_free(struct token *t)
@@ -137,7 +141,7 @@ static void session_free(struct session *n)
 			*p = n->next;
 			break;
 		}
-	s->n_sessions--;
+	--*n->count;
 	loop_del(s->d->loop, &n->watch);
 	auto_close(&n->proc.pidfd);
 	free(n);
@@ -169,6 +173,68 @@ static int memory_file(const char *data, size_t len, struct err *e)
 	return TAKE_FD(fd);
 }
 
+static int start(struct streaming *s, size_t *count, const struct proc_spec *spec, struct err *e)
+{
+	struct session *x = xcalloc(1, sizeof *x);
+	x->s = s;
+	x->proc = PROC_NONE;
+	x->watch = WATCH_NONE;
+	x->count = count;
+	x->next = s->sessions;
+	s->sessions = x;
+	++*count;
+	if (proc_start(&x->proc, spec, e) == 0 &&
+	    loop_add(s->d->loop, &x->watch, x->proc.pidfd, EPOLLIN, on_session_end, x, e) == 0)
+		return 0;
+	proc_kill(&x->proc, SIGKILL);
+	session_free(x);
+	return -1;
+}
+
+/* The private key is in no process that lives on, and what a stranger sends before the handshake is
+ * read by one that has no rights. */
+static int start_tls(int fd, int plain, void *arg, struct err *e)
+{
+	struct streaming *s = arg;
+	const char *argv[20];
+	char sock[16], other[16];
+	if (s->n_tls >= TLS_MAX)
+		return err_set(e, ERR_EXHAUSTED, "%d TLS connections at once", TLS_MAX);
+	size_t n = jobs_argv(s->d->jobs, "ctrtls", argv);
+	snprintf(sock, sizeof sock, "%d", fd);
+	snprintf(other, sizeof other, "%d", plain);
+	argv[n++] = "serve";
+	argv[n++] = "--fd";
+	argv[n++] = sock;
+	argv[n++] = "--plain-fd";
+	argv[n++] = other;
+	argv[n] = NULL;
+	struct proc_spec spec = PROC_SPEC(argv);
+	spec.envp = jobs_env(s->d->jobs, "", false);
+	spec.keep = (const int[]){fd, plain, -1};
+	spec.new_session = true;
+	return start(s, &s->n_tls, &spec, e);
+}
+
+/* Better no streaming than clients that fail one by one. */
+static int check_tls(struct streaming *s, struct err *e)
+{
+	const char *argv[12];
+	AUTO_BUF struct buf why = BUF_INIT(sizeof e->msg / 2);
+	struct proc_result r;
+	size_t n = jobs_argv(s->d->jobs, "ctrtls", argv);
+	argv[n++] = "check";
+	argv[n] = NULL;
+	struct proc_spec spec = PROC_SPEC(argv);
+	if (proc_run(&spec, NULL, 0, NULL, &why, CHECK_MS, &r, e) < 0)
+		return -1;
+	if (proc_exit_code(&r) == 0)
+		return 0;
+	if (why.len && why.data[why.len - 1] == '\n')
+		why.data[why.len - 1] = '\0';
+	return err_set(e, ERR_BAD_INPUT, "%s", why.len ? why.data : "ctrtls check failed");
+}
+
 static int start_session(struct streaming *s, const struct head *h, const struct token *t,
 			 struct err *e)
 {
@@ -195,18 +261,7 @@ static int start_session(struct streaming *s, const struct head *h, const struct
 	spec.envp = jobs_env(s->d->jobs, t->req, false);
 	spec.keep = (const int[]){head_fd(h), head, -1};
 	spec.new_session = true;
-	struct session *x = xcalloc(1, sizeof *x);
-	x->s = s;
-	x->watch = WATCH_NONE;
-	x->next = s->sessions;
-	s->sessions = x;
-	s->n_sessions++;
-	if (proc_start(&x->proc, &spec, e) == 0 &&
-	    loop_add(s->d->loop, &x->watch, x->proc.pidfd, EPOLLIN, on_session_end, x, e) == 0)
-		return 0;
-	proc_kill(&x->proc, SIGKILL);
-	session_free(x);
-	return -1;
+	return start(s, &s->n_sessions, &spec, e);
 }
 
 /* "GET /exec/0123…": which token is it? */
@@ -256,7 +311,10 @@ struct streaming *streaming_new(struct crispd *d)
 	struct streaming *s = xcalloc(1, sizeof *s);
 	s->d = d;
 	s->heads = heads_new(d->loop, "streaming", on_head, s);
-	if (heads_listen(s->heads, d->cfg.stream_address, d->cfg.stream_port, &s->why) < 0)
+	if (d->cfg.stream_enable_tls)
+		heads_wrap(s->heads, start_tls);
+	if ((d->cfg.stream_enable_tls && check_tls(s, &s->why) < 0) ||
+	    heads_listen(s->heads, d->cfg.stream_address, d->cfg.stream_port, &s->why) < 0)
 		log_warn("streaming (exec, attach, port-forward) is off: %s", s->why.msg);
 	else
 		log_info("streaming on %s", heads_base(s->heads));

@@ -169,7 +169,7 @@ static int begin(struct attach *a, const struct start *s, const char *ctr, struc
 		return -1;
 	int r = ask(ctl, &s->flags, fds, e);
 	remote_attach(&a->r, fds[0], fds[1], fds[2]);
-	if (r < 0 || loop_add(s->loop, &a->ctl, ctl, EPOLLIN, on_monitor, a, e) < 0)
+	if (r < 0 || loop_add(s->client.loop, &a->ctl, ctl, EPOLLIN, on_monitor, a, e) < 0)
 		return -1;
 	(void)TAKE_FD(ctl);
 	return 0;
@@ -179,16 +179,15 @@ int attach_session(struct start *s, const char *ctr, struct err *e)
 {
 	struct attach a = {.ctl = WATCH_NONE};
 	struct err why;
-	if (remote_open(&a.r, s->loop, s->fd, s->head, s->head_len, WORK_ATTACH, &s->flags, &ops,
-			&a, e) < 0) {
+	if (remote_open(&a.r, &s->client, WORK_ATTACH, &s->flags, &ops, &a, e) < 0) {
 		remote_release(&a.r);
 		return -1;
 	}
 	if (!a.r.hung_up && begin(&a, s, ctr, &why) < 0)
 		remote_failure(&a.r, &why);
-	int r = a.r.hung_up ? 0 : loop_run(s->loop, e);
+	int r = a.r.hung_up ? 0 : loop_run(s->client.loop, e);
 	int fd = a.ctl.fd;
-	loop_del(s->loop, &a.ctl);
+	loop_del(s->client.loop, &a.ctl);
 	auto_close(&fd);
 	remote_release(&a.r);
 	return r;

@@ -7,10 +7,7 @@
 
 struct start {
 	const struct tool_ctx *ctx;
-	struct loop *loop;
-	int fd;     /* the client's socket */
-	char *head; /* the bytes read from it so far; terminated */
-	size_t head_len;
+	struct client client;
 	struct stream_flags flags;
 };
 

@@ -265,7 +265,7 @@ static int start_command(struct exec *x, const struct start *s, const struct end
 	spec.new_group = true;
 	if (proc_start(&x->proc, &spec, e) < 0)
 		return -1;
-	return loop_add(s->loop, &x->end, x->proc.pidfd, EPOLLIN, on_end, x, e);
+	return loop_add(s->client.loop, &x->end, x->proc.pidfd, EPOLLIN, on_end, x, e);
 }
 
 static int begin(struct exec *x, const struct start *s, const char *ctr, char *const *command,
@@ -286,8 +286,7 @@ int exec_session(struct start *s, const char *ctr, char *const *command, struct 
 {
 	struct exec x = {.proc = PROC_NONE, .end = WATCH_NONE, .status = -1, .master = -1};
 	struct err why;
-	if (remote_open(&x.r, s->loop, s->fd, s->head, s->head_len, WORK_EXEC, &s->flags, &ops, &x,
-			e) < 0) {
+	if (remote_open(&x.r, &s->client, WORK_EXEC, &s->flags, &ops, &x, e) < 0) {
 		remote_release(&x.r);
 		return -1;
 	}
@@ -297,14 +296,14 @@ int exec_session(struct start *s, const char *ctr, char *const *command, struct 
 		proc_kill(&x.proc, SIGKILL);
 		remote_failure(&x.r, &why);
 	}
-	int r = x.r.hung_up ? 0 : loop_run(s->loop, e);
+	int r = x.r.hung_up ? 0 : loop_run(s->client.loop, e);
 	/* However we came here, nothing of it stays. */
 	if (!x.ended && x.proc.pid > 0) {
 		proc_kill(&x.proc, SIGTERM);
 		(void)proc_wait(&x.proc, KILL_AFTER_MS, &x.result, &why);
 	}
-	loop_timer_cancel(s->loop, &x.clock);
-	loop_del(s->loop, &x.end);
+	loop_timer_cancel(s->client.loop, &x.clock);
+	loop_del(s->client.loop, &x.end);
 	remote_release(&x.r);
 	auto_close(&x.status);
 	auto_close(&x.master);

@@ -16,7 +16,7 @@
 #include <sys/inotify.h>
 #include <sys/socket.h>
 
-enum { READ_SIZE = 64 << 10, CREATION_MS = 30 * 1000, CONNECT_MS = 30 * 1000 };
+enum { READ_SIZE = 64 << 10, CONNECT_MS = 30 * 1000 };
 
 enum pair_state { PAIR_WAITING, PAIR_CONNECTING, PAIR_OPEN };
 
@@ -42,6 +42,7 @@ struct pair {
 struct forward {
 	struct loop *loop;
 	struct link link;
+	long long creation_ms;
 	struct pair *pairs;
 	struct watch pin; /* tells when the pod's network is given up */
 	char pin_name[128];
@@ -300,7 +301,7 @@ static int on_open(void *arg, struct chan *c)
 		memcpy(p->request, c->request, sizeof p->request);
 		p->next = f->pairs;
 		f->pairs = p;
-		loop_timer(f->loop, &p->clock, CREATION_MS, on_clock, p);
+		loop_timer(f->loop, &p->clock, f->creation_ms, on_clock, p);
 	}
 	*place(p, c->kind) = c;
 	c->owner = p;
@@ -391,17 +392,19 @@ static int find_netns(struct forward *f, const struct start *s, const char *type
 int forward_session(struct start *s, const char *pod, const unsigned *ports, size_t n_ports,
 		    struct err *e)
 {
-	struct forward f = {.loop = s->loop, .link = {.sock = WATCH_NONE}, .pin = WATCH_NONE};
+	struct forward f = {.loop = s->client.loop,
+			    .creation_ms = s->client.creation_ms,
+			    .link = {.sock = WATCH_NONE},
+			    .pin = WATCH_NONE};
 	if (find_netns(&f, s, pod, e) < 0) {
-		link_refuse(s->fd, e);
+		link_refuse(s->client.fd, e);
 		return -1;
 	}
-	int r = link_open(&f.link, s->loop, s->fd, s->head, s->head_len, WORK_PORTFORWARD,
-			  &link_events, &f, e);
+	int r = link_open(&f.link, &s->client, WORK_PORTFORWARD, &link_events, &f, e);
 	if (r == 0)
 		r = link_ports(&f.link, ports, n_ports);
 	if (r == 0 && !f.gone)
-		r = loop_run(s->loop, e);
+		r = loop_run(f.loop, e);
 	f.gone = true;
 	for (struct pair *p = f.pairs, *next; p; p = next) {
 		next = p->next;
@@ -409,7 +412,7 @@ int forward_session(struct start *s, const char *pod, const unsigned *ports, siz
 	}
 	link_release(&f.link);
 	int fd = f.pin.fd;
-	loop_del(s->loop, &f.pin);
+	loop_del(f.loop, &f.pin);
 	auto_close(&fd);
 	return r;
 }

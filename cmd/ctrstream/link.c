@@ -20,8 +20,8 @@ enum {
 	OUT_LIMIT = 16 << 20, /* never reached: writers ask for room */
 	LINGER_MS = 2000,     /* for the client to hang up when all was said */
 	STALL_MS = 60 * 1000, /* a client that takes nothing of what is left to say */
-	IDLE_MS = 4 * 3600 * 1000,
 	TICK_MS = 15 * 1000,
+	DEAD_MS = 60 * 1000,
 };
 
 void link_over(struct link *l)
@@ -147,14 +147,35 @@ static void on_sock(struct watch *w, uint32_t events)
 	update_events(l);
 }
 
+/* It is gone without a word: data is on its way, and nothing comes back. (With nothing on its way
+ * the kernel asks; a client that merely does not read still answers.) */
+static bool dead(int fd)
+{
+	struct tcp_info i = {0};
+	socklen_t len = sizeof i;
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &len) == 0 && i.tcpi_unacked &&
+	       i.tcpi_last_ack_recv >= DEAD_MS;
+}
+
+static long long tick_ms(const struct link *l)
+{
+	return l->idle_ms && l->idle_ms < TICK_MS ? l->idle_ms : TICK_MS;
+}
+
 static void on_tick(struct timer *t)
 {
 	struct link *l = t->arg;
 	long long quiet = proc_now_ms() - l->last_ms;
-	if (quiet >= (l->finishing ? STALL_MS : l->idle_ms))
-		link_over(l);
-	else
-		loop_timer(l->loop, t, TICK_MS, on_tick, l);
+	long long limit = l->finishing ? STALL_MS : l->idle_ms;
+	if (limit && quiet >= limit)
+		log_info("the session ends: nothing has come or gone for %lld s", limit / 1000);
+	else if (dead(l->sock.fd))
+		log_info("the session ends: the client does not answer any more");
+	else {
+		loop_timer(l->loop, t, tick_ms(l), on_tick, l);
+		return;
+	}
+	link_over(l);
 }
 
 /* The answer goes out at once: nothing waits in front of it. */
@@ -164,13 +185,15 @@ static int answer(int fd, const struct buf *b, struct err *e)
 	return n == (ssize_t)b->len ? 0 : err_sys(e, "answer the client");
 }
 
-int link_open(struct link *l, struct loop *loop, int fd, char *head, size_t len, enum work work,
+int link_open(struct link *l, const struct client *client, enum work work,
 	      const struct link_events *ev, void *arg, struct err *e)
 {
 	struct err ignored;
-	int on = 1;
+	int fd = client->fd;
+	char *head = client->head;
+	size_t len = client->head_len;
 	AUTO_BUF struct buf b = BUF_INIT(4096);
-	*l = (struct link){.loop = loop,
+	*l = (struct link){.loop = client->loop,
 			   .ev = ev,
 			   .arg = arg,
 			   .work = work,
@@ -180,7 +203,7 @@ int link_open(struct link *l, struct loop *loop, int fd, char *head, size_t len,
 			   .out = BUF_INIT(OUT_LIMIT),
 			   .plain = BUF_INIT(OUT_LIMIT),
 			   .ws_text = BUF_INIT(CHAN_IN_MAX),
-			   .idle_ms = IDLE_MS,
+			   .idle_ms = client->idle_ms,
 			   .last_ms = proc_now_ms()};
 	const char *end = memmem(head, len, "\r\n\r\n", 4);
 	size_t head_len = end ? (size_t)(end - head) + 4 : len;
@@ -189,17 +212,14 @@ int link_open(struct link *l, struct loop *loop, int fd, char *head, size_t len,
 		shutdown(fd, SHUT_WR);
 		return -1;
 	}
-	/* Answers to keys that are typed must not wait for a segment to fill. */
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	if (http_accept(&l->up, &b, e) < 0 || answer(fd, &b, e) < 0)
 		return -1;
 	wire_init(l);
-	if (loop_add(loop, &l->sock, fd, EPOLLIN | EPOLLRDHUP, on_sock, l, e) < 0)
+	if (loop_add(l->loop, &l->sock, fd, EPOLLIN | EPOLLRDHUP, on_sock, l, e) < 0)
 		return -1;
-	loop_timer(loop, &l->clock, TICK_MS, on_tick, l);
+	loop_timer(l->loop, &l->clock, tick_ms(l), on_tick, l);
 	if (len > head_len && wire_feed(l, (uint8_t *)head + head_len, len - head_len, e) < 0)
 		return -1;
 	return 0;

@@ -50,6 +50,16 @@ struct chan {
 	size_t taken;   /* not yet told by WINDOW_UPDATE */
 };
 
+/* As it was handed over. */
+struct client {
+	struct loop *loop;
+	int fd;
+	char *head; /* the bytes read from it so far; terminated */
+	size_t head_len;
+	long long idle_ms;     /* without a byte either way; 0 = for ever */
+	long long creation_ms; /* for opening its streams */
+};
+
 struct link_events {
 	/* A channel was opened; -1 = refused. */
 	int (*open)(void *arg, struct chan *c);
@@ -89,9 +99,9 @@ struct link {
 	long long idle_ms;
 };
 
-/* Answer the request (`head`, taken apart in place) on the socket and begin. With an error the
- * client has been told. `ports`: those of the request (WebSocket port-forward). */
-int link_open(struct link *l, struct loop *loop, int fd, char *head, size_t len, enum work work,
+/* Answer the request (its head is taken apart in place) on the socket and begin. With an error the
+ * client has been told. */
+int link_open(struct link *l, const struct client *client, enum work work,
 	      const struct link_events *ev, void *arg, struct err *e);
 /* Instead of link_open: what is asked for cannot be had. */
 void link_refuse(int fd, const struct err *why);

@@ -52,8 +52,8 @@ static int read_head(struct start *s, char *head, struct err *e)
 		len += n > 0 ? (size_t)n : 0;
 	}
 	head[len] = '\0';
-	s->head = head;
-	s->head_len = len;
+	s->client.head = head;
+	s->client.head_len = len;
 	return 0;
 }
 
@@ -65,15 +65,18 @@ static int prepare(struct start *s, struct tool_ctx *c, char *head, struct err *
 		return -1;
 	if (fstat((int)socket_fd, &st) < 0 || !S_ISSOCK(st.st_mode))
 		return err_set(e, ERR_USAGE, "--fd: not a socket");
-	*s = (struct start){.ctx = c, .fd = (int)socket_fd, .flags = flags};
+	*s = (struct start){.ctx = c, .flags = flags};
+	s->client.fd = (int)socket_fd;
+	s->client.idle_ms = c->cfg.stream_idle_timeout * 1000;
+	s->client.creation_ms = c->cfg.stream_creation_timeout * 1000;
 	if (read_head(s, head, e) < 0)
 		return -1;
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
-	s->loop = loop_new(e);
-	return s->loop ? loop_signals(s->loop, &set, on_signal, s->loop, e) : -1;
+	struct loop *l = s->client.loop = loop_new(e);
+	return l ? loop_signals(l, &set, on_signal, l, e) : -1;
 }
 
 static int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
@@ -84,7 +87,7 @@ static int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	int r = prepare(&s, c, head, e);
 	if (r == 0)
 		r = exec_session(&s, argv[0], argv + 1, e);
-	loop_free(s.loop);
+	loop_free(s.client.loop);
 	return r;
 }
 
@@ -96,7 +99,7 @@ static int verb_attach(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	int r = prepare(&s, c, head, e);
 	if (r == 0)
 		r = attach_session(&s, argv[0], e);
-	loop_free(s.loop);
+	loop_free(s.client.loop);
 	return r;
 }
 
@@ -114,7 +117,7 @@ static int verb_forward(struct tool_ctx *c, int argc, char **argv, struct err *e
 	int r = prepare(&s, c, head, e);
 	if (r == 0)
 		r = forward_session(&s, argv[0], ports, (size_t)argc - 1, e);
-	loop_free(s.loop);
+	loop_free(s.client.loop);
 	return r;
 }
 

@@ -12,7 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 
-enum { READ_SIZE = 64 << 10, CREATION_MS = 30 * 1000, RESIZE_MAX = 4096, END_OF_FILE = 4 };
+enum { READ_SIZE = 64 << 10, RESIZE_MAX = 4096, END_OF_FILE = 4 };
 
 static uint8_t chunk[READ_SIZE];
 
@@ -271,15 +271,20 @@ static void on_creation(struct timer *t)
 		return;
 	}
 	err_set(&e, ERR_TIMEOUT, "the client has not opened its streams within %d s",
-		CREATION_MS / 1000);
+		(int)(r->creation_ms / 1000));
 	remote_failure(r, &e);
 }
 
-int remote_open(struct remote *r, struct loop *loop, int fd, char *head, size_t len, enum work work,
+int remote_open(struct remote *r, const struct client *client, enum work work,
 		const struct stream_flags *f, const struct remote_ops *ops, void *arg,
 		struct err *e)
 {
-	*r = (struct remote){.loop = loop, .ops = ops, .arg = arg, .tty = f->tty, .in = -1};
+	*r = (struct remote){.loop = client->loop,
+			     .creation_ms = client->creation_ms,
+			     .ops = ops,
+			     .arg = arg,
+			     .tty = f->tty,
+			     .in = -1};
 	r->in_watch = WATCH_NONE;
 	r->wanted[CHAN_STDIN] = f->in;
 	r->wanted[CHAN_STDOUT] = f->out;
@@ -290,8 +295,8 @@ int remote_open(struct remote *r, struct loop *loop, int fd, char *head, size_t 
 					  .watch = WATCH_NONE,
 					  .fd = -1,
 					  .wanted = i ? f->err : f->out};
-	loop_timer(loop, &r->creation, CREATION_MS, on_creation, r);
-	if (link_open(&r->link, loop, fd, head, len, work, &link_events, r, e) < 0)
+	loop_timer(r->loop, &r->creation, r->creation_ms, on_creation, r);
+	if (link_open(&r->link, client, work, &link_events, r, e) < 0)
 		return -1;
 	link_channels(&r->link);
 	return 0;

@@ -44,6 +44,7 @@ struct remote {
 	bool attached;      /* remote_attach was called */
 	bool outputs_told, finished, hung_up;
 	struct timer creation; /* the client must open its streams */
+	long long creation_ms;
 	bool expired;
 	char *pending; /* how it ended, while the client cannot be told yet */
 };
@@ -53,8 +54,8 @@ struct stream_flags {
 	bool tty, in, out, err;
 };
 
-/* Takes the socket over. `head` as for link_open. */
-int remote_open(struct remote *r, struct loop *loop, int fd, char *head, size_t len, enum work work,
+/* Takes the socket over. */
+int remote_open(struct remote *r, const struct client *client, enum work work,
 		const struct stream_flags *f, const struct remote_ops *ops, void *arg,
 		struct err *e);
 /* The process's ends, non-blocking, owned by r from now on; -1 = there is none. */

@@ -3,79 +3,12 @@
 # Exec, attach and port-forward through the socket, by clients that are not ours (tests/lib/streams.py).
 load ../lib/helpers
 load ../lib/crispd
+load ../lib/streams
 
-setup_file() {
-  crisp_file_setup
-  jq '.default_runtime = "runc"' "$CRISP_CONFIG" >"$CRISP_CONFIG.new" && mv "$CRISP_CONFIG.new" "$CRISP_CONFIG"
-  IMAGE=$(pull_image bb)
-  export IMAGE
-  crispd_start
-  echo "$CRISPD_PID" >"$CRISP_TMP/crispd.pid"
-  POD=$(run_pod main)
-  CTR=$(run_ctr "$POD" main . sh -c 'trap "exit 0" TERM; while :; do sleep 0.1; done')
-  export POD CTR
-}
-teardown_file() {
-  CRISPD_PID=$(cat "$CRISP_TMP/crispd.pid")
-  crisp_file_teardown
-}
-setup() {
-  requires root runc
-  CRISPD_PID=$(cat "$CRISP_TMP/crispd.pid")
-  SERVERS=()
-}
-# The same daemon still, and no session is left over.
-teardown() {
-  [ ${#SERVERS[@]} = 0 ] || kill "${SERVERS[@]}"
-  kill -0 "$(cat "$CRISP_TMP/crispd.pid")"
-  wait_for 15 no_sessions || { sessions >&2; return 1; }
-}
-sessions() { pgrep -af "^$BUILD/bin/ctrstream .*$CRISP_TMP|^$BUILD/bin/ctrstream" | grep -F "$BUILD" | while read -r pid rest; do
-  ! tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qxF "CRISP_CONFIG=$CRISP_CONFIG" || echo "$pid $rest"
-done; }
-no_sessions() { [ -z "$(sessions)" ]; }
-
-cri() { timeout 100 cricall --socket "$RUNROOT/crisp.sock" "$@"; }
-case_py() {
-  run timeout 150 python3 "$BATS_TEST_DIRNAME/../lib/streams_case.py" "$@"
-  echo "$output"
-  [ "$status" = 0 ]
-}
-run_pod() { cri RunPodSandbox "{\"config\":$(pod_json "$1" | jq -c "${2:-.}")}" | jq -r .pod_sandbox_id; }
-# run_ctr POD NAME FILTER CMD...: the filter changes the configuration
-run_ctr() {
-  local pod=$1 name=$2 filter=$3 id
-  shift 3
-  id=$(cri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json "$name" "$IMAGE" "$@" | jq -c "$filter")}" | jq -r .container_id)
-  cri StartContainer "{\"container_id\":\"$id\"}" >/dev/null && echo "$id"
-}
-# exec_url STREAMS CMD...: STREAMS is a word of i, o, e, t
-request() {
-  local streams=$1 pick=
-  case $streams in *i*) pick+=' | .stdin = true' ;; esac
-  case $streams in *o*) pick+=' | .stdout = true' ;; esac
-  case $streams in *e*) pick+=' | .stderr = true' ;; esac
-  case $streams in *t*) pick+=' | .tty = true' ;; esac
-  shift
-  jq -nc --arg c "$1" '{container_id: $c}'"$pick"
-}
-exec_url() {
-  local streams=$1
-  shift
-  cri Exec "$(request "$streams" "$CTR" | jq -c '.cmd = $ARGS.positional' --args -- "$@")" | jq -r .url
-}
-attach_url() { cri Attach "$(request "$1" "$2")" | jq -r .url; }
-forward_url() { cri PortForward "{\"pod_sandbox_id\":\"$1\",\"port\":[${2:-}]}" | jq -r .url; }
-in_ctr() { ctrrun exec "$CTR" "$@"; }
-# echo_server HOST PORT [COMMAND...]: by the command, in the pod's network unless it says otherwise
-echo_server() {
-  local host=$1 port=$2
-  shift 2
-  [ $# != 0 ] || set -- ip netns exec "crisp-$POD"
-  "$@" python3 "$BATS_TEST_DIRNAME/../lib/echo_server.py" "$host" "$port" >"$BATS_TEST_TMPDIR/echo.$port" 2>&1 3>&- &
-  SERVERS+=($!)
-  wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/echo.$port"
-}
+setup_file() { streams_setup_file; }
+teardown_file() { streams_teardown_file; }
+setup() { streams_setup; }
+teardown() { streams_teardown; }
 
 @test "exec: output, errors, exit code; a token is good once" {
   url=$(exec_url oe sh -c 'echo out; echo err >&2; exit 7')
@@ -155,8 +88,7 @@ echo_server() {
   kill -9 "$CRISPD_PID" && timeout 10 tail --pid="$CRISPD_PID" -f /dev/null
   rm "$BATS_TEST_TMPDIR/flag"
   wait "$client"
-  crispd_start
-  echo "$CRISPD_PID" >"$CRISP_TMP/crispd.pid"
+  streams_start
   # The tokens went with it.
   case_py exec_plain "$(exec_url oe sh -c 'echo out; echo err >&2; exit 7')"
 }
@@ -257,20 +189,15 @@ echo_server() {
 @test "a daemon that cannot listen for streams serves everything else" {
   crispd_stop
   jq '.stream_address = "192.0.2.77"' "$CRISP_CONFIG" >"$CRISP_CONFIG.bad"
-  crispd_start --config "$CRISP_CONFIG.bad"
-  echo "$CRISPD_PID" >"$CRISP_TMP/crispd.pid"
+  streams_start --config "$CRISP_CONFIG.bad"
   run cri Exec "$(request o "$CTR" | jq -c '.cmd=["true"]')"
   echo "$output"
   [[ $status != 0 && $output == *"no streaming"*192.0.2.77* ]]
   cri ListContainers | jq -e '.containers | length > 0'
-  crispd_stop
-  crispd_start
-  echo "$CRISPD_PID" >"$CRISP_TMP/crispd.pid"
+  streams_restart
   run py streams_tokens.py "$SOCK" "$CTR"
   echo "$output"
   [ "$status" = 0 ]
-  crispd_stop
-  crispd_start
-  echo "$CRISPD_PID" >"$CRISP_TMP/crispd.pid"
+  streams_restart
   case_py exec_plain "$(exec_url oe sh -c 'echo out; echo err >&2; exit 7')"
 }

@@ -16,6 +16,8 @@ import time
 import zlib
 from urllib.parse import urlparse
 
+import tls_client
+
 # Of the SPDY/3 draft: likely words with their length in front, then likely text.
 _WORDS = (
     "options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age "
@@ -46,8 +48,11 @@ class Refused(Exception):
 def connect(url, headers, method="POST"):
     """The socket after the upgrade, the response's headers, and what came behind them."""
     u = urlparse(url)
-    s = socket.create_connection((u.hostname, u.port), timeout=LIMIT)
-    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if u.scheme == "https":
+        s = tls_client.connect(u.hostname, u.port, LIMIT)
+    else:
+        s = socket.create_connection((u.hostname, u.port), timeout=LIMIT)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     head = "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\n" % (method, u.path, u.netloc)
     s.sendall((head + "".join("%s: %s\r\n" % h for h in headers) + "\r\n").encode())
     data = b""

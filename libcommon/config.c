@@ -71,6 +71,8 @@ static const struct key {
 	     "\"CAP_NET_BIND_SERVICE\",\"CAP_SETFCAP\",\"CAP_SETGID\",\"CAP_SETPCAP\",\"CAP_"
 	     "SETUID\","
 	     "\"CAP_AUDIT_WRITE\",\"CAP_MKNOD\",\"CAP_NET_RAW\",\"CAP_SYS_CHROOT\"]"),
+	LIST(hooks_dir, "[\"/usr/share/containers/oci/hooks.d\",\"/etc/containers/oci/hooks.d\"]"),
+	LIST(cdi_spec_dirs, "[\"/etc/cdi\",\"/var/run/cdi\"]"),
 	MAP(default_sysctls, "{}"),
 	LIST(default_ulimits, "[]"),
 	INT(ctr_stop_timeout, 30, 0, 86400),

@@ -44,6 +44,9 @@ struct config {
 	json_t *plugin_dirs;   /* strings; /opt/cni/bin, /usr/lib/cni */
 	json_t *pinned_images; /* strings; references that RemoveImage and gc leave alone */
 	json_t *default_capabilities; /* strings; the peers' usual set */
+	json_t *hooks_dir;            /* strings; where OCI hooks are described: the directories
+					 that podman and CRI-O read */
+	json_t *cdi_spec_dirs;        /* strings; /etc/cdi, /var/run/cdi */
 	json_t *default_sysctls;      /* object of strings */
 	json_t *default_ulimits;      /* strings name=soft:hard */
 	json_t *sources;              /* key -> the file that set it; not a key itself */

@@ -6,11 +6,24 @@
  *
  *	{ "path": "/usr/bin/crun", "root": "/run/crisp/runtimes/crun", "type": "oci" }
  *
- * "path" is required; "root" defaults to <runroot>/runtimes/<name>, "type" to "oci" (the only one
- * so far). "args": strings put before the verb on every call. "recursive_read_only": whether the
- * runtime honours the mount option "rro"; by default crun and runc only, since one that does not
- * know it would drop it silently. "log_rate_limit": bytes a second that a container may log,
- * "log_rate_policy": "block", "drop" or "sample" beyond it; annotations can lower the limit (ctrrun).
+ * An unknown key, or one of the wrong type, is an error that names the file and the key.
+ *
+ * path                 the runtime, absolute; the only required key
+ * type                 "oci", the only one so far
+ * root                 its --root; <runroot>/runtimes/<name>
+ * args                 strings put before the verb on every call
+ * create_timeout       seconds for one `create`; runtime_timeout
+ * default_annotations  object of strings: in every config.json, unless pod or container say other
+ * allowed_annotations  patterns as in fnmatch(3): those of pod and container that reach config.json
+ * base_spec_patch      JSON merge patch (RFC 7386) that is applied to the finished config.json
+ * seccomp_profile      file that RuntimeDefault means; the configuration's
+ * hooks                {"STAGE": [{"path", "args", "env", "timeout"}]} as in config.json
+ * sandbox_container    the runtime wants a container for the pod itself before the others
+ * recursive_read_only  whether it honours the mount option "rro"; by default what it says of itself
+ *                      (`ctrrun handlers`), and until it was asked, crun and runc only: one that does
+ *                      not know it would drop it silently
+ * log_rate_limit       bytes a second that a container may log; log_rate_policy: "block", "drop" or
+ *                      "sample" beyond it; annotations can lower the limit (ctrrun)
  *
  * Without a file, crun and runc are known by themselves when they are installed in /usr/bin,
  * /usr/sbin or /usr/local/{bin,sbin}; the empty name is default_runtime, else crun, else runc. */
@@ -23,10 +36,16 @@ struct handler {
 	char *name; /* resolved, never "" */
 	char *path; /* absolute */
 	char *root;
+	char *file;          /* where it is described, NULL = nowhere */
 	json_t *args;        /* array of strings, never NULL */
+	long create_timeout; /* seconds, 0 = runtime_timeout */
+	json_t *default_annotations, *allowed_annotations, *patch, *hooks; /* NULL = none */
+	char *seccomp_profile; /* NULL = none of its own */
+	bool sandbox_container;
 	long log_rate_limit; /* 0 = none */
 	char *log_rate_policy;
-	bool rro; /* recursive read-only mounts, by runtime and kernel */
+	bool rro_said; /* by its file */
+	bool rro;      /* recursive read-only mounts, by runtime and kernel */
 };
 
 /* ERR_BAD_INPUT "unknown runtime handler 'x'" when there is none. */
@@ -36,4 +55,25 @@ void handler_release(struct handler *h);
 
 /* Names of all handlers, sorted, the default first; a new array of strings. */
 json_t *handler_list(const struct config *c);
+
+/* One from the text of its file, all but name and defaults; for tests. */
+int handler_parse(struct handler *h, json_t *j, const char *file, struct err *e);
+
+/* ---- handler_can.c: what its runtime can do, as `ctrrun handlers` found it: a JSON object
+ *
+ *	{ "version": 1, "runtime": {"path", "dev", "inode", "mtime_ns", "size", "args"}, "name": "crun",
+ *	  "words": "crun version 1.8.1", "known_by": "features"|"version"|"nothing",
+ *	  "error": "...", "can": {"recursive_read_only": true, "idmapped_mounts": false, ...} }
+ *
+ * kept in <runroot>/handlers/<name>.json. It counts only while the binary is the one that was asked:
+ * same device, inode, change time and size, same args. */
+
+/* NULL when it was not asked, or is another by now. Never runs anything. */
+json_t *handler_can(const struct config *c, const struct handler *h);
+/* One answer of it: 1 yes, 0 no, -1 when nobody knows. */
+int handler_can_do(const json_t *can, const char *what);
+/* The binary's identity, "runtime" above. */
+json_t *handler_identity(const struct handler *h, struct err *e);
+int handler_can_write(const struct config *c, const struct handler *h, const json_t *can,
+		      struct err *e);
 #endif

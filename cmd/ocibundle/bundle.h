@@ -4,7 +4,9 @@
 /* What a container's config.json is made from, and the makers of its parts. All inputs are read
  * before the first part is made; a maker looks at them, at the root file system and at the host,
  * and, unless dry_run, makes the files that its part of config.json names. */
+#include "buf.h"
 #include "err.h"
+#include "handler.h"
 #include "image.h"
 #include "record.h"
 #include "tool.h"
@@ -32,7 +34,9 @@ struct bundle {
 	char *run;         /* <runroot>/containers/<id> */
 	char *pod_run;     /* <runroot>/pods/<pod id> */
 	char *cgroup_path; /* linux.cgroupsPath */
-	int rootfs;        /* the root file system as the container will see it, -1 until mounted */
+	struct buf *why;   /* where each line comes from (flat.h) */
+	const struct handler *handler;
+	int rootfs; /* the root file system as the container will see it, -1 until mounted */
 	bool dry_run;
 	bool cgroup2;                 /* the host's /sys/fs/cgroup is the unified hierarchy */
 	uint64_t caps;                /* the container's bounding set, set by process_json */

@@ -164,9 +164,6 @@ static int check_devices(const struct bundle *b, struct err *e)
 				       "devices[%zu].host_path: %.200s is not a device", i,
 				       d->host_path);
 	}
-	if (b->ctr->n_cdi_devices)
-		return err_set(e, ERR_UNSUPPORTED, "CDI_devices: not supported yet ('%.128s')",
-			       b->ctr->cdi_devices[0]->name);
 	return 0;
 }
 

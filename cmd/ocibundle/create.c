@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { LOCK_MS = 10000, TRIES = 3 };
+enum { LOCK_MS = 10000, TRIES = 3, SOURCES_MAX = 4 << 20 };
 
 /* All that one creation holds. */
 struct creation {
@@ -210,12 +210,20 @@ static int make_bundle(struct creation *k, struct err *e)
 		return -1;
 	AUTO_JSON json_t *spec = spec_build(b, e);
 	AUTO_CLOSE int bundle = spec ? fs_open_dir(run, "bundle", e) : -1;
-	return bundle < 0 ? -1 : jsonx_replace_at(bundle, "config.json", 0600, spec, 0, e);
+	if (bundle < 0 ||
+	    fs_replace_file_at(bundle, "sources", 0600, b->why->data ? b->why->data : "",
+			       b->why->len, 0, e) < 0)
+		return -1;
+	return jsonx_replace_at(bundle, "config.json", 0600, spec, 0, e);
 }
 
 /* The request must never become weaker silently. */
 static int check_handler(const struct bundle *b, const struct handler *h, struct err *e)
 {
+	if (h->sandbox_container)
+		return err_set(e, ERR_UNSUPPORTED,
+			       "runtime handler '%s' needs a sandbox container: not supported yet",
+			       h->name);
 	for (size_t i = 0; i < b->ctr->n_mounts; i++)
 		if (b->ctr->mounts[i]->recursive_read_only && !h->rro)
 			return err_set(
@@ -230,10 +238,7 @@ static int check_handler(const struct bundle *b, const struct handler *h, struct
 static int make_container(struct creation *k, struct err *e)
 {
 	struct bundle *b = &k->b;
-	AUTO_HANDLER struct handler h = {0};
-	if (handler_find(&h, b->cfg, b->pod_rec.handler, e) < 0 || check_handler(b, &h, e) < 0)
-		return -1;
-	int r = register_container(k, &h, e);
+	int r = register_container(k, b->handler, e);
 	if (r == 0)
 		r = write_config(k, e);
 	if (r == 0)
@@ -272,6 +277,10 @@ static int print_dry(struct creation *k, struct err *e)
 	AUTO_JSON json_t *spec = b->rootfs < 0 ? NULL : spec_build(b, e);
 	if (!spec)
 		return -1;
+	if (show_explain) {
+		print_explained(spec, b->why->data ? b->why->data : "", b->why->len);
+		return 0;
+	}
 	json_dumpf(spec, stdout, JSON_INDENT(2));
 	putchar('\n');
 	return 0;
@@ -301,8 +310,13 @@ static int run_creation(struct creation *k, int64_t began, struct err *e)
 	struct bundle *b = &k->b;
 	/* The parts that the checks look at; the id, and what depends on it, comes with the claim.
 	 */
+	AUTO_HANDLER struct handler h = {0};
+	AUTO_BUF struct buf sources = BUF_INIT(SOURCES_MAX);
 	bundle_derive(b);
-	if (check_request(b, e) < 0)
+	b->why = &sources;
+	b->handler = &h;
+	if (check_request(b, e) < 0 || handler_find(&h, b->cfg, b->pod_rec.handler, e) < 0 ||
+	    check_handler(b, &h, e) < 0)
 		return -1;
 	if (k->c->dry_run)
 		return print_dry(k, e);

@@ -2,11 +2,13 @@
 #include "bundle.h"
 
 #include "auto.h"
+#include "flat.h"
 #include "fs.h"
 #include "jsonx.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +98,13 @@ static int add_tree(struct device_lists *l, int parent, const char *name, const 
 		      : add_dir(l, fd, host, inside, access, depth, e);
 }
 
+static const char *device_line(json_t *all, size_t i, char *path, size_t size)
+{
+	snprintf(path, size, "linux.devices[%s]",
+		 jsonx_opt_string(json_array_get(all, i), "path", ""));
+	return path;
+}
+
 int devices_json(const struct bundle *b, json_t **devices, json_t **rules, struct err *e)
 {
 	AUTO_JSON json_t *all = json_array();
@@ -106,6 +115,12 @@ int devices_json(const struct bundle *b, json_t **devices, json_t **rules, struc
 	json_array_append_new(cgroup, json_pack("{s:b, s:s}", "allow", (int)any, "access", "rwm"));
 	if (any && add_tree(&l, AT_FDCWD, "/dev", "/dev", "/dev", "rwm", 0, e) < 0)
 		return -1;
+	if (any) {
+		why(b, "linux.devices", "request linux.security_context.privileged");
+		why(b, "linux.resources.devices", "request linux.security_context.privileged");
+	}
+	size_t from = json_array_size(all), rule = json_array_size(cgroup);
+	char path[PATH_MAX + 32];
 	for (size_t i = 0; i < b->ctr->n_devices; i++) {
 		const Runtime__V1__Device *d = b->ctr->devices[i];
 		const char *inside = *d->container_path ? d->container_path : d->host_path;
@@ -114,6 +129,13 @@ int devices_json(const struct bundle *b, json_t **devices, json_t **rules, struc
 		if (add_tree(&l, AT_FDCWD, d->host_path, d->host_path, inside,
 			     *d->permissions ? d->permissions : "rwm", 0, e) < 0)
 			return -1;
+		for (; from < json_array_size(all); from++)
+			why(b, device_line(all, from, path, sizeof path), "request devices[%zu]",
+			    i);
+		for (; rule < json_array_size(cgroup); rule++) {
+			snprintf(path, sizeof path, "linux.resources.devices[%zu]", rule);
+			why(b, path, "request devices[%zu]", i);
+		}
 	}
 	*devices = TAKE(all);
 	*rules = TAKE(cgroup);

@@ -1,15 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "auto.h"
-#include "buf.h"
-#include "fs.h"
 #include "ocibundle.h"
-#include "state.h"
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-
-enum { CONFIG_MAX = 32 << 20 };
 
 static struct create_options create_options = {.origin = "hand"};
 
@@ -20,20 +12,6 @@ static int run_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		return err_set(e, ERR_USAGE, "--origin: '%s' is not cri or hand",
 			       create_options.origin);
 	return create_container(c, &create_options, argv[0], argv[1], e);
-}
-
-static int run_show(struct tool_ctx *c, int argc, char **argv, struct err *e)
-{
-	char id[ID_SIZE];
-	AUTO_BUF struct buf b = BUF_INIT(CONFIG_MAX);
-	(void)argc;
-	if (object_resolve(&c->st, OBJ_CONTAINER, argv[0], id, e) < 0)
-		return -1;
-	AUTO_CLOSE int run = object_open_run(&c->st, OBJ_CONTAINER, id, false, e);
-	if (run < 0 || fs_read_at(run, "bundle/config.json", &b, e) < 0)
-		return err_wrap(e, "container %s has no bundle (a reboot takes it)", id);
-	fwrite(b.data, 1, b.len, stdout);
-	return 0;
 }
 
 static int run_rm(struct tool_ctx *c, int argc, char **argv, struct err *e)
@@ -51,12 +29,20 @@ int main(int argc, char **argv)
 		 "who asks; crispd lists only its own to the kubelet (hand)"},
 		{0},
 	};
+	static const struct opt show_opts[] = {
+		{"explain", 0, OPT_FLAG, &show_explain, NULL,
+		 "each line of config.json with its value and its source"},
+		{0},
+	};
 	static const struct verb verbs[] = {
 		{"create", "POD CTR.json|-",
 		 "make a container of a pod, and its bundle; print its id", create_opts, 2, 2,
 		 run_create},
-		{"show", "CTR", "print the config.json of the container's bundle", NULL, 1, 1,
-		 run_show},
+		{"show", "CTR | POD CTR.json|-",
+		 "print the config.json of a container, or the one that create would write",
+		 show_opts, 1, 2, run_show},
+		{"diff", "A B", "print in what two containers or config.json files differ", NULL, 2,
+		 2, run_diff},
 		{"rm", "CTR", "unmount and remove a container that does not run", NULL, 1, 1,
 		 run_rm},
 		{"du", "[CTR...]", "print the sizes of writable layers as JSON, all by default",

@@ -5,6 +5,8 @@
 
 #include "auto.h"
 #include "buf.h"
+#include "edit.h"
+#include "flat.h"
 #include "fs.h"
 #include "jsonx.h"
 #include "xalloc.h"
@@ -20,7 +22,7 @@
 enum { VOLUMES_MAX = 128, HOSTS_MAX = 64 << 10 };
 
 /* "/a//b/./c/" -> "/a/b/c"; the path has no "..". */
-static char *tidy(const char *path)
+char *mount_tidy(const char *path)
 {
 	char *out = xmalloc(strlen(path) + 2), *w = out;
 	for (const char *p = path; *p;) {
@@ -48,7 +50,7 @@ static bool is_at_or_below(const char *path, const char *top)
 static bool requested(const struct bundle *b, const char *path)
 {
 	for (size_t i = 0; i < b->ctr->n_mounts; i++) {
-		AUTO_FREE char *at = tidy(b->ctr->mounts[i]->container_path);
+		AUTO_FREE char *at = mount_tidy(b->ctr->mounts[i]->container_path);
 		if (is_at_or_below(path, at))
 			return true;
 	}
@@ -94,6 +96,9 @@ static void add_kernel(const struct bundle *b, json_t *out)
 		if (table[i].guarded)
 			json_array_append_new(options,
 					      json_string(b->sec->privileged ? "rw" : "ro"));
+		if (table[i].guarded && b->sec->privileged)
+			why_at(b, "request linux.security_context.privileged",
+			       "mounts[%s].options[rw]", table[i].at);
 		add_mount(out, table[i].at, table[i].type, table[i].source, options);
 	}
 }
@@ -102,9 +107,13 @@ static void add_shm(const struct bundle *b, json_t *out)
 {
 	bool host = b->pod_ns->ipc == RUNTIME__V1__NAMESPACE_MODE__NODE;
 	AUTO_FREE char *own = xasprintf("%s/shm", b->pod_run);
-	if (!requested(b, "/dev/shm"))
-		add_mount(out, "/dev/shm", "bind", host ? "/dev/shm" : own,
-			  words("bind rprivate rw nosuid noexec nodev"));
+	if (requested(b, "/dev/shm"))
+		return;
+	why(b, "mounts[/dev/shm]",
+	    host ? "pod linux.security_context.namespace_options.ipc (NODE)"
+		 : "pod (its /dev/shm)");
+	add_mount(out, "/dev/shm", "bind", host ? "/dev/shm" : own,
+		  words("bind rprivate rw nosuid noexec nodev"));
 }
 
 static int add_pod_hosts(const struct bundle *b, struct buf *text, struct err *e)
@@ -145,6 +154,8 @@ static int write_hosts(const struct bundle *b, const char *path, struct err *e)
 	return chmod(path, 0644) < 0 ? err_sys(e, "chmod %s", path) : 0;
 }
 
+static const char readonly_source[] = "request linux.security_context.readonly_rootfs";
+
 static int add_etc(const struct bundle *b, json_t *out, struct err *e)
 {
 	static const char *const files[] = {"resolv.conf", "hostname"};
@@ -154,6 +165,9 @@ static int add_etc(const struct bundle *b, json_t *out, struct err *e)
 		AUTO_FREE char *at = xasprintf("/etc/%s", files[i]);
 		if (!requested(b, at) && access(source, F_OK) == 0)
 			add_mount(out, at, "bind", source, words(options));
+		why_at(b, "pod (its file)", "mounts[%s]", at);
+		if (b->sec->readonly_rootfs)
+			why_at(b, readonly_source, "mounts[%s].options[ro]", at);
 	}
 	if (requested(b, "/etc/hosts"))
 		return 0;
@@ -227,10 +241,32 @@ static char *mount_source(struct bundle *b, size_t i, struct err *e)
 	return real;
 }
 
+static void why_request(const struct bundle *b, size_t i, const char *at)
+{
+	const Runtime__V1__Mount *m = b->ctr->mounts[i];
+	static const char *const propagations[] = {"rprivate", "rslave", "rshared"};
+	char source[64];
+	snprintf(source, sizeof source, "request mounts[%zu]", i);
+	why_at(b, source, "mounts[%s]", at);
+	snprintf(source, sizeof source, "request mounts[%zu].%s", i,
+		 m->image && *m->image->image ? "image" : "host_path");
+	why_at(b, source, "mounts[%s].source", at);
+	snprintf(source, sizeof source, "request mounts[%zu].readonly", i);
+	why_at(b, source, "mounts[%s].options[%s]", at, m->readonly ? "ro" : "rw");
+	snprintf(source, sizeof source, "request mounts[%zu].propagation", i);
+	for (size_t k = 0; k < ARRAY_LEN(propagations); k++)
+		why_at(b, source, "mounts[%s].options[%s]", at, propagations[k]);
+	snprintf(source, sizeof source, "request mounts[%zu].recursive_read_only", i);
+	why_at(b, source, "mounts[%s].options[rro]", at);
+	snprintf(source, sizeof source, "request mounts[%zu].mount_options", i);
+	for (size_t k = 0; k < m->n_mount_options; k++)
+		why_at(b, source, "mounts[%s].options[%s]", at, m->mount_options[k]);
+}
+
 static int add_request(struct bundle *b, size_t i, json_t *out, struct err *e)
 {
 	const Runtime__V1__Mount *m = b->ctr->mounts[i];
-	AUTO_FREE char *at = tidy(m->container_path);
+	AUTO_FREE char *at = mount_tidy(m->container_path);
 	AUTO_FREE char *source = mount_source(b, i, e);
 	AUTO_JSON json_t *options = words("rbind");
 	if (!source)
@@ -243,6 +279,7 @@ static int add_request(struct bundle *b, size_t i, json_t *out, struct err *e)
 	for (size_t k = 0; k < m->n_mount_options; k++)
 		json_array_append_new(options, json_string(m->mount_options[k]));
 	add_mount(out, at, "bind", source, json_incref(options));
+	why_request(b, i, at);
 	return 0;
 }
 
@@ -251,7 +288,7 @@ static bool volume_is_taken(const struct bundle *b, const json_t *done, const ch
 	size_t i;
 	json_t *m;
 	for (i = 0; i < b->ctr->n_mounts; i++) {
-		AUTO_FREE char *other = tidy(b->ctr->mounts[i]->container_path);
+		AUTO_FREE char *other = mount_tidy(b->ctr->mounts[i]->container_path);
 		if (strcmp(other, at) == 0)
 			return true;
 	}
@@ -267,7 +304,7 @@ static int add_volumes(struct bundle *b, json_t *out, struct err *e)
 	const char *path;
 	unsigned n = 0;
 	json_object_foreach (json_object_get(config, "Volumes"), path, v) {
-		AUTO_FREE char *at = tidy(path);
+		AUTO_FREE char *at = mount_tidy(path);
 		if (path[0] != '/' || !path_is_plain(path) || !at[1])
 			return err_set(e, ERR_BAD_INPUT,
 				       "the image's volume '%.200s' is not an absolute path below "
@@ -282,6 +319,7 @@ static int add_volumes(struct bundle *b, json_t *out, struct err *e)
 		if (!source)
 			return err_wrap(e, "the image's volume %s", at);
 		add_mount(out, at, "bind", source, words("rbind rprivate rw"));
+		why_at(b, "image Volumes", "mounts[%s]", at);
 	}
 	return 0;
 }
@@ -295,7 +333,7 @@ static size_t depth_of(const json_t *mount)
 }
 
 /* Outer before inner, or the outer would hide the inner; otherwise as they came. */
-static void sort_mounts(json_t *list)
+void mounts_sort(json_t *list)
 {
 	for (size_t i = 1; i < json_array_size(list); i++) {
 		size_t at = i, depth = depth_of(json_array_get(list, i));
@@ -321,6 +359,6 @@ json_t *mounts_json(struct bundle *b, struct err *e)
 			return NULL;
 	if (add_volumes(b, out, e) < 0)
 		return NULL;
-	sort_mounts(out);
+	mounts_sort(out);
 	return TAKE(out);
 }

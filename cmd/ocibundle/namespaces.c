@@ -2,6 +2,7 @@
 #include "bundle.h"
 
 #include "auto.h"
+#include "flat.h"
 #include "jsonx.h"
 #include "proc.h"
 #include "xalloc.h"
@@ -54,6 +55,8 @@ static int add_pid(const struct bundle *b, json_t *out, struct err *e)
 	const Runtime__V1__NamespaceOption *own = b->sec->namespace_options;
 	Runtime__V1__NamespaceMode mode = own ? own->pid : b->pod_ns->pid;
 	AUTO_FREE char *pin = xasprintf("%s/ns/pid", b->pod_run);
+	why(b, "linux.namespaces[pid]", "%s linux.security_context.namespace_options.pid",
+	    own ? "request" : "pod");
 	if (mode == RUNTIME__V1__NAMESPACE_MODE__NODE)
 		return 0;
 	if (mode == RUNTIME__V1__NAMESPACE_MODE__TARGET)
@@ -75,6 +78,8 @@ json_t *namespaces_json(struct bundle *b, struct err *e)
 			return err_set_p(e, ERR_BAD_STATE,
 					 "the pod's network namespace is gone (%s)",
 					 b->pod_rec.netns);
+		why(b, "linux.namespaces[network]", "pod (its network)");
+		why(b, "linux.namespaces[uts]", "pod (its host name)");
 		add_ns(out, "network", b->pod_rec.netns);
 		if (add_pin(b, out, "uts", "uts", e) < 0)
 			return NULL;
@@ -82,6 +87,7 @@ json_t *namespaces_json(struct bundle *b, struct err *e)
 	if (b->pod_ns->ipc != RUNTIME__V1__NAMESPACE_MODE__NODE &&
 	    add_pin(b, out, "ipc", "ipc", e) < 0)
 		return NULL;
+	why(b, "linux.namespaces[ipc]", "pod linux.security_context.namespace_options.ipc");
 	if (add_pid(b, out, e) < 0)
 		return NULL;
 	/* Version 1 shows whole hierarchies through it, which is more than without. */

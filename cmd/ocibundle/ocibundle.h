@@ -5,6 +5,9 @@
 #include "err.h"
 #include "tool.h"
 
+#include <jansson.h>
+#include <stdbool.h>
+
 struct create_options {
 	const char *id, *origin; /* NULL = a new id; "cri" or "hand" */
 };
@@ -19,6 +22,13 @@ int create_container(struct tool_ctx *c, const struct create_options *o, const c
 int remove_container(const struct state *s, const char *typed, bool dry_run, struct err *e);
 /* The part of it that needs no lock and no record: for a creation that failed or was abandoned. */
 int remove_remains(const struct state *s, const char *id, struct err *e);
+
+/* show.c: with --explain, lines PATH TAB VALUE TAB SOURCE instead of config.json. */
+extern bool show_explain;
+void print_explained(json_t *spec, const char *sources, size_t len);
+int run_show(struct tool_ctx *c, int argc, char **argv, struct err *e);
+/* Lines PATH TAB OLD TAB NEW; 1 when there are any. */
+int run_diff(struct tool_ctx *c, int argc, char **argv, struct err *e);
 
 /* The verb du. */
 int run_du(struct tool_ctx *c, int argc, char **argv, struct err *e);

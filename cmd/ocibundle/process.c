@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "buf.h"
 #include "cap.h"
+#include "flat.h"
 #include "fs.h"
 #include "jsonx.h"
 #include "log.h"
@@ -33,6 +34,12 @@ static void append_list(json_t *out, const json_t *list)
 			json_array_append(out, item);
 }
 
+static void why_args(const struct bundle *b, json_t *out, size_t from, const char *source)
+{
+	for (size_t i = from; i < json_array_size(out); i++)
+		why_at(b, source, "process.args[%zu]", i);
+}
+
 /* The request's command replaces the image's Entrypoint and, unless args are given, its Cmd too. */
 static json_t *args_json(const struct bundle *b, struct err *e)
 {
@@ -42,9 +49,12 @@ static json_t *args_json(const struct bundle *b, struct err *e)
 	append_strings(out, c->command, c->n_command);
 	if (!c->n_command)
 		append_list(out, json_object_get(image, "Entrypoint"));
+	why_args(b, out, 0, c->n_command ? "request command" : "image Entrypoint");
+	size_t from = json_array_size(out);
 	append_strings(out, c->args, c->n_args);
 	if (!c->n_command && !c->n_args)
 		append_list(out, json_object_get(image, "Cmd"));
+	why_args(b, out, from, c->n_args ? "request args" : "image Cmd");
 	if (json_array_size(out) == 0 || !*json_string_value(json_array_get(out, 0)))
 		return err_set_p(e, ERR_BAD_INPUT,
 				 "no command: neither the request nor the image has one");
@@ -52,12 +62,14 @@ static json_t *args_json(const struct bundle *b, struct err *e)
 }
 
 /* An object keeps the place of a key that is set again: the last value wins, the order stays. */
-static void add_env(json_t *env, const char *key, const char *value)
+static void add_env(const struct bundle *b, json_t *env, const char *key, const char *value,
+		    const char *source)
 {
 	json_object_set_new(env, key, json_string(value));
+	why_at(b, source, "process.env[%s]", key);
 }
 
-static void add_image_env(json_t *env, const json_t *list)
+static void add_image_env(const struct bundle *b, json_t *env, const json_t *list)
 {
 	size_t i;
 	const json_t *item;
@@ -66,7 +78,7 @@ static void add_image_env(json_t *env, const json_t *list)
 		if (!eq || eq == s)
 			continue;
 		AUTO_FREE char *key = xstrndup(s, (size_t)(eq - s));
-		add_env(env, key, eq + 1);
+		add_env(b, env, key, eq + 1, "image Env");
 	}
 }
 
@@ -74,20 +86,21 @@ static json_t *env_json(const struct bundle *b, const char *home)
 {
 	AUTO_JSON json_t *env = json_object();
 	AUTO_FREE char *host = pod_hostname(b);
-	add_env(env, "PATH", default_path);
+	add_env(b, env, "PATH", default_path, "default");
 	if (b->ctr->tty)
-		add_env(env, "TERM", "xterm");
-	add_image_env(env, json_object_get(json_object_get(b->img.config, "config"), "Env"));
-	add_env(env, "HOSTNAME", host);
+		add_env(b, env, "TERM", "xterm", "default (request tty)");
+	add_image_env(b, env, json_object_get(json_object_get(b->img.config, "config"), "Env"));
+	add_env(b, env, "HOSTNAME", host, "pod hostname");
 	for (size_t i = 0; i < b->ctr->n_envs; i++) {
 		const Runtime__V1__KeyValue *kv = b->ctr->envs[i];
 		json_object_set_new(env, kv->key,
 				    json_stringn(kv->value.len ? (const char *)kv->value.data : "",
 						 kv->value.len));
+		why_at(b, "request envs", "process.env[%s]", kv->key);
 	}
 	/* Runtimes add it when it is absent, each by its own rule; so it never is. */
 	if (!json_object_get(env, "HOME"))
-		add_env(env, "HOME", home);
+		add_env(b, env, "HOME", home, "image /etc/passwd");
 	json_t *out = json_array();
 	const char *key;
 	json_t *value;
@@ -129,14 +142,39 @@ static int refuse_missing(uint64_t asked, uint64_t have, struct err *e)
 	return 0;
 }
 
+static void why_capabilities(const struct bundle *b, uint64_t add, uint64_t ambient)
+{
+	static const char *const lists[] = {"bounding", "effective", "permitted"};
+	const Runtime__V1__Capability *c = b->sec->capabilities;
+	why_config(b, "process.capabilities", "default_capabilities");
+	if (b->sec->privileged || (c && names_all(c->add_capabilities, c->n_add_capabilities)))
+		why(b, "process.capabilities", "request linux.security_context.%s",
+		    b->sec->privileged ? "privileged" : "capabilities.add_capabilities (ALL)");
+	for (size_t i = 0; i < ARRAY_LEN(lists) && !b->sec->privileged; i++)
+		for (int n = 0; cap_name(n); n++)
+			if ((add | ambient) >> n & 1)
+				why_at(b,
+				       add >> n & 1 ? "request "
+						      "linux.security_context.capabilities.add_"
+						      "capabilities"
+						    : "request "
+						      "linux.security_context.capabilities.add_"
+						      "ambient_capabilities",
+				       "process.capabilities.%s[%s]", lists[i], cap_name(n));
+	static const char from[] =
+		"request linux.security_context.capabilities.add_ambient_capabilities";
+	why(b, "process.capabilities.ambient", from);
+	why(b, "process.capabilities.inheritable", from);
+}
+
 static json_t *capabilities_json(struct bundle *b, struct err *e)
 {
 	const Runtime__V1__Capability *c = b->sec->capabilities;
-	uint64_t have = cap_bounding(), set, ambient = 0;
+	uint64_t have = cap_bounding(), set, ambient = 0, add = 0;
 	if (cap_from_json(b->cfg->default_capabilities, "default_capabilities", &set, e) < 0)
 		return NULL;
 	if (c) {
-		uint64_t add = named(c->add_capabilities, c->n_add_capabilities);
+		add = named(c->add_capabilities, c->n_add_capabilities);
 		ambient = named(c->add_ambient_capabilities, c->n_add_ambient_capabilities);
 		if (refuse_missing(add | ambient, have, e) < 0)
 			return NULL;
@@ -153,6 +191,7 @@ static json_t *capabilities_json(struct bundle *b, struct err *e)
 	/* Ambient ones must be inheritable; others must not be: what a program inherits by its
 	 * file's marks alone is more than was asked for (CVE-2022-24769). */
 	ambient &= b->caps;
+	why_capabilities(b, add, ambient);
 	json_t *out = json_object();
 	json_object_set_new(out, "bounding", cap_to_json(b->caps));
 	json_object_set_new(out, "effective", cap_to_json(b->caps));
@@ -191,7 +230,10 @@ static int add_oom_score(const struct bundle *b, json_t *process, struct err *e)
 		return err_set(e, ERR_BAD_INPUT,
 			       "resources.oom_score_adj: %lld is not within -1000 to 1000",
 			       (long long)n);
+	why(b, "process.oomScoreAdj", "request linux.resources.oom_score_adj");
 	if (!has_sys_resource() && n < own_oom_score()) {
+		why(b, "process.oomScoreAdj",
+		    "request linux.resources.oom_score_adj (raised: no CAP_SYS_RESOURCE)");
 		log_warn("oom_score_adj %lld raised to %ld: lowering it needs CAP_SYS_RESOURCE",
 			 (long long)n, own_oom_score());
 		n = own_oom_score();
@@ -276,6 +318,7 @@ static int add_rlimits(const struct bundle *b, json_t *process, struct err *e)
 			return -1;
 	if (json_array_size(out))
 		json_object_set(process, "rlimits", out);
+	why_config(b, "process.rlimits", "default_ulimits");
 	return 0;
 }
 
@@ -304,6 +347,7 @@ static int add_apparmor(const struct bundle *b, json_t *process, struct err *e)
 	if (check_apparmor_loaded(name, e) < 0)
 		return -1;
 	json_object_set_new(process, "apparmorProfile", json_string(name));
+	why(b, "process.apparmorProfile", "request linux.security_context.apparmor");
 	return 0;
 }
 
@@ -311,6 +355,10 @@ static char *cwd_of(const struct bundle *b)
 {
 	const char *image =
 		jsonx_opt_string(json_object_get(b->img.config, "config"), "WorkingDir", "");
+	why(b, "process.cwd", "%s",
+	    *b->ctr->working_dir ? "request working_dir"
+	    : *image             ? "image WorkingDir"
+				 : "default");
 	if (*b->ctr->working_dir)
 		return xstrdup(b->ctr->working_dir);
 	return *image == '/' ? xstrdup(image) : xasprintf("/%s", image);
@@ -326,6 +374,8 @@ json_t *process_json(struct bundle *b, struct err *e)
 	if (!caps || user_json(b, &home, &user, e) < 0)
 		return NULL;
 	AUTO_JSON json_t *env = env_json(b, home);
+	why(b, "process.terminal", "request tty");
+	why(b, "process.noNewPrivileges", "request linux.security_context.no_new_privs");
 	AUTO_JSON json_t *p =
 		json_pack("{s:b, s:O, s:O, s:O, s:s, s:O, s:b}", "terminal", (int)b->ctr->tty,
 			  "user", user, "args", args, "env", env, "cwd", cwd, "capabilities", caps,

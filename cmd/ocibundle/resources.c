@@ -2,6 +2,7 @@
 #include "bundle.h"
 
 #include "auto.h"
+#include "flat.h"
 #include "jsonx.h"
 #include "log.h"
 
@@ -142,12 +143,25 @@ static void set_unless_empty(json_t *out, const char *key, json_t *o)
 
 json_t *resources_json(const struct bundle *b, struct err *e)
 {
+	static const char *const sources[][2] = {
+		{"linux.resources.cpu.shares", "cpu_shares"},
+		{"linux.resources.cpu.quota", "cpu_quota"},
+		{"linux.resources.cpu.period", "cpu_period"},
+		{"linux.resources.cpu.cpus", "cpuset_cpus"},
+		{"linux.resources.cpu.mems", "cpuset_mems"},
+		{"linux.resources.memory.limit", "memory_limit_in_bytes"},
+		{"linux.resources.memory.swap", "memory_swap_limit_in_bytes"},
+		{"linux.resources.hugepageLimits", "hugepage_limits"},
+		{"linux.resources.unified", "unified"},
+	};
 	AUTO_JSON json_t *out = json_object();
 	if (!b->res)
 		return TAKE(out);
 	if (check_numbers(b->res, e) < 0 || add_hugepages(b, out, e) < 0 ||
 	    add_unified(b, out, e) < 0)
 		return NULL;
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++)
+		why(b, sources[i][0], "request linux.resources.%s", sources[i][1]);
 	set_unless_empty(out, "cpu", cpu_json(b->res));
 	set_unless_empty(out, "memory", memory_json(b));
 	return TAKE(out);

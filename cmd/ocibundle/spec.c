@@ -3,6 +3,8 @@
 
 #include "auto.h"
 #include "buf.h"
+#include "edit.h"
+#include "flat.h"
 #include "fs.h"
 #include "jsonx.h"
 #include "log.h"
@@ -128,12 +130,21 @@ static int add_seccomp(const struct bundle *b, json_t *out, struct err *e)
 		return -1;
 	if (b->sec->privileged || kind == PROFILE_NONE || kind == PROFILE_UNCONFINED)
 		return 0;
-	if (kind == PROFILE_LOCALHOST)
+	const char *own = b->handler->seccomp_profile;
+	if (kind == PROFILE_LOCALHOST) {
 		profile = seccomp_load(path, b->caps, "seccomp profile", e);
-	else if (*b->cfg->seccomp_profile)
+		why(b, "linux.seccomp", "request linux.security_context.seccomp (%s)", path);
+	} else if (own) {
+		profile = seccomp_load(own, b->caps, "handler's seccomp_profile", e);
+		why(b, "linux.seccomp", "handler %s seccomp_profile (%s)", b->handler->name, own);
+	} else if (*b->cfg->seccomp_profile) {
 		profile = seccomp_load(b->cfg->seccomp_profile, b->caps, "seccomp_profile", e);
-	else
+		why_config(b, "linux.seccomp", "seccomp_profile");
+	} else {
 		profile = seccomp_default(b->caps);
+		why(b, "linux.seccomp",
+		    "request linux.security_context.seccomp (RuntimeDefault, built in)");
+	}
 	if (!profile) {
 		/* A profile that is asked for and not there is the request's fault. */
 		if (e->kind == ERR_NOT_FOUND)
@@ -158,6 +169,10 @@ static void add_masks(const struct bundle *b, json_t *out)
 	if (s->privileged)
 		return;
 	bool given = s->n_masked_paths || s->n_readonly_paths;
+	if (given) {
+		why(b, "linux.maskedPaths", "request linux.security_context.masked_paths");
+		why(b, "linux.readonlyPaths", "request linux.security_context.readonly_paths");
+	}
 	json_object_set_new(out, "maskedPaths",
 			    given ? strings((const char *const *)s->masked_paths, s->n_masked_paths)
 				  : strings(masked, ARRAY_LEN(masked)));
@@ -182,6 +197,9 @@ static json_t *linux_json(struct bundle *b, struct err *e)
 	json_object_set(out, "resources", resources);
 	if (json_array_size(devices))
 		json_object_set(out, "devices", devices);
+	why(b, "linux.cgroupsPath", "%s",
+	    *b->pod_rec.cgroup_parent ? "pod linux.cgroup_parent" : "default");
+	why(b, "linux.rootfsPropagation", "request mounts (their propagation)");
 	if (b->root_propagation)
 		json_object_set_new(out, "rootfsPropagation", json_string(b->root_propagation));
 	add_masks(b, out);
@@ -195,9 +213,17 @@ json_t *spec_build(struct bundle *b, struct err *e)
 	AUTO_JSON json_t *lin = mounts ? linux_json(b, e) : NULL;
 	if (!lin)
 		return NULL;
-	return json_pack("{s:s, s:O, s:{s:s, s:b}, s:O, s:{s:s, s:s}, s:O}", "ociVersion", "1.0.2",
-			 "process", process, "root", "path", "rootfs", "readonly",
-			 (int)b->sec->readonly_rootfs, "mounts", mounts, "annotations", "crisp.pod",
-			 b->pod_rec.id, "crisp.container",
-			 b->ctr->metadata ? b->ctr->metadata->name : "", "linux", lin);
+	why(b, "root.readonly", "request linux.security_context.readonly_rootfs");
+	why(b, "annotations[crisp.container]", "request metadata.name");
+	why(b, "annotations[crisp.pod]", "pod (its id)");
+	json_t *out = json_pack("{s:s, s:O, s:{s:s, s:b}, s:O, s:{s:s, s:s}, s:O}", "ociVersion",
+				"1.0.2", "process", process, "root", "path", "rootfs", "readonly",
+				(int)b->sec->readonly_rootfs, "mounts", mounts, "annotations",
+				"crisp.pod", b->pod_rec.id, "crisp.container",
+				b->ctr->metadata ? b->ctr->metadata->name : "", "linux", lin);
+	if (edit_spec(b, &out, e) < 0) {
+		json_decref(out);
+		return NULL;
+	}
+	return out;
 }

@@ -4,6 +4,7 @@
 
 #include "auto.h"
 #include "buf.h"
+#include "flat.h"
 #include "fs.h"
 #include "jsonx.h"
 #include "passwd.h"
@@ -102,6 +103,26 @@ static int find_who(const struct bundle *b, struct who *w, struct err *e)
 	return 0;
 }
 
+static void why_user(const struct bundle *b, const struct who *w)
+{
+	const Runtime__V1__LinuxContainerSecurityContext *s = b->sec;
+	const char *user = jsonx_opt_string(json_object_get(b->img.config, "config"), "User", "");
+	const char *source = s->run_as_user ? "request linux.security_context.run_as_user"
+			     : *s->run_as_username
+				     ? "request linux.security_context.run_as_username"
+			     : *user ? "image User"
+				     : "default";
+	why(b, "process.user", "%s", source);
+	if (s->run_as_group)
+		why(b, "process.user.gid", "request linux.security_context.run_as_group");
+	why(b, "process.user.additionalGids", "image /etc/group");
+	for (size_t i = 0; i < s->n_supplemental_groups; i++)
+		why_at(b, "request linux.security_context.supplemental_groups",
+		       "process.user.additionalGids[%u]", (uint32_t)s->supplemental_groups[i]);
+	why_at(b, s->run_as_group ? "request linux.security_context.run_as_group" : source,
+	       "process.user.additionalGids[%u]", w->gid);
+}
+
 int user_json(struct bundle *b, char **home, json_t **user, struct err *e)
 {
 	struct who w = {.passwd = BUF_INIT(FILE_MAX_BYTES), .group = BUF_INIT(FILE_MAX_BYTES)};
@@ -119,6 +140,7 @@ int user_json(struct bundle *b, char **home, json_t **user, struct err *e)
 	    *w.entry.name)
 		group_memberships(w.group.data, w.group.len, w.entry.name, &w.groups);
 	id_set_sort(&w.groups);
+	why_user(b, &w);
 	json_t *gids = json_array();
 	for (size_t i = 0; i < w.groups.count; i++)
 		json_array_append_new(gids, json_integer(w.groups.ids[i]));

@@ -287,7 +287,7 @@ PY
   refuse 6 "devices[0]" '.devices = [{ host_path: "/no/such", container_path: "/dev/x" }]'
   refuse 6 "not a device" '.devices = [{ host_path: "/etc/passwd", container_path: "/dev/x" }]'
   refuse 6 "permissions" '.devices = [{ host_path: "/dev/null", permissions: "rx" }]'
-  refuse 10 "CDI" '.CDI_devices = [{ name: "vendor/class=x" }]'
+  refuse 6 "no CDI device" '.CDI_devices = [{ name: "vendor/class=x" }]'
   refuse 6 "run_as_group" "$(sec 'run_as_group: { value: 5 }')"
   refuse 6 "both given" "$(sec 'run_as_user: { value: 5 }, run_as_username: "user"')"
   refuse 6 "run_as_user" "$(sec 'run_as_user: { value: -1 }')"

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "handler.h"
+
+#include "auto.h"
+#include "fs.h"
+#include "jsonx.h"
+#include "xalloc.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { CAN_MAX = 1 << 20 };
+
+json_t *handler_identity(const struct handler *h, struct err *e)
+{
+	struct stat st;
+	if (stat(h->path, &st) < 0)
+		return err_sys(e, "runtime handler '%s': %s", h->name, h->path), NULL;
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:O}", "path", h->path, "dev",
+			 (json_int_t)st.st_dev, "inode", (json_int_t)st.st_ino, "mtime_ns",
+			 (json_int_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec, "size",
+			 (json_int_t)st.st_size, "args", h->args);
+}
+
+json_t *handler_can(const struct config *c, const struct handler *h)
+{
+	struct err ignored;
+	AUTO_FREE char *file = xasprintf("%s/handlers/%s.json", c->runroot, h->name);
+	if (access(file, F_OK) < 0)
+		return NULL;
+	AUTO_JSON json_t *j = jsonx_read_at(AT_FDCWD, file, CAN_MAX, &ignored);
+	AUTO_JSON json_t *now = j ? handler_identity(h, &ignored) : NULL;
+	if (!now || !json_equal(now, json_object_get(j, "runtime")))
+		return NULL;
+	return TAKE(j);
+}
+
+int handler_can_do(const json_t *can, const char *what)
+{
+	const json_t *v = json_object_get(json_object_get(can, "can"), what);
+	return json_is_boolean(v) ? json_is_true(v) : -1;
+}
+
+int handler_can_write(const struct config *c, const struct handler *h, const json_t *can,
+		      struct err *e)
+{
+	AUTO_FREE char *dir = xasprintf("%s/handlers", c->runroot);
+	AUTO_FREE char *name = xasprintf("%s.json", h->name);
+	if (fs_mkdirs(AT_FDCWD, dir, 0700, e) < 0)
+		return -1;
+	AUTO_CLOSE int fd = fs_open_dir(AT_FDCWD, dir, e);
+	return fd < 0 ? -1 : jsonx_replace_bounded_at(fd, name, 0600, can, CAN_MAX, e);
+}

@@ -142,7 +142,7 @@ terminal() {
   local old
   crispd >"$CRISP_TMP/crispd.log" 2>&1 3>&- &
   CRISPD_PID=$!
-  wait_for 10 cricall --socket "$RUNROOT/crisp.sock" Version
+  wait_for 10 cricall --socket "$RUNROOT/crisp.sock" Version || { cat "$CRISP_TMP/crispd.log"; false; }
   old=$(monitor_pid)
   kill_monitor
   wait_for 5 bash -c "[ \$(jq .monitor '$ROOT/containers/$CTR/state.json') != $old ]"

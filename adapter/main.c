@@ -12,6 +12,7 @@
 #include "log.h"
 #include "netwatch.h"
 #include "server.h"
+#include "services.h"
 #include "streaming.h"
 #include "svc_exec.h"
 #include "telemetry.h"
@@ -50,6 +51,7 @@ static int parts_open(struct crispd *d, struct err *e)
 	d->streaming = streaming_new(d);
 	d->telemetry = telemetry_new(d);
 	d->admin = admin_new(d);
+	svc_probe_handlers(d);
 	return 0;
 }
 

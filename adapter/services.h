@@ -8,6 +8,8 @@
 void svc_version(struct call *c, const ProtobufCMessage *request);
 void svc_status(struct call *c, const ProtobufCMessage *request);
 void svc_runtime_config(struct call *c, const ProtobufCMessage *request);
+/* Ask the runtimes what they can do, by a job. */
+void svc_probe_handlers(struct crispd *d);
 void svc_update_runtime_config(struct call *c, const ProtobufCMessage *request);
 
 /* svc_pods.c */

@@ -7,6 +7,7 @@
 #include "jobs.h"
 #include "jsonx.h"
 #include "netwatch.h"
+#include "proc.h"
 #include "services.h"
 #include "svc.h"
 #include "xalloc.h"
@@ -104,6 +105,71 @@ static Runtime__V1__RuntimeHandler *handler_named(struct arena *a, const struct 
 	return h;
 }
 
+enum { PROBE_MS = 60000, PROBE_AGAIN_MS = 60000 };
+
+static struct {
+	bool asking;
+	long long asked_ms;
+} probe;
+
+static void on_probed(struct job *j)
+{
+	(void)j;
+	probe.asking = false;
+}
+
+/* Runtimes are asked by a job, never by a reader: who wants to know meanwhile hears of what was known
+ * before, or of nothing. */
+void svc_probe_handlers(struct crispd *d)
+{
+	if (probe.asking)
+		return;
+	probe.asking = true;
+	probe.asked_ms = proc_now_ms();
+	struct job *j = job_new(d, "Handlers", "", JOB_CHANGE);
+	job_step(j, STEP_PLAIN, PROBE_MS, "ctrrun", "handlers");
+	job_submit(j, on_probed);
+}
+
+/* A handler that is new, or whose runtime is another file than the one that was asked. */
+static void look_for_changes(struct crispd *d)
+{
+	AUTO_JSON json_t *names = handler_list(&d->cfg);
+	size_t i;
+	json_t *name;
+	struct err ignored;
+	if (probe.asking || proc_now_ms() - probe.asked_ms < PROBE_AGAIN_MS)
+		return;
+	json_array_foreach (names, i, name) {
+		AUTO_HANDLER struct handler h = {0};
+		if (handler_find(&h, &d->cfg, json_string_value(name), &ignored) < 0)
+			continue;
+		AUTO_JSON json_t *can = handler_can(&d->cfg, &h);
+		if (!can) {
+			svc_probe_handlers(d);
+			return;
+		}
+	}
+}
+
+static json_t *handlers_dump(const struct config *cfg)
+{
+	AUTO_JSON json_t *names = handler_list(cfg);
+	json_t *out = json_object(), *name;
+	size_t i;
+	json_array_foreach (names, i, name) {
+		struct err e;
+		AUTO_HANDLER struct handler h = {0};
+		json_t *can = NULL;
+		if (handler_find(&h, cfg, json_string_value(name), &e) < 0)
+			can = json_pack("{s:s}", "error", e.msg);
+		else
+			can = handler_can(cfg, &h);
+		json_object_set_new(out, json_string_value(name), can ? can : json_null());
+	}
+	return out;
+}
+
 /* All by their names, and the default once more under the empty one. */
 static void add_handlers(Runtime__V1__StatusResponse *r, struct arena *a, const struct config *cfg)
 {
@@ -156,7 +222,9 @@ static void add_info(Runtime__V1__StatusResponse *r, struct arena *a, const stru
 	struct err ignored;
 	AUTO_JSON json_t *dump = config_dump(&d->cfg);
 	AUTO_JSON json_t *pulls = imgstore_pulls(&d->st, &ignored);
-	r->info = arena_alloc(a, 3 * sizeof(void *));
+	AUTO_JSON json_t *handlers = handlers_dump(&d->cfg);
+	r->info = arena_alloc(a, 4 * sizeof(void *));
+	add_entry(r, a, "handlers", handlers);
 	add_entry(r, a, "config", dump);
 	add_entry(r, a, "jobs", jobs);
 	if (pulls)
@@ -191,6 +259,7 @@ void svc_status(struct call *c, const ProtobufCMessage *request)
 	r.status = &status;
 	r.features = &features;
 	add_handlers(&r, &a, cfg);
+	look_for_changes(call_daemon(c));
 	if (q->verbose)
 		add_info(&r, &a, call_daemon(c), jobs);
 	call_reply(c, &r.base);

@@ -67,6 +67,12 @@ static void add_log_limit(struct monitor_args *a, const struct ctr *k)
 	add(a, "--log-rate-policy", l.policy);
 }
 
+static long create_timeout(const struct ctr *k)
+{
+	return k->handler.create_timeout ? k->handler.create_timeout
+					 : (long)k->c->cfg.runtime_timeout;
+}
+
 static int build(struct monitor_args *a, const struct ctr *k, bool adopt, int status_fd,
 		 struct err *e)
 {
@@ -76,7 +82,7 @@ static int build(struct monitor_args *a, const struct ctr *k, bool adopt, int st
 	a->n = 0;
 	if (find_monitor(a, cfg, e) < 0)
 		return -1;
-	snprintf(a->timeout, sizeof a->timeout, "%lld", (long long)cfg->runtime_timeout);
+	snprintf(a->timeout, sizeof a->timeout, "%ld", create_timeout(k));
 	snprintf(a->line_max, sizeof a->line_max, "%lld",
 		 (long long)cfg->max_container_log_line_size);
 	snprintf(a->fd, sizeof a->fd, "%d", status_fd);
@@ -196,7 +202,7 @@ static int run_monitor(struct ctr *k, bool take_over, struct report *r, struct e
 	AUTO_BUF struct buf b = BUF_INIT(REPORT_MAX);
 	if (start_monitor(k, take_over, &p, &status, e) < 0)
 		return -1;
-	if (read_report(status, &b, rt_timeout_ms(k) + MONITOR_MARGIN_MS, e) == 0 &&
+	if (read_report(status, &b, (int)create_timeout(k) * 1000 + MONITOR_MARGIN_MS, e) == 0 &&
 	    parse_report(&b, r, e) == 0 && r->created) {
 		k->rec.monitor = p.pid;
 		k->rec.monitor_start = (int64_t)proc_start_time(p.pid);

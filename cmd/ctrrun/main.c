@@ -2,6 +2,7 @@
 #include "ctr.h"
 
 #include "attach.h"
+#include "handlers.h"
 
 #include "auto.h"
 #include "journal.h"
@@ -114,6 +115,7 @@ static const struct verb verbs[] = {
 	{"logs", "CTR", "print the container's log", logs_opts, 1, 1, verb_logs},
 	{"state", "CTR", "print record and present state as JSON", NULL, 1, 1, verb_state},
 	{"ls", "", "list containers, newest first", NULL, 0, 0, verb_ls},
+	{"handlers", "", "ask each handler's runtime what it can do", NULL, 0, 0, verb_handlers},
 	{"adopt", "CTR", "give a container that lost its monitor a new one", NULL, 1, 1,
 	 verb_adopt},
 	{"reopen", "CTR", "open the log anew after it was renamed", NULL, 1, 1, verb_reopen},

@@ -29,6 +29,9 @@ bool cdi_is_qualified(const char *name); /* vendor/class=device */
  * tags or several documents. */
 json_t *yaml_to_json(const char *text, size_t len, const char *what, struct err *e);
 
+/* can.c: refuse what the runtime is known not to do. */
+int can_check(const struct bundle *b, const json_t *spec, struct err *e);
+
 /* RFC 7386; takes the reference to target and returns a new one. */
 json_t *merge_patch(json_t *target, json_t *patch);
 

@@ -221,7 +221,7 @@ json_t *spec_build(struct bundle *b, struct err *e)
 				(int)b->sec->readonly_rootfs, "mounts", mounts, "annotations",
 				"crisp.pod", b->pod_rec.id, "crisp.container",
 				b->ctr->metadata ? b->ctr->metadata->name : "", "linux", lin);
-	if (edit_spec(b, &out, e) < 0) {
+	if (edit_spec(b, &out, e) < 0 || can_check(b, out, e) < 0) {
 		json_decref(out);
 		return NULL;
 	}

@@ -44,7 +44,7 @@ static bool is_full(int fd, off_t at)
 static off_t tail_at(int fd, long lines)
 {
 	static char chunk[CHUNK];
-	off_t begin = lseek(fd, 0, SEEK_END), line = begin, after = begin;
+	off_t begin = lseek(fd, 0, SEEK_END), after = begin;
 	long seen = 0;
 	while (begin > 0) {
 		size_t n = begin < CHUNK ? (size_t)begin : CHUNK;
@@ -54,7 +54,7 @@ static off_t tail_at(int fd, long lines)
 		for (size_t i = n; i-- > 0;) {
 			if (chunk[i] != '\n')
 				continue;
-			line = begin + (off_t)i + 1;
+			off_t line = begin + (off_t)i + 1;
 			if (line == after)
 				continue;
 			/* The line from here to `after`. */

@@ -7,6 +7,7 @@
 #include "logread.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -128,8 +129,11 @@ static int follow(struct follower *f, struct err *e)
 
 static int open_notify(struct follower *f, struct err *e)
 {
-	AUTO_FREE char *dir = strndup(
-		f->k.rec.log_path, (size_t)(strrchr(f->k.rec.log_path, '/') - f->k.rec.log_path));
+	char dir[PATH_MAX];
+	const char *path = f->k.rec.log_path;
+	int n = snprintf(dir, sizeof dir, "%.*s/", (int)(strrchr(path, '/') - path), path);
+	if (n < 0 || (size_t)n >= sizeof dir)
+		return err_set(e, ERR_BAD_INPUT, "log path: too long");
 	f->notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	/* The directory's watch tells of its files' writes as well. */
 	if (f->notify < 0 || inotify_add_watch(f->notify, dir,

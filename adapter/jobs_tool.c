@@ -11,7 +11,7 @@
 #include <string.h>
 
 static const char *const tool_names[] = {"ocipull", "ocistore",  "podnet", "ocibundle",
-					 "ctrrun",  "ctrstream", NULL};
+					 "ctrrun",  "ctrstream", "ctrtls", NULL};
 static const char *const proxy_names[] = {
 	"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY",   "no_proxy",     "NO_PROXY",
 	"all_proxy",  "ALL_PROXY",  "HOME",        "SSL_CERT_FILE", "SSL_CERT_DIR", NULL};

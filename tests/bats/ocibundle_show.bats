@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # ocibundle show --explain and diff: why each line of config.json is there, and in what two of them differ.
-# shellcheck disable=SC2016
+# shellcheck disable=SC2016,SC2154
 
 setup_file() {
   load ../lib/helpers

@@ -8,7 +8,15 @@ setup_file() {
   crisp_file_setup
   crispd_start
 }
-teardown_file() { crisp_file_teardown; }
+teardown_file() {
+  # A test may have put another daemon into the place of the first.
+  if [ -e "$CRISP_TMP/crispd.pid" ]; then
+    CRISPD_PID=$(cat "$CRISP_TMP/crispd.pid")
+    crispd_stop
+    CRISPD_PID=
+  fi
+  crisp_file_teardown
+}
 setup() {
   load ../lib/podnet
   requires root netns
@@ -73,6 +81,7 @@ mark() { MARK=$(($(wc -l <"$CRISPD_LOG") + 1)); }
   crispd_stop
   simulate_reboot
   crispd_start
+  echo "$CRISPD_PID" >"$CRISP_TMP/crispd.pid"
   wait_for 10 eval '[ "$(find "$CRISP_TMP/ipam" -name "$SUBNET.*" | wc -l)" = 0 ]'
   wait_for 5 eval 'cricall ListPodSandbox - <<<"{}" >/dev/null'
   for i in 1 2 3; do

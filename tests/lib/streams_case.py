@@ -511,4 +511,58 @@ def ws_forward(tunnel, channels, port):
     w.close()
 
 
+def not_opened(url):
+    """A client that does not open its streams in time (1 s) is told so where it can be, and the command ends."""
+    start = now()
+    c = Spdy(url, V4)
+    error = c.open(streamtype="error")
+    c.wait_closed(10)
+    assert 0.8 < now() - start < 5, now() - start
+    assert "has not opened its streams within 1 s" in status(c, error)["message"], c.data(error)
+
+
+def not_paired(url, port):
+    """Half a pair costs that pair alone."""
+    c = Spdy(url, "portforward.k8s.io")
+    lonely = c.open(streamtype="error", port=port, requestID="1")
+    error, stream = forward_pair(c, port, 2, b"hello", end=False)
+    c.expect(stream, b"hello")
+    c.wait(lonely, limit=10)
+    assert b"was not opened" in c.data(lonely), c.data(lonely)
+    c.send(stream, b" again", end=True)
+    c.wait(error, stream)
+    assert c.data(stream) == b"hello again"
+    c.close()
+
+
+def idle(url):
+    """2 s without a byte end it; until then it is there."""
+    c = Spdy(url, V4)
+    error, stdin, out = open_all(c, "stdin", "stdout")
+    for _ in range(4):
+        time.sleep(1)
+        c.send(stdin, b"x")
+        assert not c.closed
+    start = now()
+    c.wait_closed(10)
+    assert 1.5 < now() - start < 6, now() - start
+
+
+def idle_forward(url, port):
+    c = Spdy(url, "portforward.k8s.io")
+    error, stream = forward_pair(c, port, 1, b"hello", end=False)
+    c.expect(stream, b"hello")
+    start = now()
+    c.wait_closed(10)
+    assert 1.5 < now() - start < 6, now() - start
+
+
+def not_idle(url):
+    c = Spdy(url, V4)
+    error, out = open_all(c, "stdout")
+    c.wait(error, out)
+    assert c.data(out) == b"1\n2\n3\n4\n5\n6\n7\n", c.data(out)
+    assert status(c, error)["status"] == "Success"
+
+
 globals()[CASE](*URLS)

@@ -73,7 +73,8 @@ at_socket() {
   shift 2
   run --separate-stderr cri "$@"
   printf '%s: %s\n%s\n%s\n' "$1" "$status" "$output" "$stderr"
-  [ "$status" != 0 ] && [ -z "$output" ]
+  [ "$status" != 0 ]
+  [ -z "$output" ]
   [[ $stderr == *"$code: "*"$text"* ]]
   [ "$(wc -l <<<"$stderr")" = 1 ]
 }

@@ -37,7 +37,8 @@ bad_is() {
 
 @test "a unary call: the answer is one line of JSON" {
   run --separate-stderr cricall Version
-  [ "$status" = 0 ] && [ -z "$stderr" ]
+  [ "$status" = 0 ]
+  [ -z "$stderr" ]
   [ "$output" = '{"version":"0.1.0","runtime_name":"not-ours","runtime_version":"1.2.3","runtime_api_version":"v1"}' ]
 }
 
@@ -104,7 +105,8 @@ bad_is() {
   [ "$(cricall ExecSync '{"cmd": ["left"]}')" = '{"exit_code":-1}' ]
   local left
   left=$(cricall --timeout 30 ExecSync '{"cmd": ["left"]}' | jq .exit_code)
-  [ "$left" -gt 20000 ] && [ "$left" -le 30000 ]
+  [ "$left" -gt 20000 ]
+  [ "$left" -le 30000 ]
   run_err 124 timeout 4 cricall --timeout 0.2 ExecSync '{"cmd": ["sleep", "5"]}'
   [[ $stderr == *"ExecSync: DEADLINE_EXCEEDED: "* ]]
   run_err 124 timeout 4 cricall --timeout 0 Version
@@ -118,15 +120,18 @@ bad_is() {
 
 @test "a stream: one message a line, to the end" {
   run --separate-stderr cricall StreamContainers '{"filter": {"id": "1000"}}'
-  [ "$status" = 0 ] && [ "${#lines[@]}" = 1000 ]
+  [ "$status" = 0 ]
+  [ "${#lines[@]}" = 1000 ]
   [ "${lines[999]}" = '{"containers":[{"id":"c999","state":"CONTAINER_RUNNING"}]}' ]
   run --separate-stderr cricall StreamContainers '{"filter": {"id": "0"}}'
-  [ "$status" = 0 ] && [ -z "$output" ]
+  [ "$status" = 0 ]
+  [ -z "$output" ]
 }
 
 @test "a stream that fails half-way: what came is printed, the exit status tells" {
   run --separate-stderr cricall StreamContainers '{"filter": {"id": "fail"}}'
-  [ "$status" = 8 ] && [ "${#lines[@]}" = 2 ]
+  [ "$status" = 8 ]
+  [ "${#lines[@]}" = 2 ]
   [[ $stderr == *"UNAVAILABLE: gone half-way" ]]
 }
 
@@ -166,7 +171,8 @@ bad_is() {
 
 @test "a full disk is an error" {
   run bash -c "timeout 5 cricall GetContainerEvents >/dev/full"
-  [ "$status" = 9 ] && [[ $output == *"write to standard output: No space left on device" ]]
+  [ "$status" = 9 ]
+  [[ $output == *"write to standard output: No space left on device" ]]
   run bash -c "cricall Version >/dev/full"
   [ "$status" != 0 ]
 }
@@ -218,7 +224,8 @@ bad_is() {
 }
 
 @test "--list names all calls and marks the streams" {
-  [ "$(cricall --list | wc -l)" = 43 ] && [ "$(cricall --list | grep -c ' stream$')" = 7 ]
+  [ "$(cricall --list | wc -l)" = 43 ]
+  [ "$(cricall --list | grep -c ' stream$')" = 7 ]
 }
 
 @test "--describe: every request can be edited and is accepted" {

@@ -70,7 +70,8 @@ restart() {
   cri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
   [ "$(cri ListPodSandbox | jq -c .items)" = null ]
   run_err 3 cri PodSandboxStatus "{\"pod_sandbox_id\":\"$pod\"}"
-  [ ! -e "$ROOT/pods/$pod" ] && [ ! -e "$RUNROOT/pods/$pod" ]
+  [ ! -e "$ROOT/pods/$pod" ]
+  [ ! -e "$RUNROOT/pods/$pod" ]
 }
 
 @test "a container's way" {
@@ -96,7 +97,8 @@ restart() {
   cri RemoveContainer "{\"container_id\":\"$ctr\"}"
   cri RemoveContainer "{\"container_id\":\"$ctr\"}"
   run_err 3 cri ContainerStatus "{\"container_id\":\"$ctr\"}"
-  [ ! -e "$ROOT/containers/$ctr" ] && [ -s "$CRISP_TMP/logs/cway/web.log" ]
+  [ ! -e "$ROOT/containers/$ctr" ]
+  [ -s "$CRISP_TMP/logs/cway/web.log" ]
 }
 
 @test "an exit is noticed at once, with its code and reason" {
@@ -241,7 +243,8 @@ restart() {
   run_err 4 cri RunPodSandbox "{\"config\":$(pod_json reboot)}"
   cri StopPodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
   cri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
-  [ -z "$(ls "$ROOT/pods")" ] && [ -z "$(ls "$ROOT/containers")" ]
+  [ -z "$(ls "$ROOT/pods")" ]
+  [ -z "$(ls "$ROOT/containers")" ]
 }
 
 @test "records that are damaged are shown and can be removed" {

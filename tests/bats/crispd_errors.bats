@@ -146,7 +146,8 @@ EOF
   run_err 1 fcri RunPodSandbox "{\"config\":$(pod_json x)}"
   rm "$FAKE/tools/podnet"
   run --separate-stderr fcri RunPodSandbox "{\"config\":$(pod_json x)}"
-  [ "$status" != 0 ] && [[ $stderr == *"exec $FAKE/tools/podnet"* ]]
+  [ "$status" != 0 ]
+  [[ $stderr == *"exec $FAKE/tools/podnet"* ]]
   kill -0 "$FAKE_PID"
   [ "$(fcri ListPodSandbox | jq -c .items)" = null ]
 }
@@ -328,7 +329,8 @@ EOF
 @test "a registry that does not answer: code Unknown, the kubelet's word first" {
   run --separate-stderr cri PullImage '{"image":{"image":"127.0.0.1:1/none:1"}}'
   echo "$stderr"
-  [ "$status" != 0 ] && [[ $stderr == *"UNKNOWN: RegistryUnavailable: "* ]]
+  [ "$status" != 0 ]
+  [[ $stderr == *"UNKNOWN: RegistryUnavailable: "* ]]
 }
 
 @test "credentials reach the tool by descriptor and nothing else" {

@@ -106,7 +106,8 @@ reopens() {
   mv "$log" "$log.1"
   mkdir "$log"
   run --separate-stderr ctrrun reopen "$CTR"
-  [ "$status" != 0 ] && [[ $stderr == *"0.log"* ]]
+  [ "$status" != 0 ]
+  [[ $stderr == *"0.log"* ]]
   before=$(wc -l <"$log.1")
   wait_for 5 bash -c "[ \$(wc -l <'$log.1') -gt $before ]"
   rmdir "$log"

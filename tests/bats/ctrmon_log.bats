@@ -118,8 +118,10 @@ limited() {
 @test "a rate limit that drops: what is missing is counted and told" {
   limited drop
   echo "kept $KEPT dropped $DROPPED"
-  [ $((KEPT + DROPPED)) = 50000 ] && [ "$RECORDED" = "$DROPPED" ]
-  [ "$KEPT" -lt 10000 ] && [ "$KEPT" -gt 500 ]
+  [ $((KEPT + DROPPED)) = 50000 ]
+  [ "$RECORDED" = "$DROPPED" ]
+  [ "$KEPT" -lt 10000 ]
+  [ "$KEPT" -gt 500 ]
   # Some time later it may log again.
   grep -q 'stdout F last' "$(ctr_log)"
 }
@@ -127,7 +129,8 @@ limited() {
 @test "a rate limit that samples keeps every 100th line beyond it" {
   limited sample
   echo "kept $KEPT dropped $DROPPED"
-  [ $((KEPT + DROPPED)) = 50000 ] && [ "$RECORDED" = "$DROPPED" ]
+  [ $((KEPT + DROPPED)) = 50000 ]
+  [ "$RECORDED" = "$DROPPED" ]
   [ "$KEPT" -lt 10000 ]
   cut -d' ' -f4 "$(ctr_log)" | awk '/^[0-9]+$/ { if ($1 - before == 100) n++; before = $1 } END { exit !(n > 50) }'
 }
@@ -136,7 +139,8 @@ limited() {
   local start=$EPOCHREALTIME
   limited block 12000
   awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { exit !(b - a > 2) }'
-  [ "$KEPT" = 12000 ] && [ "$DROPPED" = 0 ]
+  [ "$KEPT" = 12000 ]
+  [ "$DROPPED" = 0 ]
 }
 
 @test "an annotation lowers the limit and cannot raise it" {

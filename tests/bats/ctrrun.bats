@@ -35,7 +35,8 @@ life() {
   ctrrun create "$CTR"
   [ "$(effective)" = created ]
   run_err 5 ctrrun create "$CTR"
-  [ -d "/proc/$(monitor_pid)" ] && [ -d "/proc/$(ctr_pid)" ]
+  [ -d "/proc/$(monitor_pid)" ]
+  [ -d "/proc/$(ctr_pid)" ]
   ctrrun start "$CTR"
   [ "$(effective)" = running ]
   run_err 5 ctrrun start "$CTR"
@@ -225,7 +226,8 @@ exec_codes() {
   run -143 ctrrun exec --status-fd 4 "$CTR" sh -c 'kill -TERM $$' 4>"$BATS_TEST_TMPDIR/status"
   [ "$(jq -c . "$BATS_TEST_TMPDIR/status")" = '{"event":"exited","code":143,"signal":15}' ]
   run --separate-stderr -0 ctrrun exec --status-fd 4 "$CTR" sh -c 'echo out; echo err >&2' 4>"$BATS_TEST_TMPDIR/status"
-  [ "$output" = out ] && [ "$stderr" = err ]
+  [ "$output" = out ]
+  [ "$stderr" = err ]
   [ "$(cat "$BATS_TEST_TMPDIR/status")" = '{"event":"exited","code":0}' ]
   run --separate-stderr -127 ctrrun exec --status-fd 4 "$CTR" nosuch 4>"$BATS_TEST_TMPDIR/status"
   [[ -z $output && $stderr == *nosuch* ]]
@@ -407,7 +409,9 @@ short_timeout() { jq '.runtime_timeout = 1' "$CRISP_CONFIG" >"$BATS_TEST_TMPDIR/
     echo "$how" >"$CRISP_TMP/fake.create"
     run --separate-stderr ctrrun create "$CTR"
     echo "$how: $status $stderr" | head -c 400
-    [ "$status" -ge 1 ] && [ -z "$output" ] && [ "${#stderr}" -lt 4000 ]
+    [ "$status" -ge 1 ]
+    [ -z "$output" ]
+    [ "${#stderr}" -lt 4000 ]
     [ "$(effective)" = prepared ]
     [ -z "$(left_of "$CTR")" ]
   done
@@ -510,10 +514,12 @@ short_timeout() { jq '.runtime_timeout = 1' "$CRISP_CONFIG" >"$BATS_TEST_TMPDIR/
 @test "a log that cannot be opened refuses the creation" {
   B_STATE='.log_path = "/proc/nowhere/0.log"' bundle crun true >/dev/null
   run --separate-stderr ctrrun create --defer-errors "$CTR"
-  [ "$status" != 0 ] && [[ $stderr == *"log directory"* ]]
+  [ "$status" != 0 ]
+  [[ $stderr == *"log directory"* ]]
   [ "$(effective)" = prepared ]
   mkdir "$CRISP_TMP/logs/dir.log"
   B_STATE=".log_path = \"$CRISP_TMP/logs/dir.log\"" bundle crun true >/dev/null
   run --separate-stderr ctrrun create "$CTR"
-  [ "$status" != 0 ] && [[ $stderr == *"dir.log"* ]]
+  [ "$status" != 0 ]
+  [[ $stderr == *"dir.log"* ]]
 }

@@ -25,8 +25,11 @@ pty() { /usr/bin/python3 "$BATS_TEST_DIRNAME/../lib/at_terminal.py" "$@"; }
   run_ctr crun sh -c 'for i in 1 2 3; do echo line $i; done; head -c 40000 /dev/zero | tr "\0" x; echo; echo err >&2; echo last; exit 2'
   wait_exited
   run --separate-stderr -0 ctrrun logs "$CTR"
-  [ "$(wc -l <<<"$output")" = 5 ] && [ "$stderr" = err ]
-  [ "${lines[0]}" = "line 1" ] && [ "${#lines[3]}" = 40000 ] && [ "${lines[4]}" = last ]
+  [ "$(wc -l <<<"$output")" = 5 ]
+  [ "$stderr" = err ]
+  [ "${lines[0]}" = "line 1" ]
+  [ "${#lines[3]}" = 40000 ]
+  [ "${lines[4]}" = last ]
   # The pieces of the long line are one line.
   [ "$(ctrrun logs --tail 2 "$CTR" 2>&1 | sort)" = $'err\nlast' ]
   [ "$(ctrrun logs --tail 3 "$CTR" 2>/dev/null | head -1 | wc -c)" = 40001 ]
@@ -85,7 +88,8 @@ pty() { /usr/bin/python3 "$BATS_TEST_DIRNAME/../lib/at_terminal.py" "$@"; }
   B_STATE='.stdin_open = true | .stdin_once = true' run_ctr crun sh -c 'echo before; cat; echo err >&2; exit 6'
   wait_for 5 grep -q before "$(ctr_log)"
   run --separate-stderr -6 bash -c 'seq 50000 | ctrrun attach "$0"' "$CTR"
-  [ "$output" = "$(seq 50000)" ] && [ "$stderr" = err ]
+  [ "$output" = "$(seq 50000)" ]
+  [ "$stderr" = err ]
   [ "$(grep -c 'stdout F' "$(ctr_log)")" = 50001 ]
   run_err 5 ctrrun attach "$CTR"
   ctrrun rm "$CTR"

@@ -2,7 +2,6 @@
 #include "auth.h"
 
 #include "auto.h"
-#include "buf.h"
 #include "fs.h"
 #include "jsonx.h"
 #include "xalloc.h"
@@ -10,8 +9,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <strings.h>
-
-enum { AUTH_MAX = 1 << 20 };
 
 void auth_release(struct auth *a)
 {
@@ -29,38 +26,29 @@ void auth_store_release(struct auth_store *s)
 	*s = (struct auth_store){.cri = NULL};
 }
 
-static int read_fd(int fd, struct buf *b, struct err *e)
+json_t *auth_parse(const char *data, size_t len, const char *what, struct err *e)
 {
-	for (;;) {
-		if (buf_reserve(b, 4096, e) < 0)
-			return -1;
-		ssize_t n = read(fd, b->data + b->len, 4096);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(e, "read");
-		buf_grew(b, (size_t)n);
-		if (n == 0)
-			return 0;
-	}
+	json_error_t je;
+	json_t *j = json_loadb(data ? data : "", len, JSON_REJECT_DUPLICATES, &je);
+	/* Not the parser's own words: they quote what stands there. */
+	return j ? j
+		 : err_set_p(e, ERR_BAD_INPUT, "%s:%d:%d: malformed JSON", what, je.line,
+			     je.column);
 }
 
-int auth_store_load(struct auth_store *s, int fd, const char *path, struct err *e)
+int auth_store_load(struct auth_store *s, const struct buf *cri, const char *image_host,
+		    const char *path, struct err *e)
 {
-	*s = (struct auth_store){.cri = NULL};
-	if (fd >= 0) {
-		AUTO_BUF struct buf b = BUF_INIT(AUTH_MAX);
-		if (read_fd(fd, &b, e) < 0)
-			return err_wrap(e, "--auth-fd %d", fd);
-		if (b.len > 0 && !(s->cri = jsonx_parse(b.data, b.len, "credentials", e)))
-			return -1;
-	}
+	AUTO_BUF struct buf b = BUF_INIT(AUTH_MAX);
+	*s = (struct auth_store){.image_host = image_host};
+	if (cri->len > 0 && !(s->cri = auth_parse(cri->data, cri->len, "credentials", e)))
+		return -1;
 	if (!*path)
 		return 0;
-	s->file = jsonx_read_at(AT_FDCWD, path, AUTH_MAX, e);
-	if (!s->file && e->kind != ERR_NOT_FOUND)
-		return err_wrap(e, "auth_file");
-	return 0;
+	if (fs_read_at(AT_FDCWD, path, &b, e) < 0)
+		return e->kind == ERR_NOT_FOUND ? 0 : err_wrap(e, "auth_file");
+	s->file = auth_parse(b.data, b.len, path, e);
+	return s->file ? 0 : err_wrap(e, "auth_file");
 }
 
 static int base64_value(char c)
@@ -244,13 +232,13 @@ static int find_in_file(const struct auth_store *s, const char *host, const char
 	return 0;
 }
 
-int auth_find(const struct auth_store *s, const char *host, const char *path,
-	      const char *image_host, struct auth *a, const char **helper, struct err *e)
+int auth_find(const struct auth_store *s, const char *host, const char *path, struct auth *a,
+	      const char **helper, struct err *e)
 {
 	const char *server = either(s->cri, "server_address", "serverAddress");
 	*a = (struct auth){.user = NULL};
 	*helper = NULL;
-	if (s->cri && is_host(*server ? server : image_host, host)) {
+	if (s->cri && is_host(*server ? server : s->image_host, host)) {
 		if (fill(a, s->cri, host, e) < 0)
 			return -1;
 		if (!is_empty(a))
@@ -270,7 +258,7 @@ bool auth_helper_name_is_good(const char *name)
 
 int auth_from_helper(struct auth *a, const char *text, size_t len, const char *who, struct err *e)
 {
-	AUTO_JSON json_t *j = jsonx_parse(text ? text : "", len, who, e);
+	AUTO_JSON json_t *j = auth_parse(text, len, who, e);
 	if (!j)
 		return -1;
 	if (!json_is_object(j) || !*jsonx_opt_string(j, "Secret", ""))

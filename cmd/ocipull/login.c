@@ -58,7 +58,7 @@ static void name_server(const char *url, char out[200])
 
 static int take_token(struct endpoint *ep, const struct buf *b, const char *who, struct err *e)
 {
-	AUTO_JSON json_t *j = jsonx_parse(b->data ? b->data : "", b->len, who, e);
+	AUTO_JSON json_t *j = auth_parse(b->data, b->len, who, e);
 	if (!j)
 		return -1;
 	const char *token = jsonx_opt_string(j, "token", "");
@@ -67,7 +67,6 @@ static int take_token(struct endpoint *ep, const struct buf *b, const char *who,
 	if (!*token || strpbrk(token, "\r\n") || strlen(token) > TOKEN_MAX)
 		return err_set(e, ERR_DENIED, "%s gives no token", who);
 	json_int_t seconds = jsonx_opt_int(j, "expires_in", TOKEN_SECONDS);
-	/* The protocol knows none that are shorter. */
 	if (seconds < 0 || seconds > 7 * 86400)
 		seconds = TOKEN_SECONDS;
 	return set_bearer(ep, token, (long long)seconds);
@@ -199,7 +198,8 @@ static int find_credentials(struct registry *r, struct endpoint *ep, struct err 
 	long seconds = r->stall_seconds < HELPER_SECONDS ? r->stall_seconds : HELPER_SECONDS;
 	if (ep->auth_known)
 		return 0;
-	if (auth_find(r->store, host, r->ref->path, r->ref->host, &ep->auth, &helper, e) < 0)
+	const char *path = ep->own ? r->ref->path : ep->repo;
+	if (auth_find(r->store, host, path, &ep->auth, &helper, e) < 0)
 		return -1;
 	if (helper && credhelper_get(r->engine, helper, host, seconds, &ep->auth, e) < 0)
 		return -1;

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -255,6 +256,42 @@ static int open_local(struct source *s, const struct config *cfg, const struct i
 	return rc < 0 ? err_wrap(e, "%s", file) : 0;
 }
 
+/* Whoever writes there may take long, or for ever. */
+static int read_auth(struct engine *en, int fd, struct buf *b, struct err *e)
+{
+	for (;;) {
+		bool ready;
+		engine_watch(en, fd, POLLIN, &ready);
+		if (buf_reserve(b, 4096, e) < 0 || engine_wait(en, e) < 0)
+			return -1;
+		if (!ready)
+			continue;
+		ssize_t n = read(fd, b->data + b->len, 4096);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n < 0)
+			return err_sys(e, "read");
+		buf_grew(b, (size_t)n);
+		if (n == 0)
+			return 0;
+	}
+}
+
+static int open_registry(struct source *s, const struct config *cfg, int auth_fd, const char *typed,
+			 struct err *e)
+{
+	AUTO_BUF struct buf cri = BUF_INIT(AUTH_MAX);
+	s->kind = SOURCE_REGISTRY;
+	if (ref_parse(&s->ref, typed, e) < 0)
+		return -1;
+	if (auth_fd >= 0 && read_auth(s->engine, auth_fd, &cri, e) < 0)
+		return e->kind == ERR_CANCELLED ? -1 : err_wrap(e, "--auth-fd %d", auth_fd);
+	int rc = auth_store_load(&s->auth, &cri, s->ref.host, cfg->auth_file, e);
+	if (cri.data)
+		explicit_bzero(cri.data, cri.len);
+	return rc < 0 ? -1 : registry_open(&s->reg, s->engine, cfg, &s->ref, &s->auth, e);
+}
+
 int source_open(struct source *s, struct engine *en, const struct config *cfg, int auth_fd,
 		const struct imgstore_tmp *tmp, const char *typed, struct err *e)
 {
@@ -272,13 +309,9 @@ int source_open(struct source *s, struct engine *en, const struct config *cfg, i
 		s->kind = SOURCE_DOCKER;
 		return open_local(s, cfg, tmp, typed + 15, true, e);
 	}
-	s->kind = SOURCE_REGISTRY;
 	if (strncmp(typed, "docker://", 9) == 0)
 		typed += 9;
-	if (ref_parse(&s->ref, typed, e) < 0 ||
-	    auth_store_load(&s->auth, auth_fd, cfg->auth_file, e) < 0)
-		return -1;
-	return registry_open(&s->reg, en, cfg, &s->ref, &s->auth, e);
+	return open_registry(s, cfg, auth_fd, typed, e);
 }
 
 void source_release(struct source *s)

@@ -188,6 +188,40 @@ SH
   [ $rc = 11 ]
 }
 
+@test "malformed credentials: the place is told, and nothing of them" {
+  run_err 6 pull --auth-fd 9 "$REGISTRY/busy" 9<<<'{"username":"joe","password" "hunter2"}'
+  [[ $stderr == *"credentials:1:"*"malformed JSON" && $stderr != *hunter2* ]]
+  setting auth_file "\"$STORE/auth.json\""
+  echo '{"auths":{"x.example":{"auth":hunter2}}}' >"$STORE/auth.json"
+  run_err 6 pull "$REGISTRY/busy"
+  [[ $stderr == *"auth.json:1:"*"malformed JSON" && $stderr != *hunter2* ]]
+}
+
+@test "a signal ends the wait for credentials that do not come" {
+  mkfifo "$STORE/fifo"
+  exec 8<>"$STORE/fifo"
+  ocipull --root "$STORE" --runroot "$STORE/run" --auth-fd 9 "$REGISTRY/busy" 9<&8 3>&- &
+  local pid=$! rc=0
+  wait_for 10 sh -c "ls $STORE/tmp | grep -q ^pull-"
+  kill "$pid"
+  wait_for 5 sh -c "! grep -q '^State:.[^Z]' /proc/$pid/status 2>/dev/null" || kill -9 "$pid"
+  wait "$pid" || rc=$?
+  exec 8>&-
+  [ $rc = 11 ]
+}
+
+@test "a mirror's credentials go by its own path" {
+  server port
+  setting auth_file "\"$STORE/auth.json\""
+  printf '{"auths":{"%s/hub":{"auth":"%s"},"%s/busy":{"auth":"%s"}}}' "$SERVER" "$(printf joe:secret | base64)" \
+    "$SERVER" "$(printf evil:other | base64)" >"$STORE/auth.json"
+  push busy hub/busy
+  registries m <<<"{\"host\":\"m.example\",\"url\":\"http://127.0.0.1:1\",\"mirrors\":[{\"url\":\"http://$SERVER/hub\"}]}"
+  pull m.example/busy
+  grep -q 'authorized as joe:secret' "$LOG"
+  run ! grep -q 'evil:other' "$LOG"
+}
+
 @test "files for parts of a registry: the longest prefix wins and is replaced; patterns; blocked ones" {
   push busy cache/app
   registries a <<<"{\"host\":\"big.example\",\"url\":\"http://127.0.0.1:1\"}"

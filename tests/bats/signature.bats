@@ -248,6 +248,25 @@ verifier() { # NAME: the script from stdin
   pull "$REGISTRY/$REPO"
 }
 
+@test "signatures in another registry: credentials without a server's name are not for it" {
+  local d fake
+  d=$(push one)
+  PYTHONDONTWRITEBYTECODE=1 python3 "$BATS_TEST_DIRNAME/../lib/registry_fake.py" "$T/port" redirect "$REGISTRY" >"$T/log" 3>&- &
+  fake=$!
+  wait_for 10 test -s "$T/port"
+  mkdir "$T/registries.d"
+  echo "{\"host\":\"sigs.example\",\"url\":\"http://127.0.0.1:$(cat "$T/port")\"}" >"$T/registries.d/sigs.json"
+  echo "{\"host\":\"$REGISTRY\",\"url\":\"http://$REGISTRY\"}" >"$T/registries.d/own.json"
+  jq --arg d "$T/registries.d" '.registries_dir = $d' "$CRISP_CONFIG" >"$T/two.json"
+  CRISP_CONFIG=$T/two.json
+  require '{ repository: "sigs.example/sigs" }'
+  run_err 7 pull --auth-fd 9 "$REGISTRY/$REPO" 9<<<'{"username":"joe","password":"secret"}'
+  kill "$fake"
+  wait "$fake" || true
+  grep -q 'answer 401' "$T/log"
+  run ! grep -q authorized "$T/log"
+}
+
 @test "a registry that does not answer is not a signature" {
   local d free
   d=$(push one)

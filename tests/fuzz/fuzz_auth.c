@@ -50,7 +50,7 @@ static void find(const struct auth_store *s)
 	struct err e;
 	const char *helper;
 	for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
-		if (auth_find(s, hosts[i], "a/b", "r.io", &a, &helper, &e) == 0)
+		if (auth_find(s, hosts[i], "a/b", &a, &helper, &e) == 0)
 			check_auth(&a);
 		else
 			auth_release(&a);
@@ -79,7 +79,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	AUTO_JSON json_t *j = jsonx_parse(rest, size - 1, "credentials", &e);
-	struct auth_store s = {.cri = data[0] == 'C' ? j : NULL, .file = data[0] == 'C' ? NULL : j};
+	struct auth_store s = {.cri = data[0] == 'C' ? j : NULL,
+			       .file = data[0] == 'C' ? NULL : j,
+			       .image_host = "r.io"};
 	if (j)
 		find(&s);
 	return 0;

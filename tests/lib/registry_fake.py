@@ -234,6 +234,7 @@ class First(http.server.BaseHTTPRequestHandler):
     def mode_port(self, n):
         if not self.headers.get('Authorization'):
             return self.answer(401, {'WWW-Authenticate': 'Basic realm="x"'})
+        log('authorized as', base64.b64decode(self.headers['Authorization'][6:]).decode())
         if '/blobs/' not in self.path:
             return pass_on(self)
         return self.answer(307, {'Location': f'http://127.0.0.1:{second.server_port}{self.path}'})

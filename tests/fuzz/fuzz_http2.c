@@ -11,6 +11,12 @@
 
 #include "cri.pb-c.h"
 
+/* Nobody counts here. */
+void telemetry_call(struct telemetry *t, const char *rpc, int code, long long us)
+{
+	(void)t, (void)rpc, (void)code, (void)us;
+}
+
 enum { HELD_MAX = 64 };
 
 static struct call *held[HELD_MAX];

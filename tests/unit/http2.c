@@ -10,6 +10,12 @@
 #include "cri.pb-c.h"
 #include "tap.h"
 
+/* Nobody counts here. */
+void telemetry_call(struct telemetry *t, const char *rpc, int code, long long us)
+{
+	(void)t, (void)rpc, (void)code, (void)us;
+}
+
 enum { STREAMS = 64, BIG = 15 << 20, PIECE = 1 << 20 };
 
 /* ---- handlers ---- */

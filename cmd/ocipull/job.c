@@ -63,37 +63,6 @@ static bool twin_works(struct job *j)
 	return false;
 }
 
-/* Returns 1 when the state has changed. */
-static int step_new(struct job *j, struct err *e)
-{
-	const struct state *st = &j->p->ctx->st;
-	if (present(j)) {
-		progress_state(&j->p->progress, j->index, LAYER_PRESENT);
-		j->state = JOB_DONE;
-		return 1;
-	}
-	if (twin_works(j))
-		return 0;
-	int ours = imgstore_layer_claim(st, j->p->diff[j->index], &j->tmp, e);
-	if (ours < 0)
-		return -1;
-	if (!ours) {
-		progress_state(&j->p->progress, j->index, LAYER_WAITING);
-		if (helper_start(&j->helper, helper_wait_lock, j->tmp.lock, e) < 0)
-			return -1;
-		j->state = JOB_LOCKED;
-		return 1;
-	}
-	j->state = JOB_READY;
-	/* Finished by another between our look and our claim. */
-	if (present(j)) {
-		j->state = JOB_DONE;
-		progress_state(&j->p->progress, j->index, LAYER_PRESENT);
-		return imgstore_tmp_drop(st, &j->tmp, e) < 0 ? -1 : 1;
-	}
-	return 1;
-}
-
 static int step_locked(struct job *j, struct err *e)
 {
 	int done = helper_step(&j->helper, e);
@@ -167,6 +136,44 @@ static int start_loading(struct job *j, struct err *e)
 		return err_set(e, ERR_BAD_INPUT, "size mismatch: expected %lld bytes, got %lld",
 			       (long long)desc(j)->size, size);
 	return j->file < 0 ? -1 : 1;
+}
+
+static int found(struct job *j)
+{
+	progress_state(&j->p->progress, j->index, LAYER_PRESENT);
+	j->state = JOB_DONE;
+	return 1;
+}
+
+/* Returns 1 when the state has changed. */
+static int step_new(struct job *j, int *slots, struct err *e)
+{
+	const struct state *st = &j->p->ctx->st;
+	if (j->wants_slot && *slots <= 0)
+		return 0;
+	j->wants_slot = false;
+	if (present(j))
+		return found(j);
+	if (twin_works(j))
+		return 0;
+	/* No claim before its turn: another process may come to this layer sooner. */
+	j->wants_slot = *slots <= 0;
+	if (j->wants_slot)
+		return 0;
+	int ours = imgstore_layer_claim(st, j->p->diff[j->index], &j->tmp, e);
+	if (ours < 0)
+		return -1;
+	if (!ours) {
+		/* Before anything can fail: that directory is not ours to drop. */
+		j->state = JOB_LOCKED;
+		progress_state(&j->p->progress, j->index, LAYER_WAITING);
+		return helper_start(&j->helper, helper_wait_lock, j->tmp.lock, e) < 0 ? -1 : 1;
+	}
+	/* Finished by another between our look and our claim. */
+	if (present(j))
+		return imgstore_tmp_drop(st, &j->tmp, e) < 0 ? -1 : found(j);
+	--*slots;
+	return start_loading(j, e);
 }
 
 /* All bytes have come: are they the right ones? */
@@ -332,14 +339,10 @@ int job_step(struct job *j, int *slots, struct err *e)
 	while (rc == 1) {
 		switch (j->state) {
 		case JOB_NEW:
-			rc = step_new(j, e);
+			rc = step_new(j, slots, e);
 			break;
 		case JOB_LOCKED:
 			rc = step_locked(j, e);
-			break;
-		case JOB_READY:
-			rc = *slots > 0 ? start_loading(j, e) : 0;
-			*slots -= rc == 1;
 			break;
 		case JOB_LOADING:
 			rc = step_loading(j, slots, e);

@@ -235,7 +235,7 @@ static int get_layers(struct pull *p, struct err *e)
 			return -1;
 		/* What one job gave free, a job before it may have waited for. */
 		for (size_t i = 0; i < n; i++)
-			if (p->jobs[i].state == JOB_READY && slots > 0)
+			if (p->jobs[i].wants_slot && slots > 0)
 				engine_wake(&p->engine, 1);
 		long long next = progress_tick(&p->progress);
 		if (next)

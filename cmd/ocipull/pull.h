@@ -41,10 +41,9 @@ int pull_image(struct pull *p, const char *ref, char id[IMAGE_ID_SIZE], struct e
 
 /* How one layer gets into the store. */
 enum job_state {
-	JOB_NEW,     /* present? else whose is it? */
+	JOB_NEW,     /* present? else waits for its turn; then: whose is it? */
 	JOB_LOCKED,  /* another process works on it */
-	JOB_READY,   /* ours; waits for its turn */
-	JOB_LOADING, /* bytes come and are unpacked */
+	JOB_LOADING, /* ours: bytes come and are unpacked */
 	JOB_PLACING, /* waits for the layers below, whose directories it continues */
 	JOB_SYNCING,
 	JOB_DONE
@@ -62,8 +61,9 @@ struct job {
 	long long received;
 	struct unpacker un;
 	bool input_done;
-	bool waiting; /* an earlier layer brings the same */
-	bool implied; /* the archive left directories unnamed */
+	bool waiting;    /* an earlier layer brings the same */
+	bool wants_slot; /* new, and nothing else is in the way */
+	bool implied;    /* the archive left directories unnamed */
 	bool sync_asked, synced;
 	struct imgstore_layer layer; /* when done */
 };

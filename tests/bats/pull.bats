@@ -233,6 +233,41 @@ PY
   empty_tmp
 }
 
+@test "a layer that has to wait for its turn is left to whoever comes to it first" {
+  serve "$LAY"
+  touch "$GATE"
+  "${PULL[@]}" -j 1 "$SERVER/x:abc" >/dev/null 3>&- &
+  local first=$! second
+  PIDS+=("$first")
+  wait_for 10 sh -c "[ \$(grep -c held '$LOG') = 1 ]"
+  "${PULL[@]}" -j 2 "$SERVER/x:abd" >/dev/null 3>&- &
+  second=$!
+  PIDS+=("$second")
+  # a is the first one's; b and d come without waiting for it.
+  wait_for 10 sh -c "[ \$(grep -c held '$LOG') = 3 ]"
+  rm "$GATE"
+  wait $first
+  wait $second
+  [ "$(grep held "$LOG" | sort | uniq -d | wc -l)" = 0 ]
+  empty_tmp
+}
+
+@test "who fails to wait for another's layer leaves it alone" {
+  requires strace
+  serve "$LAY"
+  touch "$GATE"
+  "${PULL[@]}" "$SERVER/x:a" >/dev/null 3>&- &
+  local first=$!
+  PIDS+=("$first")
+  wait_for 10 grep -q held "$LOG"
+  run_err 9 strace -qq -o "$STORE/trace" -e trace=pidfd_open -e inject=pidfd_open:error=EMFILE "${PULL[@]}" "$SERVER/x:a"
+  [[ $stderr == *"Too many open files"* ]]
+  [ -d "$(echo "$STORE"/tmp/layer-*/new/diff)" ]
+  rm "$GATE"
+  wait $first
+  empty_tmp
+}
+
 @test "-j bounds how many layers come at once" {
   serve "$LAY"
   touch "$GATE"

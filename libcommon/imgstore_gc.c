@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 enum { LOCK_MS = 30000, RECORD_MAX = 4 << 20, NICEST = 19, LEAST_BEST_EFFORT = 7 };
@@ -26,6 +27,7 @@ struct gc {
 	struct imgstore_tmp trash;
 	struct imgstore_users users;
 	json_t *names; /* image_names */
+	json_t *named; /* image -> one of its names */
 	json_t *keep;  /* layer -> reason */
 	char all[256]; /* a reason to keep all layers, "" = none */
 	bool synced;   /* images/ is on disk */
@@ -33,8 +35,8 @@ struct gc {
 
 static void say(const struct gc *g, const char *noun, const char *id, const char *why, bool removed)
 {
-	char what[160];
-	snprintf(what, sizeof what, "%s %.100s", noun, id);
+	char what[NAME_MAX + 64];
+	snprintf(what, sizeof what, "%s %.255s", noun, id);
 	if (g->r && g->r->say)
 		g->r->say(g->r->arg, what, why, removed);
 }
@@ -100,15 +102,10 @@ static int look_at_hidden(struct gc *g, const char *entry, struct err *e)
 static void look_at_image(struct gc *g, const char *hex)
 {
 	char id[IMAGE_ID_SIZE], reason[REF_STR_SIZE + 32] = "it has no name; rm removes it by id";
-	const char *name;
-	json_t *target;
 	snprintf(id, sizeof id, "sha256:%.64s", hex);
-	json_object_foreach (g->names, name, target) {
-		if (strcmp(json_string_value(target), id) != 0)
-			continue;
+	const char *name = json_string_value(json_object_get(g->named, id));
+	if (name)
 		snprintf(reason, sizeof reason, "its name is %s", name);
-		break;
-	}
 	say(g, "image", id, reason, false);
 	snprintf(reason, sizeof reason, "image %s has it", id);
 	keep_layers_of(g, hex, reason);
@@ -131,7 +128,7 @@ static int look_at_images(struct gc *g, struct err *e)
 	return 0;
 }
 
-/* What a pull under way counts on stays, wherever it came from. */
+/* What a pull under way or a reader (tmp/read-<n>) counts on stays, wherever it came from. */
 static int look_at_pulls(struct gc *g, struct err *e)
 {
 	const struct dirent *de;
@@ -143,7 +140,8 @@ static int look_at_pulls(struct gc *g, struct err *e)
 	if (!d)
 		return -1;
 	while ((de = readdir(d))) {
-		if (strncmp(de->d_name, "pull-", 5) != 0)
+		bool is_pull = strncmp(de->d_name, "pull-", 5) == 0;
+		if (!is_pull && strncmp(de->d_name, "read-", 5) != 0)
 			continue;
 		AUTO_CLOSE int dir = fs_open_dir(dirfd(d), de->d_name, &why);
 		if (dir < 0 || fs_is_locked_at(dir, "lock", &why) != 1)
@@ -151,7 +149,7 @@ static int look_at_pulls(struct gc *g, struct err *e)
 		AUTO_JSON json_t *wants = jsonx_read_at(dir, "wants.json", RECORD_MAX, &why);
 		json_array_foreach (wants, i, id)
 			keep_layer(g, json_is_string(id) ? json_string_value(id) : "",
-				   "a pull under way counts on it");
+				   is_pull ? "a pull under way counts on it" : "it is being read");
 	}
 	return 0;
 }
@@ -206,17 +204,15 @@ static int look_at_layers(struct gc *g, struct err *e)
 	return 0;
 }
 
-static int drop_entry(struct gc *g, int dir, const char *dir_name, const char *file, struct err *e)
-{
-	if (!is_dry(g) && unlinkat(dir, file, 0) < 0 && errno != ENOENT)
-		return err_sys(e, "remove %s/%s", dir_name, file);
-	return 0;
-}
-
 static int look_at_name(struct gc *g, int dir, const char *file, struct err *e)
 {
 	char name[REF_STR_SIZE], why[IMAGE_ID_SIZE + 16];
 	bool plain = file[0] != '.' && image_name_unescape(file, name, sizeof name) == 0;
+	struct stat st;
+	if (fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISLNK(st.st_mode)) {
+		say(g, "name", file, "it is no link to an image, and none of ours", false);
+		return 0;
+	}
 	if (plain && faccessat(dir, file, F_OK, 0) == 0) {
 		snprintf(why, sizeof why, "of image %s",
 			 jsonx_opt_string(g->names, name, "unknown"));
@@ -225,7 +221,9 @@ static int look_at_name(struct gc *g, int dir, const char *file, struct err *e)
 	}
 	say(g, "name", plain ? name : file,
 	    plain ? "its image is gone" : "left by a process that is gone", true);
-	return drop_entry(g, dir, "names", file, e);
+	if (!is_dry(g) && unlinkat(dir, file, 0) < 0 && errno != ENOENT)
+		return err_sys(e, "remove names/%s", file);
+	return 0;
 }
 
 /* What a process that died between making a name and giving it its place has left, and names of
@@ -253,8 +251,8 @@ static int look_at_pins(struct gc *g, struct err *e)
 	if (!pins)
 		return -1;
 	json_object_foreach (pins, what, ignored) {
-		snprintf(path, sizeof path, "images/%.64s", what + 7);
 		bool is_id = strncmp(what, "sha256:", 7) == 0 && digest_is_hex(what + 7);
+		snprintf(path, sizeof path, "images/%.64s", is_id ? what + 7 : "");
 		bool stays = is_id ? faccessat(g->s->root, path, F_OK, 0) == 0
 				   : json_object_get(g->names, what) != NULL;
 		say(g, "pin", what, stays ? "what it pins is there" : "what it pins is gone",
@@ -279,6 +277,8 @@ static int look_at_mount(void *arg, const struct imgmount *m, struct err *e)
 
 static int collect(struct gc *g, struct err *e)
 {
+	const char *name;
+	json_t *id;
 	AUTO_CLOSE int lock = image_store_lock(g->s, LOCK_MS, e);
 	if (lock < 0 || imgstore_users_read(g->s, &g->users, e) < 0)
 		return -1;
@@ -286,6 +286,8 @@ static int collect(struct gc *g, struct err *e)
 	if (!is_dry(g))
 		imgmount_sweep(g->s);
 	g->names = image_names(g->s, e);
+	json_object_foreach (g->names, name, id)
+		json_object_set_new(g->named, json_string_value(id), json_string(name));
 	if (!g->names || look_at_names(g, e) < 0 || look_at_pins(g, e) < 0)
 		return -1;
 	if (imgmount_each(g->s, look_at_mount, g, e) < 0 || look_at_images(g, e) < 0 ||
@@ -309,9 +311,11 @@ static int run(const struct state *s, const struct imgstore_report *r, bool behi
 	if (!is_dry(&g) && imgstore_tmp_new(s, "trash", &g.trash, e) < 0)
 		return -1;
 	g.keep = json_object();
+	g.named = json_object();
 	int rc = collect(&g, e);
 	imgstore_users_release(&g.users);
 	json_decref(g.names);
+	json_decref(g.named);
 	json_decref(g.keep);
 	/* Only now: who waits for the store's lock waits for us. */
 	if (behind)

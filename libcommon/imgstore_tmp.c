@@ -11,7 +11,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-enum { GUARD_MS = 10000 };
+enum { GUARD_MS = 10000, NOT_OURS = 2 };
 
 static int guard(const struct state *s, struct err *e)
 {
@@ -131,16 +131,19 @@ static void tell(const struct imgstore_report *r, const char *name, const char *
 		r->say(r->arg, what, why, removed);
 }
 
-/* 1 if nobody works in tmp/<name>. What has no lock file and is none of ours is let alone. */
+/* 1 if nobody works in tmp/<name>, 0 if somebody does, NOT_OURS for what has no lock file and is of no
+ * kind of ours: it is let alone. */
 static int is_garbage(const struct state *s, const char *name, struct err *e)
 {
-	bool ours = strncmp(name, "pull-", 5) == 0 || strncmp(name, "layer-", 6) == 0 ||
-		    strncmp(name, "trash-", 6) == 0;
+	static const char *const kinds[] = {"pull-", "layer-", "trash-", "load-", "read-"};
+	bool ours = false;
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		ours = ours || strncmp(name, kinds[i], strlen(kinds[i])) == 0;
 	AUTO_CLOSE int dir = open_tmp(s, name, e);
 	if (dir < 0)
-		return e->kind == ERR_NOT_FOUND || e->errnum == ENOTDIR ? 0 : -1;
+		return e->kind == ERR_NOT_FOUND || e->errnum == ENOTDIR ? NOT_OURS : -1;
 	if (!ours && faccessat(dir, "lock", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-		return 0;
+		return NOT_OURS;
 	int held = fs_is_locked_at(dir, "lock", e);
 	return held < 0 ? -1 : !held;
 }
@@ -149,6 +152,8 @@ static int is_garbage(const struct state *s, const char *name, struct err *e)
 static int judge(const struct state *s, const struct imgstore_report *r, json_t *doomed,
 		 struct err *e)
 {
+	static const char *const why[] = {"a process works in it", "left by a process that is gone",
+					  "it is none of ours"};
 	const struct dirent *de;
 	char trash[96];
 	AUTO_CLOSE int g = guard(s, e);
@@ -162,9 +167,8 @@ static int judge(const struct state *s, const struct imgstore_report *r, json_t 
 		int garbage = is_garbage(s, de->d_name, e);
 		if (garbage < 0)
 			return -1;
-		tell(r, de->d_name,
-		     garbage ? "left by a process that is gone" : "a process works in it", garbage);
-		if (!garbage || (r && r->dry_run))
+		tell(r, de->d_name, why[garbage], garbage == 1);
+		if (garbage != 1 || (r && r->dry_run))
 			continue;
 		if (strncmp(de->d_name, "trash-", 6) == 0)
 			snprintf(trash, sizeof trash, "%.95s", de->d_name);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "utf8.h"
 
+#include <stdio.h>
+#include <string.h>
+
 size_t utf8_sequence(const char *s, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)s;
@@ -45,4 +48,28 @@ bool utf8_valid(const char *s, size_t len)
 		at += n;
 	}
 	return true;
+}
+
+void utf8_escape(const char *s, char *out, size_t size)
+{
+	const char *end = s + strlen(s);
+	size_t n = 0;
+	bool text = utf8_valid(s, (size_t)(end - s));
+	while (s < end) {
+		const unsigned char *p = (const unsigned char *)s;
+		size_t len = text ? utf8_sequence(s, (size_t)(end - s)) : 1;
+		/* U+0080 to U+009F, which terminals obey, too. */
+		bool control = *p < 0x20 || *p == 0x7f || (len == 2 && *p == 0xc2 && p[1] < 0xa0);
+		bool odd = control || *p == '\\' || (*p >= 0x80 && !text);
+		if (n + (odd ? 4 * len : len) >= size)
+			break;
+		for (size_t i = 0; odd && i < len; i++)
+			n += (size_t)snprintf(out + n, size - n, "\\x%02x", p[i]);
+		if (!odd) {
+			memcpy(out + n, s, len);
+			n += len;
+		}
+		s += len;
+	}
+	out[n] = '\0';
 }

@@ -9,4 +9,8 @@
  * bytes. */
 size_t utf8_sequence(const char *s, size_t len);
 bool utf8_valid(const char *s, size_t len);
+/* Names that come from archives and file systems, for people and for JSON: control characters and
+ * backslashes become "\xHH", and so does every byte above ASCII unless the whole is UTF-8. Cut off
+ * where out is full; always NUL-terminated. */
+void utf8_escape(const char *s, char *out, size_t size);
 #endif

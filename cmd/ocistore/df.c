@@ -212,7 +212,7 @@ static int read_all(struct df *d, struct err *e)
 {
 	size_t i;
 	json_t *row;
-	if (store_view_read(d->c, &d->v, e) < 0 || read_layers(d, e) < 0 ||
+	if (store_view_read(d->c, &d->v, true, e) < 0 || read_layers(d, e) < 0 ||
 	    image_each(&d->c->st, add_image, d, e) < 0 || add_hidden(d, e) < 0 ||
 	    add_tmp(d, e) < 0 || object_each(&d->c->st, OBJ_CONTAINER, add_container, d, e) < 0)
 		return -1;
@@ -221,7 +221,7 @@ static int read_all(struct df *d, struct err *e)
 	json_array_foreach (d->images, i, row)
 		sum_image(row);
 	sum_layers(d);
-	return 0;
+	return sort_summaries(d->images, e);
 }
 
 static json_t *amount_json(const struct amount *a)

@@ -11,16 +11,21 @@
 /* What is asked of the store as a whole, read once. */
 struct store_view {
 	json_t *names, *pins;
+	json_t *by_image; /* id -> its names, as image_names has them; made when first asked for */
 	struct imgstore_users users;
 };
-int store_view_read(const struct tool_ctx *c, struct store_view *v, struct err *e);
+/* users: read the records of all containers and mounts, too. */
+int store_view_read(const struct tool_ctx *c, struct store_view *v, bool users, struct err *e);
+/* The names of one image, borrowed; NULL = none. */
+json_t *store_view_names(struct store_view *v, const char *id);
 void store_view_release(struct store_view *v);
 #define AUTO_VIEW __attribute__((cleanup(store_view_release)))
 
 /* An image as people and the adapter see it: {"id","repo_tags","repo_digests","size","pinned",
  * "created"}. A new reference. */
-json_t *image_summary(const struct tool_ctx *c, const struct image *img,
-		      const struct store_view *v);
+json_t *image_summary(const struct tool_ctx *c, const struct image *img, struct store_view *v);
+/* Sort an array of summaries: by the first tag, those without one last; then by id. */
+int sort_summaries(json_t *rows, struct err *e);
 /* 1.2G */
 void print_size(long long n, char out[16]);
 /* Was a name typed, not an id or the beginning of one? Then its normal form is in out. */

@@ -5,7 +5,9 @@
 #include "jsonx.h"
 #include "ocistore.h"
 #include "ref.h"
+#include "utf8.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -64,7 +66,7 @@ static json_t *names_that_go(json_t *names, const char *name, const char *id)
 	return remain ? TAKE(gone) : NULL;
 }
 
-static int check_pins(const struct removal *r, const struct store_view *v, const char *typed,
+static int check_pins(const struct removal *r, struct store_view *v, const char *typed,
 		      struct err *e)
 {
 	size_t i;
@@ -91,14 +93,14 @@ static int plan(struct removal *r, const char *typed, struct err *e)
 	AUTO_VIEW struct store_view v = {.names = NULL};
 	if (image_resolve(&r->c->st, typed, r->id, e) < 0)
 		return e->kind == ERR_NOT_FOUND ? 0 : -1;
-	if (store_view_read(r->c, &v, e) < 0)
+	if (store_view_read(r->c, &v, !rm_force && !rm_in_use, e) < 0)
 		return -1;
 	if (typed_name(typed, r->id, v.names, name, sizeof name))
 		r->untag = names_that_go(v.names, name, r->id);
 	if (check_pins(r, &v, typed, e) < 0)
 		return -1;
 	const char *user = imgstore_user(&v.users, r->id);
-	if (!r->untag && user && !rm_force && !rm_in_use)
+	if (!r->untag && user)
 		return err_set(e, ERR_BAD_STATE, "%.300s: in use by %.500s", typed, user);
 	return 1;
 }
@@ -162,24 +164,41 @@ int store_rm(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	return rc;
 }
 
+/* Under the store's locks nothing is printed: whoever reads our output may take his time. */
+struct account {
+	const struct tool_ctx *c;
+	FILE *text;
+};
+
 static void say(void *arg, const char *what, const char *why, bool removed)
 {
-	const struct tool_ctx *c = arg;
-	const char *verb = !removed ? "keep" : c->dry_run ? "would remove" : "remove";
-	if (!c->json) {
-		printf("%s %s: %s\n", verb, what, why);
+	const struct account *a = arg;
+	char safe[4 * NAME_MAX + 64];
+	const char *verb = !removed ? "keep" : a->c->dry_run ? "would remove" : "remove";
+	utf8_escape(what, safe, sizeof safe);
+	if (!a->c->json) {
+		fprintf(a->text, "%s %s: %s\n", verb, safe, why);
 		return;
 	}
 	AUTO_JSON json_t *j =
-		json_pack("{s:s,s:b,s:s}", "what", what, "removed", (int)removed, "why", why);
-	json_dumpf(j, stdout, JSON_COMPACT);
-	putchar('\n');
+		json_pack("{s:s,s:b,s:s}", "what", safe, "removed", (int)removed, "why", why);
+	json_dumpf(j, a->text, JSON_COMPACT);
+	putc('\n', a->text);
 }
 
 int store_gc(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
-	const struct imgstore_report r = {.dry_run = c->dry_run, .say = say, .arg = c};
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	struct account a = {.c = c, .text = open_memstream(&text, &len)};
+	const struct imgstore_report r = {.dry_run = c->dry_run, .say = say, .arg = &a};
 	(void)argc;
 	(void)argv;
-	return imgstore_gc(&c->st, &r, e);
+	if (!a.text)
+		return err_sys(e, "make room for the report");
+	int rc = imgstore_gc(&c->st, &r, e);
+	if (fclose(a.text) != 0)
+		return rc < 0 ? -1 : err_sys(e, "make room for the report");
+	fwrite(text, 1, len, stdout);
+	return rc;
 }

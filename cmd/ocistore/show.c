@@ -26,8 +26,8 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* The names of one image, sorted: those with '@' or those without. */
-static json_t *names_of(json_t *names, const char *id, bool digests)
+/* Of an image's names, sorted, those with '@' or those without. */
+static json_t *names_of(json_t *names, bool digests)
 {
 	const char *name;
 	json_t *target;
@@ -36,7 +36,7 @@ static json_t *names_of(json_t *names, const char *id, bool digests)
 	json_t *out = json_array();
 	json_object_foreach (names, name, target) {
 		bool is_digest = strchr(name, '@');
-		if (list && is_digest == digests && strcmp(json_string_value(target), id) == 0)
+		if (list && is_digest == digests)
 			list[n++] = name;
 	}
 	if (list)
@@ -46,11 +46,11 @@ static json_t *names_of(json_t *names, const char *id, bool digests)
 	return out;
 }
 
-int store_view_read(const struct tool_ctx *c, struct store_view *v, struct err *e)
+int store_view_read(const struct tool_ctx *c, struct store_view *v, bool users, struct err *e)
 {
 	*v = (struct store_view){.names = image_names(&c->st, e)};
 	if (v->names && (v->pins = imgpin_read(&c->st, e)) &&
-	    imgstore_users_read(&c->st, &v->users, e) == 0)
+	    (!users || imgstore_users_read(&c->st, &v->users, e) == 0))
 		return 0;
 	store_view_release(v);
 	return -1;
@@ -60,9 +60,27 @@ void store_view_release(struct store_view *v)
 {
 	json_decref(v->names);
 	json_decref(v->pins);
+	json_decref(v->by_image);
 	if (v->users.by_image)
 		imgstore_users_release(&v->users);
 	*v = (struct store_view){.names = NULL};
+}
+
+json_t *store_view_names(struct store_view *v, const char *id)
+{
+	const char *name;
+	json_t *target;
+	if (!v->by_image) {
+		v->by_image = json_object();
+		json_object_foreach (v->names, name, target) {
+			const char *image = json_string_value(target);
+			json_t *list = json_object_get(v->by_image, image);
+			if (!list)
+				json_object_set_new(v->by_image, image, list = json_object());
+			json_object_set(list, name, target);
+		}
+	}
+	return json_object_get(v->by_image, id);
 }
 
 /* As image_resolve decides it. */
@@ -82,11 +100,12 @@ bool typed_name(const char *typed, const char *id, json_t *names, char *out, siz
 	return strcmp(jsonx_opt_string(names, name, ""), id) == 0;
 }
 
-json_t *image_summary(const struct tool_ctx *c, const struct image *img, const struct store_view *v)
+json_t *image_summary(const struct tool_ctx *c, const struct image *img, struct store_view *v)
 {
-	AUTO_JSON json_t *tags = names_of(v->names, img->id, false);
-	AUTO_JSON json_t *digests = names_of(v->names, img->id, true);
-	AUTO_JSON json_t *why = imgpin_reasons(c->cfg.pinned_images, v->pins, v->names, img->id);
+	json_t *names = store_view_names(v, img->id);
+	AUTO_JSON json_t *tags = names_of(names, false);
+	AUTO_JSON json_t *digests = names_of(names, true);
+	AUTO_JSON json_t *why = imgpin_reasons(c->cfg.pinned_images, v->pins, names, img->id);
 	return json_pack("{s:s,s:O,s:O,s:I,s:b,s:I}", "id", img->id, "repo_tags", tags,
 			 "repo_digests", digests, "size", jsonx_opt_int(img->meta, "size", 0),
 			 "pinned", json_array_size(why) > 0, "created",
@@ -95,7 +114,7 @@ json_t *image_summary(const struct tool_ctx *c, const struct image *img, const s
 
 struct listing {
 	struct tool_ctx *c;
-	const struct store_view *v;
+	struct store_view *v;
 	char **patterns;
 	int n_patterns;
 	json_t *rows;
@@ -224,24 +243,35 @@ static int by_name(const void *a, const void *b)
 	return rc ? rc : strcmp(jsonx_opt_string(ra, "id", ""), jsonx_opt_string(rb, "id", ""));
 }
 
-static int print_all(const struct tool_ctx *c, json_t *rows, struct err *e)
+int sort_summaries(json_t *rows, struct err *e)
 {
 	size_t n = json_array_size(rows);
 	AUTO_FREE json_t **sorted = calloc(n + 1, sizeof(json_t *));
 	if (!sorted)
 		return err_set(e, ERR_EXHAUSTED, "no memory");
 	for (size_t i = 0; i < n; i++)
-		sorted[i] = json_array_get(rows, i);
+		sorted[i] = json_incref(json_array_get(rows, i));
 	qsort(sorted, n, sizeof(json_t *), by_name);
+	for (size_t i = 0; i < n; i++)
+		json_array_set_new(rows, i, sorted[i]);
+	return 0;
+}
+
+static int print_all(const struct tool_ctx *c, json_t *rows, struct err *e)
+{
+	size_t i;
+	json_t *row;
+	if (sort_summaries(rows, e) < 0)
+		return -1;
 	if (!c->json && !ls_quiet)
 		printf("%-45s %-20s %-*s %7s\n", "IMAGE", "TAG/DIGEST", ls_no_trunc ? 64 : 12, "ID",
 		       "SIZE");
-	for (size_t i = 0; i < n; i++) {
+	json_array_foreach (rows, i, row) {
 		if (!c->json) {
-			print_rows(sorted[i]);
+			print_rows(row);
 			continue;
 		}
-		json_dumpf(sorted[i], stdout, JSON_COMPACT);
+		json_dumpf(row, stdout, JSON_COMPACT);
 		putchar('\n');
 	}
 	return 0;
@@ -252,7 +282,7 @@ int store_ls(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	AUTO_VIEW struct store_view v = {.names = NULL};
 	AUTO_JSON json_t *rows = json_array();
 	struct listing l = {.c = c, .v = &v, .patterns = argv, .n_patterns = argc, .rows = rows};
-	if (store_view_read(c, &v, e) < 0 || image_each(&c->st, add_image, &l, e) < 0)
+	if (store_view_read(c, &v, false, e) < 0 || image_each(&c->st, add_image, &l, e) < 0)
 		return -1;
 	return print_all(c, rows, e);
 }
@@ -275,8 +305,7 @@ static json_t *layers_of(const struct tool_ctx *c, const struct image *img)
 	return out;
 }
 
-static int inspect(const struct tool_ctx *c, const char *typed, const struct store_view *v,
-		   struct err *e)
+static int inspect(const struct tool_ctx *c, const char *typed, struct store_view *v, struct err *e)
 {
 	char id[IMAGE_ID_SIZE];
 	AUTO_IMAGE struct image img = {.meta = NULL};
@@ -284,8 +313,9 @@ static int inspect(const struct tool_ctx *c, const char *typed, const struct sto
 		return -1;
 	AUTO_JSON json_t *doc = image_summary(c, &img, v);
 	json_t *users = json_object_get(v->users.by_image, id);
-	json_object_set_new(doc, "pinned_by",
-			    imgpin_reasons(c->cfg.pinned_images, v->pins, v->names, id));
+	json_object_set_new(
+		doc, "pinned_by",
+		imgpin_reasons(c->cfg.pinned_images, v->pins, store_view_names(v, id), id));
 	json_object_set_new(doc, "used_by", users ? json_incref(users) : json_array());
 	json_object_set_new(doc, "manifest_digest",
 			    json_string(jsonx_opt_string(img.meta, "manifest_digest", "")));
@@ -301,7 +331,7 @@ int store_inspect(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	AUTO_VIEW struct store_view v = {.names = NULL};
 	char id[IMAGE_ID_SIZE];
-	if (store_view_read(c, &v, e) < 0)
+	if (store_view_read(c, &v, true, e) < 0)
 		return -1;
 	/* Nothing is printed when one of them is not there. */
 	for (int i = 0; i < argc; i++)

@@ -57,11 +57,11 @@ int store_tag(struct tool_ctx *c, int argc, char **argv, struct err *e)
 }
 
 /* One name goes, whatever remains. The lock is held. */
-static int untag_one(struct tool_ctx *c, const char *typed, char id[IMAGE_ID_SIZE], struct err *e)
+static int untag_one(struct tool_ctx *c, const char *typed, json_t *touched, struct err *e)
 {
-	char name[REF_STR_SIZE];
+	char id[IMAGE_ID_SIZE], name[REF_STR_SIZE];
 	AUTO_VIEW struct store_view v = {.names = NULL};
-	if (store_view_read(c, &v, e) < 0 || image_resolve(&c->st, typed, id, e) < 0)
+	if (store_view_read(c, &v, false, e) < 0 || image_resolve(&c->st, typed, id, e) < 0)
 		return -1;
 	if (!typed_name(typed, id, v.names, name, sizeof name))
 		return err_set(e, ERR_BAD_INPUT, "%.300s: not a name", typed);
@@ -69,27 +69,33 @@ static int untag_one(struct tool_ctx *c, const char *typed, char id[IMAGE_ID_SIZ
 	if (pattern || json_object_get(v.pins, name))
 		return err_set(e, ERR_BAD_STATE, "%.300s: pinned (%s%.500s)", typed,
 			       pattern ? "pinned_images: " : "pin: ", pattern ? pattern : name);
-	if (!c->dry_run)
-		return imgstore_name_drop(&c->st, name, e);
-	printf("would remove name %s\n", name);
+	if (c->dry_run) {
+		printf("would remove name %s\n", name);
+		return 0;
+	}
+	if (imgstore_name_drop(&c->st, name, e) < 0)
+		return -1;
+	json_object_set_new(touched, id, json_true());
 	return 0;
 }
 
 int store_untag(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
-	char id[IMAGE_ID_SIZE] = "";
+	const char *id;
+	json_t *ignored_value;
 	int rc = 0;
+	AUTO_JSON json_t *touched = json_object();
 	AUTO_CLOSE int lock = image_store_lock(&c->st, LOCK_MS, e);
 	if (lock < 0)
 		return -1;
 	for (int i = 0; i < argc && rc == 0; i++)
-		rc = untag_one(c, argv[i], id, e);
+		rc = untag_one(c, argv[i], touched, e);
 	struct err ignored;
 	if (!c->dry_run && imgstore_names_sync(&c->st, rc == 0 ? e : &ignored) < 0)
 		rc = -1;
 	auto_close(&lock);
 	lock = -1;
-	if (!c->dry_run)
+	json_object_foreach (touched, id, ignored_value)
 		changed(c, id);
 	return rc;
 }
@@ -108,7 +114,7 @@ static int print_pin(const struct tool_ctx *c, const char *id, const char *why)
 
 struct pins {
 	const struct tool_ctx *c;
-	const struct store_view *v;
+	struct store_view *v;
 };
 
 static int list_pins_of(void *arg, const char *id, struct err *e)
@@ -118,7 +124,7 @@ static int list_pins_of(void *arg, const char *id, struct err *e)
 	json_t *why;
 	(void)e;
 	AUTO_JSON json_t *list =
-		imgpin_reasons(p->c->cfg.pinned_images, p->v->pins, p->v->names, id);
+		imgpin_reasons(p->c->cfg.pinned_images, p->v->pins, store_view_names(p->v, id), id);
 	json_array_foreach (list, i, why)
 		print_pin(p->c, id, json_string_value(why));
 	return 0;
@@ -152,7 +158,9 @@ int store_pin(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	AUTO_VIEW struct store_view v = {.names = NULL};
 	struct pins p = {c, &v};
 	if (argc == 0)
-		return store_view_read(c, &v, e) < 0 ? -1 : image_each(&c->st, list_pins_of, &p, e);
+		return store_view_read(c, &v, false, e) < 0
+			       ? -1
+			       : image_each(&c->st, list_pins_of, &p, e);
 	for (int i = 0; i < argc; i++)
 		if (pin_one(c, argv[i], true, e) < 0)
 			return -1;
@@ -168,7 +176,7 @@ static int unpin_one(struct tool_ctx *c, const char *typed, struct err *e)
 	if (c->dry_run || image_resolve(&c->st, typed, id, e) < 0)
 		return c->dry_run ? 0 : -1;
 	AUTO_VIEW struct store_view v = {.names = NULL};
-	if (store_view_read(c, &v, e) < 0)
+	if (store_view_read(c, &v, false, e) < 0)
 		return -1;
 	AUTO_JSON json_t *why = imgpin_reasons(c->cfg.pinned_images, v.pins, v.names, id);
 	if (json_array_size(why) == 0)

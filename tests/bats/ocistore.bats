@@ -294,6 +294,12 @@ container() { # HEXDIGIT IMAGE-ID
   run ! grep -E '/diff|upper' "$STORE/trace"
 }
 
+@test "df: the images in the order of ls" {
+  get c a b >/dev/null
+  [ "$(store df --json | jq -c '.images | map(.repo_tags[0])')" = '["r.io/a:1","r.io/b:1","r.io/c:1"]' ]
+  [ "$(store df | sed -n '2,4p' | cut -d' ' -f1 | xargs)" = 'r.io/a:1 r.io/b:1 r.io/c:1' ]
+}
+
 @test "inspect: by name, id and prefix; unknown and ambiguous ones" {
   local a
   a=$(get a)
@@ -496,6 +502,44 @@ PY
   # What is not of a kind that we know and has no lock is let alone.
   [ "$(ls "$STORE/tmp")" = foreign ]
   [ "$(store ls --json | wc -l)" = 2 ]
+}
+
+@test "gc: odd entries in names/, pins/ and tmp/ stop nothing, and reach no terminal as they are" {
+  get a >/dev/null
+  mkdir -p "$STORE/names/.dir" "$STORE/pins" "$STORE/tmp/load-0123" "$STORE/tmp/read-0123"
+  touch "$STORE/pins/x" "$STORE/names/file" "$STORE/tmp/pull-file"
+  ln -s /etc "$STORE/tmp/trash-0123"
+  ln -s ../images/nothing "$STORE/names/$(printf 'x\033[1m\377')"
+  ln -s ../images/nothing "$STORE/names/$(printf '%0200d' 0)"
+  run --separate-stderr store gc --dry-run --json
+  [ "$status" = 0 ]
+  [ "$(jq -sc 'map(select(.removed).what) | sort' <<<"$output")" = \
+    "$(jq -nc --arg z "name $(printf '%0200d' 0)" '[$z, "name x\\x1b[1m\\xff", "pin x", "tmp/load-0123", "tmp/read-0123"] | sort')" ]
+  run --separate-stderr store gc
+  [ "$status" = 0 ]
+  [[ $output == *'remove name x\x1b[1m\xff: its image is gone'* ]]
+  [[ $output == *'keep name .dir: it is no link to an image, and none of ours'* ]]
+  [[ $output == *'keep tmp/trash-0123: it is none of ours'* ]]
+  [ "$(ls -A "$STORE/names" | xargs)" = '.dir file r.io%2fa:1' ] && [ -z "$(ls "$STORE/pins")" ]
+  [ "$(ls "$STORE/tmp" | xargs)" = 'pull-file trash-0123' ]
+  run --separate-stderr store verify --json
+  [ "$status" = 5 ] && [ "$(jq -r .name <<<"$output")" = file ]
+}
+
+@test "gc: who reads its report slowly holds up nobody" {
+  get a >/dev/null
+  local i
+  # More than a pipe takes.
+  for i in $(seq 1000); do printf 'layers/%064x ' "$i"; done | (cd "$STORE" && xargs mkdir)
+  mkfifo "$STORE/report"
+  store gc >"$STORE/report" 3>&- &
+  PIDS+=($!)
+  exec 7<"$STORE/report"
+  collected() { [ "$(layers)" = 2 ]; }
+  wait_for 20 collected
+  store tag r.io/a:1 r.io/a:2
+  [ "$(wc -l <&7)" -ge 1000 ]
+  exec 7<&-
 }
 
 @test "gc beside a pull that is under way: what it counts on stays" {

@@ -44,7 +44,7 @@ void recipe_writer_free(struct recipe_writer *w);
  *	while ((n = recipe_next(r, &data, e)) > 0) ...
  *
  * layer: the layer's directory (with recipe and diff/), which stays the caller's. ERR_NOT_FOUND when
- * it has no recipe, or an empty one. A file that is missing, or whose content is not what it was, is
+ * it has no recipe. A file that is missing, or whose content is not what it was, is
  * told to `bad` (path, reason) and zeros or what is there take the place of its bytes, as many as
  * there were; with bad NULL it is an error that names it. Damage in the recipe itself is
  * ERR_BAD_STATE. The end is reached only after the whole stream's size and hash were compared: bad

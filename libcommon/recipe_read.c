@@ -82,9 +82,9 @@ static int records_open(struct records *r, int layer, struct err *e)
 		return err_sys(e, "open recipe");
 	if (fstat(r->fd, &st) < 0)
 		return err_sys(e, "stat recipe");
-	/* The writer emptied it: it could not be completed. */
+	/* One that could not be completed is not kept: somebody, or a power cut, emptied it. */
 	if (st.st_size == 0)
-		return err_set(e, ERR_NOT_FOUND, "the recipe is empty");
+		return damaged(e, "it is empty");
 	r->zstd = ZSTD_createDCtx();
 	if (!r->zstd)
 		return err_set(e, ERR_EXHAUSTED, "no memory for zstd");

@@ -171,6 +171,14 @@ static int add_image(struct save *s, const char *typed, json_t *names, struct er
 	return 0;
 }
 
+static int hold(struct save *s, struct err *e)
+{
+	AUTO_JSON json_t *ids = json_array();
+	for (size_t i = 0; i < s->image_count; i++)
+		json_array_append_new(ids, json_string(s->images[i].id));
+	return hold_layers(s->ctx, ids, &s->hold, e);
+}
+
 static int run(struct save *s, int argc, char **argv, struct err *e)
 {
 	bool oci = strcmp(save_format, "oci-archive") == 0, dir = strcmp(save_format, "oci") == 0;
@@ -186,7 +194,7 @@ static int run(struct save *s, int argc, char **argv, struct err *e)
 			return -1;
 	for (size_t i = 0; i < s->image_count; i++)
 		sort_names(&s->images[i]);
-	if (save_out_open(&s->out, save_output, dir, e) < 0)
+	if (save_out_open(&s->out, save_output, dir, e) < 0 || hold(s, e) < 0)
 		return -1;
 	if ((oci || dir ? save_oci(s, e) : save_docker(s, e)) < 0)
 		return -1;
@@ -195,10 +203,12 @@ static int run(struct save *s, int argc, char **argv, struct err *e)
 
 int store_save(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
-	struct save s = {.ctx = c, .out = SAVE_OUT_NONE};
+	struct save s = {.ctx = c, .out = SAVE_OUT_NONE, .hold = IMGSTORE_TMP_NONE};
+	struct err ignored;
 	s.images = xcalloc((size_t)argc, sizeof *s.images);
 	int rc = run(&s, argc, argv, e);
 	save_out_close(&s.out);
+	(void)imgstore_tmp_drop(&c->st, &s.hold, &ignored);
 	for (size_t i = 0; i < s.image_count; i++) {
 		json_decref(s.images[i].names);
 		buf_release(&s.images[i].config);

@@ -7,6 +7,7 @@
 #include "digest.h"
 #include "err.h"
 #include "image.h"
+#include "imgstore.h"
 #include "tool.h"
 
 #include <jansson.h>
@@ -17,14 +18,15 @@ struct save_out {
 	bool is_dir;
 	int fd;           /* the stream, or the directory */
 	int parent;       /* of the target, -1 = standard output */
-	char tmp[64];     /* its name until it is whole, "" = none */
+	char tmp[64];     /* its name until it is whole, "" = none; flock(2) says that we live */
 	const char *name; /* its name then, in parent */
 	int member;       /* the file that is being written; the stream again in an archive */
 	unsigned long long size, left; /* of the member */
 };
 #define SAVE_OUT_NONE ((struct save_out){.fd = -1, .parent = -1, .member = -1})
 
-/* target "-": standard output, which must not be a terminal and cannot be a directory. */
+/* target "-": standard output, which must not be a terminal and cannot be a directory. Beside any other
+ * target what a killed process has left there (our user's, not locked) is removed. */
 int save_out_open(struct save_out *o, const char *target, bool is_dir, struct err *e);
 int save_out_mkdir(struct save_out *o, const char *name, struct err *e);
 /* A member of exactly `size` bytes: begin, write, end. */
@@ -65,6 +67,7 @@ struct save {
 	size_t image_count, layer_count;
 	struct save_image *images;
 	struct save_layer *layers; /* each once */
+	struct imgstore_tmp hold;  /* hold_layers */
 };
 
 /* save_layer.c: `name` in the output becomes the layer's tar stream (docker), or

@@ -6,6 +6,7 @@
 #include "digest.h"
 #include "fs.h"
 #include "image.h"
+#include "imgstore.h"
 #include "jsonx.h"
 #include "utf8.h"
 
@@ -16,21 +17,6 @@
 #include <string.h>
 
 enum { CONFIG_MAX = 8 << 20, MANIFEST_MAX = 4 << 20, LINE_MAX_ = 4 * 4 * PATH_MAX };
-
-/* Names come from hostile archives: nothing of them reaches a terminal but letters. */
-static void escape(const char *s, char *out, size_t size)
-{
-	size_t n = 0;
-	bool text = utf8_valid(s, strlen(s));
-	for (; *s && n + 5 < size; s++) {
-		unsigned char c = (unsigned char)*s;
-		if (c < 0x20 || c == 0x7f || c == '\\' || (c >= 0x80 && !text))
-			n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
-		else
-			out[n++] = *s;
-	}
-	out[n] = '\0';
-}
 
 void verify_progress(const struct verify *v, const char *layer)
 {
@@ -46,21 +32,24 @@ void verify_fault(struct verify *v, const char *what, const char *id, const char
 		  const char *fmt, ...)
 {
 	static char raw[LINE_MAX_], why[LINE_MAX_], file[LINE_MAX_];
+	char who[4 * NAME_MAX + 1];
 	va_list ap;
 	va_start(ap, fmt);
 	vsnprintf(raw, sizeof raw, fmt, ap);
 	va_end(ap);
-	escape(raw, why, sizeof why);
-	escape(path, file, sizeof file);
+	/* Names come from hostile archives: nothing of them reaches a terminal but letters. */
+	utf8_escape(raw, why, sizeof why);
+	utf8_escape(path, file, sizeof file);
+	utf8_escape(id, who, sizeof who);
 	v->faults++;
 	verify_progress(v, NULL);
 	if (v->silent)
 		return;
 	if (!v->ctx->json) {
-		printf("%s %s: %s%s%s\n", what, id, file, *file ? ": " : "", why);
+		printf("%s %s: %s%s%s\n", what, who, file, *file ? ": " : "", why);
 		return;
 	}
-	AUTO_JSON json_t *j = json_pack("{s:s,s:s,s:s}", what, id, "path", file, "problem", why);
+	AUTO_JSON json_t *j = json_pack("{s:s,s:s,s:s}", what, who, "path", file, "problem", why);
 	json_dumpf(j, stdout, JSON_COMPACT);
 	putchar('\n');
 }
@@ -76,8 +65,18 @@ void verify_file_fault(struct verify *v, const char *path, const char *why)
 	verify_fault(v, "layer", v->layer, path, "%s", why);
 }
 
+/* One that was removed while we looked has no faults. */
+static bool is_gone(const struct verify *v, const char *id)
+{
+	char path[100];
+	snprintf(path, sizeof path, "images/%.64s", id + 7);
+	return faccessat(v->ctx->st.root, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
 static void image_fault(struct verify *v, const char *id, const char *file, const char *why)
 {
+	if (is_gone(v, id))
+		return;
 	json_object_set_new(v->bad_images, id, json_true());
 	verify_fault(v, "image", id, file, "%s", why);
 }
@@ -105,11 +104,12 @@ static json_t *read_hashed(struct verify *v, const char *id, const char *file, s
 	return j;
 }
 
-static const char *diff_id(json_t *config, size_t i)
+/* The hex digits of a digest in a record; NULL when it is none. */
+static const char *hex_of(const json_t *digest)
 {
-	json_t *ids = json_object_get(json_object_get(config, "rootfs"), "diff_ids");
-	const char *id = json_string_value(json_array_get(ids, i));
-	return id && strncmp(id, "sha256:", 7) == 0 && digest_is_hex(id + 7) ? id + 7 : NULL;
+	const char *text = json_string_value(digest);
+	return text && strncmp(text, "sha256:", 7) == 0 && digest_is_hex(text + 7) ? text + 7
+										   : NULL;
 }
 
 /* The chain ID of the layers up to i, from that of the one below. */
@@ -136,9 +136,9 @@ static int check_layers(struct verify *v, const char *id, json_t *meta, json_t *
 			    "it has another number of layers than config.json");
 	json_array_foreach (layers, i, layer) {
 		const char *dir = jsonx_opt_string(layer, "id", "");
-		const char *said = jsonx_opt_string(layer, "diff_id", "sha256:") + 7;
-		const char *diff = config ? diff_id(config, i) : said;
-		if (!digest_is_hex(dir) || !diff) {
+		const char *said = hex_of(json_object_get(layer, "diff_id"));
+		const char *diff = config ? hex_of(json_array_get(ids, i)) : said;
+		if (!digest_is_hex(dir) || !said || !diff) {
 			image_fault(v, id, "image.json", "its layers");
 			continue;
 		}
@@ -151,9 +151,8 @@ static int check_layers(struct verify *v, const char *id, json_t *meta, json_t *
 	return 0;
 }
 
-static int check_image(void *arg, const char *id, struct err *e)
+static int check_image(struct verify *v, const char *id, struct err *e)
 {
-	struct verify *v = arg;
 	struct err why;
 	AUTO_IMAGE struct image img = {.meta = NULL};
 	if (image_open(&v->ctx->st, id, false, &img, &why) < 0) {
@@ -196,18 +195,38 @@ static int check_names(struct verify *v, struct err *e)
 	return 0;
 }
 
+static int note_image(void *arg, const char *id, struct err *e)
+{
+	(void)e;
+	json_array_append_new(arg, json_string(id));
+	return 0;
+}
+
 int verify_images(struct verify *v, int argc, char **argv, struct err *e)
 {
 	char id[IMAGE_ID_SIZE];
+	size_t k;
+	json_t *image;
+	struct err ignored;
+	struct imgstore_tmp hold = IMGSTORE_TMP_NONE;
+	AUTO_JSON json_t *ids = json_array();
 	v->bad_layers = json_object();
 	v->bad_images = json_object();
 	v->seen = json_object();
-	if (argc == 0)
-		return image_each(&v->ctx->st, check_image, v, e) < 0 ? -1 : check_names(v, e);
-	for (int i = 0; i < argc; i++)
-		if (image_resolve(&v->ctx->st, argv[i], id, e) < 0 || check_image(v, id, e) < 0)
+	if (argc == 0 && image_each(&v->ctx->st, note_image, ids, e) < 0)
+		return -1;
+	for (int i = 0; i < argc; i++) {
+		if (image_resolve(&v->ctx->st, argv[i], id, e) < 0)
 			return -1;
-	return 0;
+		json_array_append_new(ids, json_string(id));
+	}
+	/* A removal must not take what we read. */
+	int rc = hold_layers(v->ctx, ids, &hold, e);
+	json_array_foreach (ids, k, image)
+		rc = rc < 0 ? rc : check_image(v, json_string_value(image), e);
+	if (imgstore_tmp_drop(&v->ctx->st, &hold, rc < 0 ? &ignored : e) < 0)
+		rc = -1;
+	return rc < 0 || argc > 0 ? rc : check_names(v, e);
 }
 
 void verify_release(struct verify *v)

@@ -109,16 +109,24 @@ static void check_record(struct verify *v, int dir, const struct recipe *r, cons
 	struct err e;
 	recipe_diff_id(r, hex);
 	AUTO_JSON json_t *j = jsonx_read_at(dir, "layer.json", RECORD_MAX, &e);
-	const char *said = jsonx_opt_string(j, "diff_id", "sha256:");
+	const char *said = jsonx_opt_string(j, "diff_id", "");
 	if (!j)
 		verify_file_fault(v, "layer.json", e.msg);
-	else if (strcmp(said + 7, hex) != 0 ||
+	else if (strncmp(said, "sha256:", 7) != 0 || strcmp(said + 7, hex) != 0 ||
 		 jsonx_opt_int(j, "size", -1) != (json_int_t)recipe_size(r))
 		verify_file_fault(v, "layer.json", "it is not what the recipe says");
 	snprintf(why, sizeof why, "it is of a layer with diff ID sha256:%s, not sha256:%s", hex,
 		 diff);
 	if (strcmp(hex, diff) != 0)
 		verify_file_fault(v, "recipe", why);
+}
+
+/* Its record says so. */
+static bool had_recipe(int dir)
+{
+	struct err ignored;
+	AUTO_JSON json_t *j = jsonx_read_at(dir, "layer.json", RECORD_MAX, &ignored);
+	return jsonx_opt_bool(j, "recipe", false);
 }
 
 static void say_unverified(struct verify *v)
@@ -148,7 +156,10 @@ static int check(struct verify *v, const char *id, const char *diff, struct err 
 		return -1;
 	struct recipe *r = recipe_open(dir, on_bad, v, e);
 	if (!r && e->kind == ERR_NOT_FOUND && faccessat(dir, "diff", F_OK, 0) == 0) {
-		say_unverified(v);
+		if (had_recipe(dir))
+			verify_file_fault(v, "recipe", "missing");
+		else
+			say_unverified(v);
 		return 0;
 	}
 	if (!r && e->kind == ERR_NOT_FOUND)

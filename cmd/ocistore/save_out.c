@@ -7,17 +7,87 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
-enum { BLOCK = 512 };
+#define TMP_HEAD ".ocistore-save-"
+enum { BLOCK = 512, TMP_LEN = sizeof TMP_HEAD - 1 + 16, TRIES_MAX = 10 };
 
 static void random_name(char out[64])
 {
 	unsigned long long rnd = 0;
 	while (getrandom(&rnd, sizeof rnd, 0) != sizeof rnd)
 		;
-	snprintf(out, 64, ".ocistore-save-%016llx", rnd);
+	snprintf(out, 64, TMP_HEAD "%016llx", rnd);
+}
+
+/* If it is one of ours, with nobody at work on it (a lock on the file or directory itself says so), its
+ * descriptor with that lock; else -1. */
+static int open_left_over(int parent, const char *name)
+{
+	struct stat st;
+	bool ours = strlen(name) == TMP_LEN && strncmp(name, TMP_HEAD, strlen(TMP_HEAD)) == 0 &&
+		    strspn(name + strlen(TMP_HEAD), "0123456789abcdef") == 16;
+	if (!ours || fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    st.st_uid != geteuid() || !(S_ISDIR(st.st_mode) || S_ISREG(st.st_mode)))
+		return -1;
+	AUTO_CLOSE int fd = openat(parent, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 ? TAKE_FD(fd) : -1;
+}
+
+/* What a `save` that was killed has left where we write now. */
+static void sweep(int parent)
+{
+	struct err ignored;
+	const struct dirent *de;
+	int fd = fs_open_dir(parent, ".", &ignored);
+	AUTO_CLOSEDIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	while (d && (de = readdir(d))) {
+		AUTO_CLOSE int old = open_left_over(parent, de->d_name);
+		if (old >= 0)
+			(void)fs_remove_tree(parent, de->d_name, &ignored);
+	}
+}
+
+/* Lock what was just made as o->tmp. False: another's sweep was faster, and took it away. */
+static bool lock_tmp(const struct save_out *o)
+{
+	struct stat st, named;
+	/* Where there are no such locks, nobody sweeps either. */
+	if (flock(o->fd, LOCK_EX) < 0)
+		return true;
+	return fstat(o->fd, &st) == 0 &&
+	       fstatat(o->parent, o->tmp, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_ino == named.st_ino && st.st_dev == named.st_dev;
+}
+
+static int open_tmp(struct save_out *o)
+{
+	random_name(o->tmp);
+	if (!o->is_dir)
+		return openat(o->parent, o->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (mkdirat(o->parent, o->tmp, 0755) < 0)
+		return -1;
+	return openat(o->parent, o->tmp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* A new file or directory beside the target, locked. */
+static int make_tmp(struct save_out *o, const char *target, struct err *e)
+{
+	for (int tries = 0; tries < TRIES_MAX; tries++) {
+		auto_close(&o->fd);
+		o->fd = open_tmp(o);
+		if (o->fd < 0) {
+			err_sys(e, "create %.300s", target);
+			o->tmp[0] = '\0';
+			return -1;
+		}
+		if (lock_tmp(o))
+			return 0;
+	}
+	return err_set(e, ERR_UNAVAILABLE, "%.300s: what is written beside it is taken away",
+		       target);
 }
 
 static int open_parent(struct save_out *o, const char *target, struct err *e)
@@ -53,14 +123,7 @@ static int open_dir_target(struct save_out *o, const char *target, struct err *e
 	if (fstatat(o->parent, o->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    !is_empty_dir(o->parent, o->name))
 		return err_set(e, ERR_EXISTS, "%.300s exists already", target);
-	random_name(o->tmp);
-	if (mkdirat(o->parent, o->tmp, 0755) < 0) {
-		err_sys(e, "mkdir beside %.300s", target);
-		o->tmp[0] = '\0';
-		return -1;
-	}
-	o->fd = fs_open_dir(o->parent, o->tmp, e);
-	return o->fd < 0 ? -1 : 0;
+	return make_tmp(o, target, e);
 }
 
 static int open_file_target(struct save_out *o, const char *target, struct err *e)
@@ -70,15 +133,8 @@ static int open_file_target(struct save_out *o, const char *target, struct err *
 		return err_set(e, ERR_EXISTS, "%.300s exists and is not a regular file", target);
 	/* Without a name, so that not even a kill leaves it behind, where the file system can. */
 	o->fd = openat(o->parent, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0644);
-	if (o->fd < 0) {
-		random_name(o->tmp);
-		o->fd = openat(o->parent, o->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	}
-	if (o->fd < 0) {
-		err_sys(e, "create %.300s", target);
-		o->tmp[0] = '\0';
+	if (o->fd < 0 && make_tmp(o, target, e) < 0)
 		return -1;
-	}
 	o->member = o->fd;
 	return 0;
 }
@@ -90,6 +146,7 @@ int save_out_open(struct save_out *o, const char *target, bool is_dir, struct er
 	if (strcmp(target, "-") != 0) {
 		if (open_parent(o, target, e) < 0)
 			return -1;
+		sweep(o->parent);
 		return is_dir ? open_dir_target(o, target, e) : open_file_target(o, target, e);
 	}
 	if (is_dir)
@@ -198,6 +255,7 @@ static int name_file(struct save_out *o, struct err *e)
 	if (*o->tmp)
 		return 0;
 	random_name(o->tmp);
+	(void)flock(o->fd, LOCK_EX | LOCK_NB);
 	snprintf(proc, sizeof proc, "/proc/self/fd/%d", o->fd);
 	if (linkat(AT_FDCWD, proc, o->parent, o->tmp, AT_SYMLINK_FOLLOW) == 0)
 		return 0;

@@ -163,14 +163,64 @@ PY
   cp "$STORE/layers/$(layer_of b 1)/recipe" "$STORE/layers/$l/recipe"
   run --separate-stderr store verify r.io/a:1
   [[ $output == *"layer $l: recipe: it is of a layer with diff ID "* ]]
+  truncate -s 0 "$STORE/layers/$l/recipe"
+  run --separate-stderr store verify
+  [ "$status" = 5 ] && [[ $output == "layer $l: recipe: recipe is damaged: it is empty" ]]
+  run_err 5 store save r.io/a:1 -o "$STORE/x"
   # From before there were recipes: told, and no fault.
   rm "$STORE/layers/$l/recipe"
   run --separate-stderr store verify
   [ "$status" = 0 ] && [ "$output" = "layer $l: cannot be verified: stored without a recipe" ]
   run_err 10 store save r.io/a:1 -o "$STORE/x"
+  jq '.recipe = true' "$STORE/layers/$l/layer.json" >"$STORE/j" && cp "$STORE/j" "$STORE/layers/$l/layer.json"
+  run --separate-stderr store verify
+  [ "$status" = 5 ] && [ "$output" = "layer $l: recipe: missing" ]
   rm -r "$STORE/layers/$l"
   run --separate-stderr store verify
   [ "$status" = 5 ] && [ "$output" = "layer $l: missing" ]
+  good
+  echo '{"version":1,"diff_id":"x","size":1}' >"$STORE/layers/$l/layer.json"
+  run --separate-stderr store verify
+  [ "$status" = 5 ] && [ "$output" = "layer $l: layer.json: it is not what the recipe says" ]
+}
+
+@test "verify: what is removed meanwhile is no fault" {
+  requires strace
+  good
+  ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null -e trace=pipe2 -e inject=pipe2:signal=STOP:when=1 \
+    "$BUILD/bin/ocistore" --root "$STORE" --runroot "$STORE/run" verify >"$STORE/said" 2>&1 3>&- &
+  local tracer=$! pid l
+  PIDS+=("$tracer")
+  stopped() { pid=$(pgrep -P "$tracer") && grep -q '^State:.[tT]' "/proc/$pid/status" && ls "$STORE"/tmp/read-*/wants.json; }
+  wait_for 10 stopped
+  l=$(layer_of a 1)
+  store rm --wait r.io/a:1
+  [ -d "$STORE/layers/$l" ]
+  [[ $(store gc --dry-run) == *"keep layer $l: it is being read"* ]]
+  kill -CONT "$pid"
+  wait "$tracer"
+  [ ! -s "$STORE/said" ]
+  nothing_left
+  store gc >/dev/null
+  [ ! -e "$STORE/layers/$l" ]
+}
+
+@test "save: what is removed meanwhile is saved to its end" {
+  good
+  store save r.io/a:1 -o "$STORE/whole"
+  mkfifo "$STORE/pipe"
+  store save r.io/a:1 >"$STORE/pipe" 3>&- &
+  local saver=$!
+  PIDS+=("$saver")
+  exec 7<"$STORE/pipe"
+  # It has begun to write, and cannot end before somebody reads.
+  dd bs=1 count=1 <&7 of="$STORE/got" status=none
+  store rm --wait r.io/a:1
+  cat <&7 >>"$STORE/got"
+  exec 7<&-
+  wait "$saver"
+  cmp "$STORE/whole" "$STORE/got"
+  nothing_left
 }
 
 @test "verify: the records of images, and names that lead nowhere" {
@@ -288,6 +338,25 @@ PY
   done
   run_err 5 store save --format oci --compress zstd r.io/a:1 -o "$STORE/x"
   nothing_left
+}
+
+@test "save: what a killed one has left goes with the next; what another works on, and what is not ours, stays" {
+  requires strace
+  good
+  mkdir "$STORE/out"
+  ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null -e trace=renameat -e inject=renameat:signal=KILL:when=1..9999 \
+    "$BUILD/bin/ocistore" --root "$STORE" --runroot "$STORE/run" save --format oci r.io/a:1 -o "$STORE/out/x" 2>/dev/null 3>&- || :
+  [ -n "$(ls -d "$STORE"/out/.ocistore-save-*)" ] && [ ! -e "$STORE/out/x" ]
+  mkdir "$STORE/out/.ocistore-save-0123456789abcdef" "$STORE/out/.ocistore-save-0000456789abcdef"
+  chown 1000 "$STORE/out/.ocistore-save-0000456789abcdef"
+  touch "$STORE/out/.ocistore-save-mine" "$STORE/out/.ocistore-save-1123456789abcdef"
+  exec 8<"$STORE/out/.ocistore-save-0123456789abcdef"
+  flock 8
+  store save r.io/a:1 -o "$STORE/out/file"
+  [ "$(ls -A "$STORE/out" | xargs)" = '.ocistore-save-0000456789abcdef .ocistore-save-0123456789abcdef .ocistore-save-mine file' ]
+  exec 8<&-
+  store save --format oci r.io/a:1 -o "$STORE/out/x"
+  [ "$(ls -A "$STORE/out" | xargs)" = '.ocistore-save-0000456789abcdef .ocistore-save-mine file x' ]
 }
 
 @test "load: from standard input, compressed or not, and what skopeo writes" {

@@ -338,8 +338,11 @@ void images_refresh(struct images *ims)
 	struct reading q = {ims, ims->n};
 	AUTO_JSON json_t *names = image_names(&ims->d->st, &e);
 	AUTO_JSON json_t *pins = imgpin_read(&ims->d->st, &e);
-	if (!names || !pins || image_each(&ims->d->st, read_image, &q, &e) < 0)
+	if (!names || !pins || image_each(&ims->d->st, read_image, &q, &e) < 0) {
 		log_warn("images: %s", e.msg);
+		/* What is known now is not all: the next question looks again. */
+		ims->fresh = false;
+	}
 	if (ims->n)
 		qsort(ims->all, ims->n, sizeof(struct image_entry *), by_ids);
 	take_names(ims, names, pins);

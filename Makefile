@@ -118,6 +118,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(COMMON)
 
 # What it fuzzes is a program's own.
 $(BUILD)/fuzz/fuzz_ctl: $(filter-out %/main.o,$(call objs,cmd/ctrmon))
+$(foreach f,seccomp cdi hooks handler,$(eval $(BUILD)/fuzz/fuzz_$f: $(filter-out %/main.o,$(call objs,cmd/ocibundle))))
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(COMMON)
 	@mkdir -p $(@D)
 	$(CC) -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ $^ $(COMMON) $(call libs,tests)

@@ -3,6 +3,7 @@
 
 #include "auto.h"
 #include "fs.h"
+#include "layerattr.h"
 #include "xalloc.h"
 
 #include <archive.h>
@@ -38,17 +39,6 @@ static int sys_entry(const struct entry *en, const char *verb, struct err *e)
 	return err_sys(e, "%s %.300s", verb, en->path);
 }
 
-/* What layers may set: capabilities and ACLs of files, and what users keep. Overlay's own
- * attributes would let a layer show files that are not in it. */
-static bool xattr_allowed(const char *name)
-{
-	if (strncmp(name, "user.overlay.", 13) == 0)
-		return false;
-	return strncmp(name, "user.", 5) == 0 || strcmp(name, "security.capability") == 0 ||
-	       strcmp(name, "system.posix_acl_access") == 0 ||
-	       strcmp(name, "system.posix_acl_default") == 0;
-}
-
 static int set_xattrs(const struct entry *en, int fd, struct err *e)
 {
 	const char *name;
@@ -56,7 +46,7 @@ static int set_xattrs(const struct entry *en, int fd, struct err *e)
 	size_t size;
 	archive_entry_xattr_reset(en->ae);
 	while (archive_entry_xattr_next(en->ae, &name, &value, &size) == ARCHIVE_OK) {
-		if (!name || !xattr_allowed(name))
+		if (!name || !layer_xattr_allowed(name))
 			continue;
 		if (fsetxattr(fd, name, value, size, 0) < 0 && errno != ENOTSUP)
 			return err_sys(e, "set %.100s of %.300s", name, en->path);

@@ -40,9 +40,6 @@ struct fact {
 };
 enum { FACT_XATTRS_MAX = 1 << 20 };
 
-/* Which extended attributes a layer may set. */
-bool verify_xattr_counts(const char *name);
-
 struct verify {
 	const struct tool_ctx *ctx;
 	bool silent;

@@ -5,6 +5,7 @@
 #include "auto.h"
 #include "confine.h"
 #include "fs.h"
+#include "layerattr.h"
 #include "verify.h"
 #include "xalloc.h"
 
@@ -238,7 +239,7 @@ static void take_xattrs(struct inode *i, struct archive_entry *ae)
 	while (archive_entry_xattr_next(ae, &name, &value, &size) == ARCHIVE_OK) {
 		size_t n = name ? strlen(name) + 1 : 0;
 		uint32_t len = (uint32_t)size;
-		if (!name || !verify_xattr_counts(name) ||
+		if (!name || !layer_xattr_allowed(name) ||
 		    n + size + sizeof len > FACT_XATTRS_MAX - i->fact.xattr_len)
 			continue;
 		i->xattrs = xrealloc(i->xattrs, i->fact.xattr_len + n + sizeof len + size);

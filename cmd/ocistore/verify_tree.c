@@ -2,6 +2,7 @@
 /* A directory against what its layer says of it. */
 #include "auto.h"
 #include "fs.h"
+#include "layerattr.h"
 #include "recipe.h"
 #include "verify.h"
 #include "xalloc.h"
@@ -36,15 +37,6 @@ struct walk {
 	char **names; /* what is in it */
 	size_t count, next;
 };
-
-bool verify_xattr_counts(const char *name)
-{
-	if (strncmp(name, "user.overlay.", 13) == 0)
-		return false;
-	return strncmp(name, "user.", 5) == 0 || strcmp(name, "security.capability") == 0 ||
-	       strcmp(name, "system.posix_acl_access") == 0 ||
-	       strcmp(name, "system.posix_acl_default") == 0;
-}
 
 __attribute__((format(printf, 2, 3))) static void tell(struct walk *w, const char *fmt, ...)
 {
@@ -184,7 +176,7 @@ static void compare_xattrs(struct walk *w, const char *name)
 		compare_set(w, fd);
 	ssize_t n = flistxattr(fd, list, sizeof list);
 	for (const char *p = list; n > 0 && p < list + n; p += strlen(p) + 1) {
-		if (!w->a.f.implied && verify_xattr_counts(p) && !expected(&w->a, p, &len))
+		if (!w->a.f.implied && layer_xattr_allowed(p) && !expected(&w->a, p, &len))
 			tell(w, "unexpected extended attribute %s", p);
 		if (strcmp(p, OPAQUE) == 0 && !w->a.f.opaque)
 			tell(w, "hides what is below it, and should not");

@@ -107,8 +107,10 @@ int job_commit(struct job *j, struct err *e)
 	struct stat st;
 	if (dir < 0)
 		return -1;
-	/* Empty: it could not be kept. */
-	if (fstatat(dir, "recipe", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size == 0)
+	bool kept = fstatat(dir, "recipe", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > 0;
+	/* Empty: it could not be completed. */
+	if (!kept)
 		(void)unlinkat(dir, "recipe", 0);
+	json_object_set_new(record, "recipe", json_boolean(kept));
 	return jsonx_replace_at(dir, "layer.json", 0600, record, 0, e);
 }

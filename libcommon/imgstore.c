@@ -186,9 +186,11 @@ static int drop_pins(const struct state *s, const char *id, struct err *e)
 {
 	const char *what;
 	json_t *ignored;
+	AUTO_JSON json_t *pins = imgpin_read(s, e);
+	if (!pins || json_object_size(pins) == 0)
+		return pins ? 0 : -1;
 	AUTO_JSON json_t *names = image_names(s, e);
-	AUTO_JSON json_t *pins = names ? imgpin_read(s, e) : NULL;
-	if (!pins)
+	if (!names)
 		return -1;
 	json_object_foreach (pins, what, ignored) {
 		const char *target = json_string_value(json_object_get(names, what));

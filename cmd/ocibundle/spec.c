@@ -163,12 +163,22 @@ static json_t *strings(const char *const *list, size_t n)
 	return out;
 }
 
+/* A kubelet always lists what is to be masked, so no list of its is a list of nothing: ProcMount
+ * Unmasked. From anybody else it says nothing at all. */
+static bool is_unmasked(const struct bundle *b)
+{
+	for (size_t i = 0; i < b->ctr->n_labels; i++)
+		if (strcmp(b->ctr->labels[i]->key, "io.kubernetes.container.name") == 0)
+			return true;
+	return false;
+}
+
 static void add_masks(const struct bundle *b, json_t *out)
 {
 	const Runtime__V1__LinuxContainerSecurityContext *s = b->sec;
 	if (s->privileged)
 		return;
-	bool given = s->n_masked_paths || s->n_readonly_paths;
+	bool given = s->n_masked_paths || s->n_readonly_paths || is_unmasked(b);
 	if (given) {
 		why(b, "linux.maskedPaths", "request linux.security_context.masked_paths");
 		why(b, "linux.readonlyPaths", "request linux.security_context.readonly_paths");

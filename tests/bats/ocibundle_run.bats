@@ -75,6 +75,46 @@ teardown() { ctrs_teardown; }
   done
 }
 
+@test "run: ProcMount: a kubelet's empty lists unmask, everybody else's mean the usual" {
+  requires crun runc
+  local rt kubelet='.labels = { "io.kubernetes.container.name": "c" }' count='grep -cE " /(proc|sys)/[^ ]+ " /proc/self/mountinfo'
+  for rt in crun runc; do
+    [ "$(in_ctr "$rt" "$count")" -gt 8 ]
+    # What is left is /sys/fs/cgroup.
+    [ "$(in_ctr "$rt" 'grep -cE " /proc/[^ ]+ " /proc/self/mountinfo; now=$(cat /proc/sys/kernel/printk); echo "$now" >/proc/sys/kernel/printk && echo written' "$kubelet" | tr '\n' ' ')" = "0 written " ]
+    [ "$(in_ctr "$rt" 'grep -cE " /proc/[^ ]+ " /proc/self/mountinfo' "$kubelet | $(sec 'masked_paths: ["/proc/keys"]')")" = 1 ]
+  done
+}
+
+@test "run: capabilities of root and of a user, added, ambient, all: what the kernel says" {
+  requires crun runc
+  local rt out caps='grep ^Cap /proc/self/status | cut -f2 | tr "\n" " "' zero=0000000000000000
+  for rt in crun runc; do
+    out=$(in_ctr "$rt" "$caps" "$(sec 'capabilities: { drop_capabilities: ["ALL"], add_capabilities: ["NET_ADMIN"] }')")
+    [ "$out" = "$zero 0000000000001000 0000000000001000 0000000000001000 $zero " ]
+    # A user has what the bounding set allows only by way of the ambient one.
+    out=$(in_ctr "$rt" "$caps" "$(sec 'run_as_user: { value: 1000 }, capabilities: { drop_capabilities: ["ALL"], add_capabilities: ["NET_ADMIN"] }')")
+    [ "$out" = "$zero $zero $zero 0000000000001000 $zero " ]
+    out=$(in_ctr "$rt" "$caps" "$(sec 'run_as_user: { value: 1000 }, capabilities: { drop_capabilities: ["ALL"], add_ambient_capabilities: ["NET_RAW"] }')")
+    [ "$out" = "0000000000002000 0000000000002000 0000000000002000 0000000000002000 0000000000002000 " ]
+    out=$(in_ctr "$rt" "$caps" "$(sec 'capabilities: { add_capabilities: ["ALL"] }')")
+    [ "$(cut -d' ' -f4 <<<"$out")" = "$(awk '/^CapBnd/ { print $2 }' /proc/self/status)" ]
+  done
+}
+
+@test "run: groups by both policies, primary group, limits, no_new_privs off: what the kernel says" {
+  requires crun runc
+  local rt status='grep -E "^(Uid|Gid|Groups|NoNewPrivs)" /proc/self/status | cut -f2- | tr "\t\n" " ;" | tr -s " "'
+  jq '.default_ulimits = ["nofile=512:1024", "core=0"]' "$CRISP_CONFIG" >"$CRISP_TMP/etc/limits.json"
+  for rt in crun runc; do
+    [ "$(in_ctr "$rt" "$status" "$(sec 'run_as_user: { value: 1000 }, run_as_group: { value: 9 }, supplemental_groups: [7]')")" = \
+      "1000 1000 1000 1000;9 9 9 9;7 9 2000 ;0;" ]
+    [ "$(in_ctr "$rt" "$status" "$(sec 'run_as_username: "user", supplemental_groups: [7], supplemental_groups_policy: "Strict", no_new_privs: true')")" = \
+      "1000 1000 1000 1000;1001 1001 1001 1001;7 1001 ;1;" ]
+    [ "$(CRISP_CONFIG=$CRISP_TMP/etc/limits.json in_ctr "$rt" 'ulimit -S -n; ulimit -H -n; ulimit -c' | tr '\n' ' ')" = "512 1024 0 " ]
+  done
+}
+
 @test "run: users and groups by real ids" {
   requires crun runc
   local rt
@@ -263,6 +303,9 @@ teardown() { ctrs_teardown; }
     out=$(in_ctr "$rt" 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu/cpu.shares; cat /proc/self/oom_score_adj' \
       '.linux.resources = { memory_limit_in_bytes: 67108864, cpu_shares: 512, cpu_quota: -1, oom_score_adj: 300, hugepage_limits: [{ page_size: "2MB" }] }')
     [ "$(tr '\n' ' ' <<<"$out")" = "67108864 512 300 " ]
+    out=$(in_ctr "$rt" 'cd /sys/fs/cgroup; cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpuset/cpuset.cpus cpuset/cpuset.mems; grep ^Cpus_allowed_list /proc/self/status | cut -f2' \
+      '.linux.resources = { cpu_quota: 20000, cpu_period: 50000, cpuset_cpus: "0", cpuset_mems: "0" }')
+    [ "$(tr '\n' ' ' <<<"$out")" = "20000 50000 0 0 0 " ]
   done
 }
 

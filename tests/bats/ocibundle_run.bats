@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # What crun and runc make of a bundle, seen from inside the container.
-# shellcheck disable=SC2016
+# shellcheck disable=SC2016,SC2089,SC2090
 
 setup_file() {
   load ../lib/helpers
@@ -104,12 +104,12 @@ teardown() { ctrs_teardown; }
 
 @test "run: groups by both policies, primary group, limits, no_new_privs off: what the kernel says" {
   requires crun runc
-  local rt status='grep -E "^(Uid|Gid|Groups|NoNewPrivs)" /proc/self/status | cut -f2- | tr "\t\n" " ;" | tr -s " "'
+  local rt ids='grep -E "^(Uid|Gid|Groups|NoNewPrivs)" /proc/self/status | cut -f2- | tr "\t\n" " ;" | tr -s " "'
   jq '.default_ulimits = ["nofile=512:1024", "core=0"]' "$CRISP_CONFIG" >"$CRISP_TMP/etc/limits.json"
   for rt in crun runc; do
-    [ "$(in_ctr "$rt" "$status" "$(sec 'run_as_user: { value: 1000 }, run_as_group: { value: 9 }, supplemental_groups: [7]')")" = \
+    [ "$(in_ctr "$rt" "$ids" "$(sec 'run_as_user: { value: 1000 }, run_as_group: { value: 9 }, supplemental_groups: [7]')")" = \
       "1000 1000 1000 1000;9 9 9 9;7 9 2000 ;0;" ]
-    [ "$(in_ctr "$rt" "$status" "$(sec 'run_as_username: "user", supplemental_groups: [7], supplemental_groups_policy: "Strict", no_new_privs: true')")" = \
+    [ "$(in_ctr "$rt" "$ids" "$(sec 'run_as_username: "user", supplemental_groups: [7], supplemental_groups_policy: "Strict", no_new_privs: true')")" = \
       "1000 1000 1000 1000;1001 1001 1001 1001;7 1001 ;1;" ]
     [ "$(CRISP_CONFIG=$CRISP_TMP/etc/limits.json in_ctr "$rt" 'ulimit -S -n; ulimit -H -n; ulimit -c' | tr '\n' ' ')" = "512 1024 0 " ]
   done

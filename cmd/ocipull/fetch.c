@@ -14,6 +14,8 @@
 enum {
 	TRIES = 3,
 	FAILURES_MAX = 12,
+	FORGIVING =
+		64 << 10, /* bytes that one transfer must bring for what failed to be forgotten */
 	LOGINS = 2,
 	BACKOFF_MS = 400,
 	RETRY_AFTER_MAX_S = 20,
@@ -91,6 +93,13 @@ static int on_data(void *arg, const char *data, size_t len)
 	return rc;
 }
 
+static void note_source(struct fetch *f)
+{
+	size_t source = f->tried + f->urls_tried;
+	f->mixed = f->received > 0 && (f->mixed || source != f->source);
+	f->source = source;
+}
+
 static int begin(struct fetch *f, struct err *e)
 {
 	char url[1600];
@@ -101,6 +110,7 @@ static int begin(struct fetch *f, struct err *e)
 		buf_clear(f->all);
 		f->received = f->mark = 0;
 	}
+	note_source(f);
 	struct http_spec s = {.url = foreign ? foreign : url,
 			      .accept = f->accept,
 			      .stall_seconds = f->reg->stall_seconds,
@@ -181,6 +191,14 @@ static void next_endpoint(struct fetch *f, const struct err *why)
 bool fetch_reject(struct fetch *f, const struct err *why)
 {
 	struct endpoint *ep = endpoint(f);
+	if (f->mixed) {
+		/* Whose part was wrong cannot be told: all of it from this one alone. */
+		log_debug("%s; the whole again", why->msg);
+		http_stop(&f->http);
+		f->received = f->mark = 0;
+		f->state = FETCH_READY;
+		return true;
+	}
 	if (ep && !ep->own)
 		log_warn("%s", why->msg);
 	/* It may serve other things rightly, but who would trust it? */
@@ -212,6 +230,8 @@ static void retry(struct fetch *f, const struct err *why)
 	long wait = f->http.retry_after;
 	if (f->received > f->mark && !f->all)
 		f->tries = f->logins = 0;
+	if (f->received - f->mark >= FORGIVING)
+		f->failures = 0;
 	f->mark = f->received;
 	/* A mirror that cannot be reached is not waited for: the next one has the same. */
 	bool move_on = f->received == 0 && has_other(f);

@@ -28,13 +28,15 @@ struct fetch {
 	json_t *urls;        /* borrowed; where else it may be, once no endpoint has it */
 	size_t urls_tried;
 	int tries;       /* of this endpoint, since it last gave anything */
-	int failures;    /* in all */
+	int failures;    /* since so much came at once that they are forgiven */
 	int logins;      /* of this endpoint, since it last gave anything */
 	unsigned token;  /* which of the endpoint's tokens was shown */
 	bool whole;      /* this endpoint's ranges are of no use */
 	long long size;  /* -1 = not known */
 	struct buf *all; /* where the sink puts it; then a broken transfer begins anew */
 	long long received, mark;
+	size_t source; /* which of the endpoints and URLs it came from last */
+	bool mixed;    /* and some of it from another */
 	long long retry_at;
 	struct err error; /* why it failed */
 };
@@ -46,7 +48,8 @@ void fetch_expect(struct fetch *f, long long size, json_t *urls);
 /* -1 only for what ends the whole pull (cancelled). */
 int fetch_step(struct fetch *f, struct err *e);
 /* What has come from the endpoint (all of it, or so far) is wrong: start again with the next one,
- * from the first byte. False: there is none, and f->error says why. */
+ * from the first byte; or with the same, when an earlier one gave a part of it. False: there is none,
+ * and f->error says why. */
 bool fetch_reject(struct fetch *f, const struct err *why);
 /* Where the bytes come from: scheme://host[:port]. */
 const char *fetch_where(struct fetch *f);

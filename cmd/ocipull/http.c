@@ -358,7 +358,7 @@ static bool follow(struct http *h)
 		return false;
 	AUTO_FREE char *was = origin(h->url);
 	AUTO_FREE char *is = origin(to);
-	if (!is || (strncmp(is, "http://", 7) != 0 && strncmp(is, "https://", 8) != 0)) {
+	if (!was || !is || (strncmp(is, "http://", 7) != 0 && strncmp(is, "https://", 8) != 0)) {
 		end(h, HTTP_HOPELESS, "redirects to '%.100s'", to);
 		return false;
 	}

@@ -102,6 +102,26 @@ teardown() { registry_teardown; }
   nothing_left
 }
 
+@test "half of a layer from a mirror that lies and breaks off: all of it comes from the next" {
+  server halflie
+  registries m <<<"{\"host\":\"m.example\",\"url\":\"http://$REGISTRY\",\"mirrors\":[{\"url\":\"http://$SERVER\"}]}"
+  pull m.example/busy
+  grep -q 'half a lie' "$LOG"
+}
+
+@test "a layer that breaks off again and again, but brings much each time, comes in the end" {
+  PYTHONPATH=$LIB python3 - "$STORE/oci" <<'PY'
+import os, sys
+from oci_layout import *
+o = Layout(sys.argv[1])
+o.name(o.image([layer(entry('f', data=os.urandom(1000000)))]), 'crumbs')
+PY
+  skopeo copy -q --dest-tls-verify=false "oci:$STORE/oci:crumbs" "docker://$REGISTRY/crumbs"
+  server crumbs:70000
+  pull "$SERVER/crumbs"
+  [ "$(grep -c 'range bytes' "$LOG")" -gt 12 ]
+}
+
 @test "a stall is a rate below a threshold for a time; a slow transfer above it is none" {
   setting pull_progress_timeout 1
   setting pull_progress_rate 20000

@@ -194,6 +194,24 @@ class First(http.server.BaseHTTPRequestHandler):
             return send(self, 206, body[at:])
         return send(self, 206, bytes(len(body) - at), {'Content-Range': f'bytes {at}-{len(body) - 1}/{len(body)}'})
 
+    # A layer: its first half, damaged, and then no more.
+    def mode_halflie(self, n):
+        if not self.is_layer():
+            return pass_on(self)
+        if n > 1:
+            return self.answer(404, {})
+        log('half a lie')
+        body = upstream(self)[2]
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:1000] + bytes(b ^ 1 for b in body[1000:len(body) // 2]))
+        self.close_connection = True
+
+    # A layer: so many bytes, and the connection ends.
+    def mode_crumbs(self, n):
+        return pass_on(self, keep=int(ARG)) if self.is_layer() else pass_on(self)
+
     # A layer comes at so many bytes each tenth of a second.
     def mode_trickle(self, n):
         if not self.is_layer():

@@ -121,11 +121,12 @@ int imgstore_names_sync(const struct state *s, struct err *e)
 	return sync_dir(s, "names", e);
 }
 
-static int drop_names(const struct state *s, const char *id, struct err *e)
+/* known: image_names, or NULL. */
+static int drop_names(const struct state *s, const char *id, json_t *known, struct err *e)
 {
 	const char *name;
 	json_t *target;
-	AUTO_JSON json_t *names = image_names(s, e);
+	AUTO_JSON json_t *names = known ? json_incref(known) : image_names(s, e);
 	if (!names)
 		return -1;
 	json_object_foreach (names, name, target)
@@ -148,7 +149,7 @@ int imgstore_image_commit(const struct state *s, const struct imgstore_tmp *t, c
 	/* Names that a removal cut short has left must not come to life again. */
 	snprintf(id, sizeof id, "sha256:%.64s", hex);
 	if (faccessat(s->root, path, F_OK, 0) < 0 &&
-	    (drop_names(s, id, e) < 0 || sync_dir(s, "names", e) < 0))
+	    (drop_names(s, id, NULL, e) < 0 || sync_dir(s, "names", e) < 0))
 		return -1;
 	/* Whoever brought the layers: their names, too, are on disk before an image counts on them. */
 	if (sync_dir(s, "layers", e) < 0)
@@ -182,14 +183,14 @@ bool imgstore_layer_usage(const struct state *s, const char *hex, json_int_t *by
 	return j != NULL;
 }
 
-static int drop_pins(const struct state *s, const char *id, struct err *e)
+static int drop_pins(const struct state *s, const char *id, json_t *known, struct err *e)
 {
 	const char *what;
 	json_t *ignored;
 	AUTO_JSON json_t *pins = imgpin_read(s, e);
 	if (!pins || json_object_size(pins) == 0)
 		return pins ? 0 : -1;
-	AUTO_JSON json_t *names = image_names(s, e);
+	AUTO_JSON json_t *names = known ? json_incref(known) : image_names(s, e);
 	if (!names)
 		return -1;
 	json_object_foreach (pins, what, ignored) {
@@ -214,7 +215,7 @@ static int to_trash(const struct state *s, const char *path, struct err *e)
 	return rc;
 }
 
-int imgstore_image_remove(const struct state *s, const char *id, struct err *e)
+int imgstore_image_remove(const struct state *s, const char *id, json_t *names, struct err *e)
 {
 	char path[80], hidden[80];
 	if (!digest_parse(id, e))
@@ -223,7 +224,7 @@ int imgstore_image_remove(const struct state *s, const char *id, struct err *e)
 	snprintf(hidden, sizeof hidden, "images/.%.64s", id + 7);
 	/* Pins while their names still tell of which image. Then the image, so that it is there with
 	 * all names or not at all; the names of one that is gone mean nothing. */
-	if (drop_pins(s, id, e) < 0)
+	if (drop_pins(s, id, names, e) < 0)
 		return -1;
 	int rc = renameat2(s->root, path, s->root, hidden, RENAME_NOREPLACE);
 	if (rc < 0 && errno == EEXIST)
@@ -232,5 +233,5 @@ int imgstore_image_remove(const struct state *s, const char *id, struct err *e)
 		rc = 0;
 	else if (rc < 0)
 		err_sys(e, "remove %s", path);
-	return rc < 0 ? -1 : drop_names(s, id, e);
+	return rc < 0 ? -1 : drop_names(s, id, names, e);
 }

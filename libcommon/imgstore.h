@@ -116,8 +116,9 @@ int imgstore_name_drop(const struct state *s, const char *name, struct err *e);
 int imgstore_names_sync(const struct state *s, struct err *e);
 /* Remove the image and all of its names and pins: one rename, after which it is images/.<hex>, then the
  * names. Its layers go with the collection that must follow, imgstore_gc or imgstore_gc_later, once
- * no image, container or mount needs them. Success when it is not there. */
-int imgstore_image_remove(const struct state *s, const char *id, struct err *e);
+ * no image, container or mount needs them. Success when it is not there. names: what image_names says
+ * now, for who knows it already, or NULL. */
+int imgstore_image_remove(const struct state *s, const char *id, json_t *names, struct err *e);
 
 /* Without the lock: */
 

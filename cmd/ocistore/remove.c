@@ -25,6 +25,7 @@ const struct opt rm_opts[] = {
 /* One image or name that is to go. */
 struct removal {
 	struct tool_ctx *c;
+	struct store_view *v; /* as it is now: what has gone is taken out */
 	char id[IMAGE_ID_SIZE];
 	json_t *untag; /* the names that go; NULL = the image with all of them */
 };
@@ -66,10 +67,10 @@ static json_t *names_that_go(json_t *names, const char *name, const char *id)
 	return remain ? TAKE(gone) : NULL;
 }
 
-static int check_pins(const struct removal *r, struct store_view *v, const char *typed,
-		      struct err *e)
+static int check_pins(const struct removal *r, const char *typed, struct err *e)
 {
 	size_t i;
+	const struct store_view *v = r->v;
 	json_t *name;
 	AUTO_JSON json_t *some = json_object();
 	json_array_foreach (r->untag, i, name)
@@ -86,20 +87,18 @@ static int check_pins(const struct removal *r, struct store_view *v, const char 
 		       json_string_value(json_array_get(why, 0)));
 }
 
-/* 1: it may go, 0: it is not there. The lock is held. */
+/* 1: it may go, 0: it is not there. */
 static int plan(struct removal *r, const char *typed, struct err *e)
 {
 	char name[REF_STR_SIZE];
-	AUTO_VIEW struct store_view v = {.names = NULL};
+	const struct store_view *v = r->v;
 	if (image_resolve(&r->c->st, typed, r->id, e) < 0)
 		return e->kind == ERR_NOT_FOUND ? 0 : -1;
-	if (store_view_read(r->c, &v, !rm_force && !rm_in_use, e) < 0)
+	if (typed_name(typed, r->id, v->names, name, sizeof name))
+		r->untag = names_that_go(v->names, name, r->id);
+	if (check_pins(r, typed, e) < 0)
 		return -1;
-	if (typed_name(typed, r->id, v.names, name, sizeof name))
-		r->untag = names_that_go(v.names, name, r->id);
-	if (check_pins(r, &v, typed, e) < 0)
-		return -1;
-	const char *user = imgstore_user(&v.users, r->id);
+	const char *user = imgstore_user(&v->users, r->id);
 	if (!r->untag && user)
 		return err_set(e, ERR_BAD_STATE, "%.300s: in use by %.500s", typed, user);
 	return 1;
@@ -110,10 +109,26 @@ static int untag(const struct removal *r, struct err *e)
 	size_t i;
 	json_t *name;
 	json_array_foreach (r->untag, i, name) {
-		if (imgstore_name_drop(&r->c->st, json_string_value(name), e) < 0 ||
-		    imgpin_clear(&r->c->st, json_string_value(name), e) < 0)
+		const char *text = json_string_value(name);
+		if (imgstore_name_drop(&r->c->st, text, e) < 0)
+			return -1;
+		json_object_del(r->v->names, text);
+		if (json_object_get(r->v->pins, text) && imgpin_clear(&r->c->st, text, e) < 0)
 			return -1;
 	}
+	return 0;
+}
+
+static int remove_image(const struct removal *r, struct err *e)
+{
+	void *next;
+	const char *name;
+	json_t *target;
+	if (imgstore_image_remove(&r->c->st, r->id, r->v->names, e) < 0)
+		return -1;
+	json_object_foreach_safe (r->v->names, next, name, target)
+		if (strcmp(json_string_value(target), r->id) == 0)
+			json_object_del(r->v->names, name);
 	return 0;
 }
 
@@ -127,36 +142,49 @@ static void tell_plan(const struct removal *r)
 		printf("would remove name %s\n", json_string_value(name));
 }
 
-static int remove_one(struct tool_ctx *c, const char *typed, struct err *e)
+/* gone: the ids of what is not as it was. */
+static int remove_one(struct tool_ctx *c, struct store_view *v, const char *typed, json_t *gone,
+		      struct err *e)
 {
-	struct removal r = {.c = c};
-	AUTO_CLOSE int lock = image_store_lock(&c->st, LOCK_MS, e);
-	if (lock < 0)
-		return -1;
+	struct removal r = {.c = c, .v = v};
 	int go = plan(&r, typed, e);
-	if (go > 0 && c->dry_run)
+	if (go > 0 && c->dry_run) {
 		tell_plan(&r);
-	else if (go > 0 && (r.untag ? untag(&r, e) : imgstore_image_remove(&c->st, r.id, e)) < 0)
-		go = -1;
+	} else if (go > 0) {
+		json_object_set_new(gone, r.id, json_true());
+		go = r.untag ? untag(&r, e) : remove_image(&r, e);
+	}
 	json_decref(r.untag);
-	auto_close(&lock);
-	lock = -1;
-	if (go > 0 && !c->dry_run)
-		event_publish(&c->st, "changed", "image", r.id, "", false);
 	return go < 0 ? -1 : 0;
+}
+
+static int remove_all(struct tool_ctx *c, int argc, char **argv, json_t *gone, struct err *e)
+{
+	struct err why;
+	int rc = 0;
+	AUTO_VIEW struct store_view v = {.names = NULL};
+	AUTO_CLOSE int lock = c->dry_run ? -1 : image_store_lock(&c->st, LOCK_MS, e);
+	if ((!c->dry_run && lock < 0) || store_view_read(c, &v, !rm_force && !rm_in_use, e) < 0)
+		return -1;
+	for (int i = 0; i < argc; i++) {
+		/* The others go all the same; the first failure is told. */
+		if (remove_one(c, &v, argv[i], gone, &why) < 0 && rc == 0) {
+			*e = why;
+			rc = -1;
+		}
+	}
+	return rc;
 }
 
 int store_rm(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	struct err why;
-	int rc = 0;
-	for (int i = 0; i < argc; i++) {
-		/* The others go all the same; the first failure is told. */
-		if (remove_one(c, argv[i], &why) < 0 && rc == 0) {
-			*e = why;
-			rc = -1;
-		}
-	}
+	const char *id;
+	json_t *ignored;
+	AUTO_JSON json_t *gone = json_object();
+	int rc = remove_all(c, argc, argv, gone, e);
+	json_object_foreach (gone, id, ignored)
+		event_publish(&c->st, "changed", "image", id, "", false);
 	/* Also when there was nothing: an earlier removal may have been cut short. */
 	if (!c->dry_run && (rm_wait ? imgstore_gc(&c->st, NULL, rc == 0 ? e : &why)
 				    : imgstore_gc_later(&c->st, rc == 0 ? e : &why)) < 0)

@@ -391,6 +391,22 @@ container() { # HEXDIGIT IMAGE-ID
   [ "$(images)" = 0 ]
 }
 
+@test "rm: several operands see what those before them removed" {
+  get a b >/dev/null
+  store tag r.io/a:1 r.io/a:2 r.io/x:1
+  store pin r.io/a:2
+  local id
+  id=$(store inspect r.io/a:1 | jq -r .id)
+  run_err 5 store rm r.io/a:1 r.io/a:2 r.io/x:1
+  [ "$(store ls --json "$id" | jq -c .repo_tags)" = '["r.io/a:2"]' ]
+  store unpin r.io/a:2
+  store tag r.io/a:2 r.io/a:1
+  # The last name takes the image with it; then there is nothing left to do.
+  store rm --wait r.io/a:2 r.io/a:1 "$id" r.io/a:1
+  [ "$(store ls --json | jq -c .repo_tags)" = '["r.io/b:1"]' ]
+  [ "$(layers)" = 2 ]
+}
+
 @test "rm: many at the same time all succeed" {
   get a b c
   local i pids=()

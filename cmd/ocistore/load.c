@@ -37,6 +37,17 @@ static int ocipull_path(char out[PATH_MAX], struct err *e)
 	return 0;
 }
 
+/* With CRISP_LOG=json the line is an object. */
+static bool error_of_json(const char *line, size_t len, int status, struct err *e)
+{
+	struct err ignored;
+	AUTO_JSON json_t *j = *line == '{' ? jsonx_parse(line, len, "error", &ignored) : NULL;
+	const char *msg = jsonx_opt_string(j, "msg", NULL);
+	if (msg)
+		err_set(e, err_kind_of_exit(status), "%s", msg);
+	return msg;
+}
+
 /* "ocipull: error: TEXT" -> TEXT, of the last line. */
 static void error_of(const struct buf *b, int status, struct err *e)
 {
@@ -45,6 +56,8 @@ static void error_of(const struct buf *b, int status, struct err *e)
 		end--;
 	const char *nl = memrchr(text, '\n', (size_t)(end - text));
 	const char *line = nl ? nl + 1 : text;
+	if (error_of_json(line, (size_t)(end - line), status, e))
+		return;
 	static const char *const heads[] = {"ocipull: ", "error: "};
 	for (size_t i = 0; i < ARRAY_LEN(heads); i++)
 		if (strncmp(line, heads[i], strlen(heads[i])) == 0)

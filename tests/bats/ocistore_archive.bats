@@ -437,6 +437,12 @@ PY
   : >"$STORE/empty"
   run --separate-stderr other load -i "$STORE/empty"
   [ "$status" = 6 ]
+  # The words of the program that pulls, not its line of JSON.
+  mkdir "$STORE/odd"
+  echo '{"imageLayoutVersion":"1.0.0"}' >"$STORE/odd/oci-layout"
+  echo '{"schemaVersion":2,"manifests":[{"digest":"sha256:0","size":1}]}' >"$STORE/odd/index.json"
+  CRISP_LOG=json run --separate-stderr store load -i "$STORE/odd"
+  [ "$status" != 0 ] && jq -e '.msg | test("[{}]") | not' <<<"$stderr"
 }
 
 @test "load: bombs and full disks end it" {

@@ -241,11 +241,30 @@ static bool seen(const json_t *layers, size_t from, const char *id)
 	return false;
 }
 
+/* An image that was removed just now is still there for who began to use it (image.h). */
+static bool add_root(const struct state *s, const struct image *img, json_t *dirs)
+{
+	static const char *const where[] = {"", "."};
+	char path[PATH_MAX];
+	for (size_t i = 0; i < ARRAY_LEN(where); i++) {
+		int n = snprintf(path, sizeof path, "%s/images/%s%s/root", s->root_path, where[i],
+				 img->id + 7);
+		if (n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0) {
+			json_array_append_new(dirs, json_string(path));
+			return true;
+		}
+	}
+	return false;
+}
+
 json_t *image_lowerdirs(const struct state *s, const struct image *img, struct err *e)
 {
 	char path[PATH_MAX];
 	const json_t *layers = json_object_get(img->meta, "layers");
 	AUTO_JSON json_t *dirs = json_array();
+	if (jsonx_opt_bool(img->meta, "root", false) && !add_root(s, img, dirs))
+		return err_set_p(e, ERR_BAD_STATE, "image %s: its root directory is missing",
+				 img->id);
 	for (size_t i = json_array_size(layers); i-- > 0;) {
 		const char *id = jsonx_opt_string(json_array_get(layers, i), "id", "");
 		if (!digest_is_hex(id))

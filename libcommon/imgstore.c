@@ -26,7 +26,8 @@ static int read_layer(const struct state *s, const char *hex, bool *implied,
 		return -1;
 	*implied = jsonx_opt_bool(j, "implied", true);
 	*out = (struct imgstore_layer){.size = jsonx_opt_int(j, "size", 0),
-				       .opaque = jsonx_opt_bool(j, "opaque", false)};
+				       .opaque = jsonx_opt_bool(j, "opaque", false),
+				       .root = jsonx_opt_bool(j, "root", false)};
 	snprintf(out->id, sizeof out->id, "%.64s", hex);
 	return 0;
 }

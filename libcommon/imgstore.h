@@ -16,7 +16,7 @@
  * tmp/.lock guards making and judging these directories; it comes after images/.lock.
  *
  * layer.json: {"version":1,"diff_id":"sha256:…","size":N,"implied":bool,"opaque":bool,
- * "inodes":N,"usage":N,"recipe":bool}; size counts the bytes of the uncompressed tar, inodes and usage (bytes on
+ * "root":bool,"inodes":N,"usage":N,"recipe":bool}; size counts the bytes of the uncompressed tar, inodes and usage (bytes on
  * disk, as far as the file system could tell when it was made) what stands in diff/. `recipe`: there is one
  * beside it (recipe.h). `implied` says that the tar did not name all directories it
  * touches, whose metadata then came from the layers below: such a layer stands under its chain ID,
@@ -69,6 +69,7 @@ struct imgstore_layer {
 	char id[DIGEST_HEX_LEN + 1]; /* its directory's name */
 	json_int_t size;
 	bool opaque; /* its root hides all layers below (image.h) */
+	bool root;   /* the archive names the root: its owner and mode are the image's from here on */
 };
 /* Is the layer there, for a place in an image whose chain ID (hex) is given? */
 bool imgstore_layer_find(const struct state *s, const char *diff_hex, const char *chain_hex,

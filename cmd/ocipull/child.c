@@ -2,6 +2,7 @@
 #include "child.h"
 
 #include "auto.h"
+#include "fs.h"
 #include "unpack.h"
 
 #include <fcntl.h>
@@ -12,7 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-enum { PIPE_SIZE = 1 << 20, PENDING_MAX = 4 << 20 };
+enum { PIPE_SIZE = 1 << 20, PENDING_MAX = 4 << 20, HELPER_KEEP_MAX = 8 };
 
 static int start(struct unpacker *u, const char *const *argv, int recipe, int dir, int in, int out,
 		 struct err *e)
@@ -263,30 +264,39 @@ int helper_sync(int fd)
 	return syncfs(fd);
 }
 
-static int helper_child(int (*call)(int fd), int fd, pid_t parent)
+static int next_kept(const int *keep, unsigned from)
+{
+	int next = -1;
+	for (; *keep >= 0; keep++)
+		if ((unsigned)*keep >= from && (next < 0 || *keep < next))
+			next = *keep;
+	return next;
+}
+
+/* In the child: of all descriptors only those of keep stay. */
+static int helper_child_begin(const int *keep, pid_t parent)
 {
 	sigset_t none;
+	unsigned from = 0;
+	int next;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
-		return 1;
+		return -1;
 	/* A copy of a lock's descriptor here would keep the lock after the parent let it go. */
-	if ((fd > 0 && close_range(0, (unsigned)fd - 1, 0) < 0) ||
-	    close_range((unsigned)fd + 1, ~0U, 0) < 0)
-		return 1;
-	return call(fd) == 0 ? 0 : 2;
+	while ((next = next_kept(keep, from)) >= 0) {
+		if ((unsigned)next > from && close_range(from, (unsigned)next - 1, 0) < 0)
+			return -1;
+		from = (unsigned)next + 1;
+	}
+	return close_range(from, ~0U, 0);
 }
 
-int helper_start(struct helper *h, int (*call)(int fd), int fd, struct err *e)
+static int helper_began(struct helper *h, pid_t pid, struct err *e)
 {
-	pid_t parent = getpid();
-	*h = HELPER_NONE;
-	pid_t pid = fork();
 	if (pid < 0)
 		return err_sys(e, "fork");
-	if (pid == 0)
-		_exit(helper_child(call, fd, parent));
 	h->proc.pid = pid;
 	h->proc.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (h->proc.pidfd < 0) {
@@ -295,6 +305,52 @@ int helper_start(struct helper *h, int (*call)(int fd), int fd, struct err *e)
 		return -1;
 	}
 	return 0;
+}
+
+int helper_start(struct helper *h, int (*call)(int fd), int fd, struct err *e)
+{
+	const int keep[] = {fd, -1};
+	pid_t parent = getpid();
+	*h = HELPER_NONE;
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(helper_child_begin(keep, parent) == 0 && call(fd) == 0 ? 0 : 2);
+	return helper_began(h, pid, e);
+}
+
+static int helper_child_call(int (*call)(void *arg, struct err *e), void *arg, const int *keep,
+			     int out, pid_t parent)
+{
+	struct err why, ignored;
+	int fds[HELPER_KEEP_MAX + 2] = {out}, n = 1;
+	for (; *keep >= 0 && n <= HELPER_KEEP_MAX; keep++)
+		fds[n++] = *keep;
+	fds[n] = -1;
+	if (helper_child_begin(fds, parent) < 0)
+		err_sys(&why, "helper");
+	else if (call(arg, &why) == 0)
+		return 0;
+	(void)fs_write_all(out, &why, sizeof why, &ignored);
+	return 2;
+}
+
+int helper_call(struct helper *h, int (*call)(void *arg, struct err *e), void *arg, const int *keep,
+		struct err *e)
+{
+	int ends[2];
+	pid_t parent = getpid();
+	*h = HELPER_NONE;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(e, "pipe");
+	AUTO_CLOSE int out = ends[1];
+	h->answer = ends[0];
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(helper_child_call(call, arg, keep, out, parent));
+	int rc = helper_began(h, pid, e);
+	if (rc < 0)
+		auto_close(&h->answer);
+	return rc;
 }
 
 void helper_watch(struct helper *h, struct engine *en)
@@ -308,11 +364,19 @@ int helper_step(struct helper *h, struct err *e)
 	struct proc_result r;
 	if (!h->ready)
 		return 0;
+	struct err why;
+	AUTO_CLOSE int answer = h->answer;
 	int rc = proc_wait(&h->proc, 10000, &r, e);
 	*h = HELPER_NONE;
 	if (rc < 0)
 		return -1;
-	return r.exited && r.status == 0 ? 1 : err_set(e, ERR_FAILED, "helper failed");
+	if (r.exited && r.status == 0)
+		return 1;
+	if (answer >= 0 && read(answer, &why, sizeof why) == (ssize_t)sizeof why) {
+		*e = why;
+		return -1;
+	}
+	return err_set(e, ERR_FAILED, "helper failed");
 }
 
 void helper_kill(struct helper *h)
@@ -321,5 +385,6 @@ void helper_kill(struct helper *h)
 	if (h->proc.pid > 0)
 		proc_kill(&h->proc, SIGKILL);
 	auto_close(&h->proc.pidfd);
+	auto_close(&h->answer);
 	*h = HELPER_NONE;
 }

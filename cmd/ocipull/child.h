@@ -2,7 +2,7 @@
 #ifndef OCIPULL_CHILD_H
 #define OCIPULL_CHILD_H
 /* The parent's side of the two kinds of children: the one that unpacks (unpack.h), and a copy of
- * ourselves that makes one system call which may block for long. Neither outlives us. */
+ * ourselves that does what may block for long. Neither outlives us. */
 #include "buf.h"
 #include "digest.h"
 #include "engine.h"
@@ -51,11 +51,16 @@ void unpacker_kill(struct unpacker *u);         /* and release; harmless on UNPA
 
 struct helper {
 	struct proc proc;
+	int answer; /* its error comes there */
 	bool ready;
 };
-#define HELPER_NONE ((struct helper){.proc = PROC_NONE})
+#define HELPER_NONE ((struct helper){.proc = PROC_NONE, .answer = -1})
 /* Run `call` on fd in a child that has no other descriptor; its result 0 is success. */
 int helper_start(struct helper *h, int (*call)(int fd), int fd, struct err *e);
+/* The same for more than a system call: it has the descriptors of keep (-1 at the end) and our
+ * memory as it is now; its error becomes helper_step's. */
+int helper_call(struct helper *h, int (*call)(void *arg, struct err *e), void *arg, const int *keep,
+		struct err *e);
 void helper_watch(struct helper *h, struct engine *en);
 /* 1 done, 0 not yet, -1 failed. */
 int helper_step(struct helper *h, struct err *e);

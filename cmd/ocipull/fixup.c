@@ -6,15 +6,18 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <stdbool.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
 #define OPAQUE "trusted.overlay.opaque"
-enum { LIST_MAX = 65536, VALUE_MAX = 65536 };
+#define ORIGIN "trusted.overlay.origin"
+/* PIECE: what is copied between two looks for a signal that ends us. */
+enum { LIST_MAX = 65536, VALUE_MAX = 65536, PIECE = 64 << 20 };
 
 static bool is_gone(const struct err *e)
 {
@@ -26,13 +29,23 @@ static int open_dir(int root, const char *path, struct err *e)
 	return fs_open_beneath(root, *path ? path : ".", O_RDONLY | O_DIRECTORY, 0, e);
 }
 
-int fixup_opaque(int diff, const char *path, struct err *e)
+static int mark(int diff, const char *path, const char *name, const char *value, struct err *e)
 {
 	AUTO_CLOSE int fd = open_dir(diff, path, e);
 	/* Another entry of the layer may have taken its place. */
 	if (fd < 0)
 		return is_gone(e) ? 0 : -1;
-	return fsetxattr(fd, OPAQUE, "y", 1, 0) < 0 ? err_sys(e, "set " OPAQUE) : 0;
+	return fsetxattr(fd, name, value, strlen(value), 0) < 0 ? err_sys(e, "set %s", name) : 0;
+}
+
+int fixup_opaque(int diff, const char *path, struct err *e)
+{
+	return mark(diff, path, OPAQUE, "y", e);
+}
+
+int fixup_hiding(int diff, const char *path, struct err *e)
+{
+	return mark(diff, path, ORIGIN, "", e);
 }
 
 static bool is_opaque(int fd)
@@ -83,7 +96,7 @@ static int copy_xattrs(int from, int to, struct err *e)
 	return 0;
 }
 
-static int copy_meta(int from, int to, struct err *e)
+int fixup_meta(int from, int to, struct err *e)
 {
 	struct stat st;
 	if (fstat(from, &st) < 0)
@@ -96,6 +109,24 @@ static int copy_meta(int from, int to, struct err *e)
 	return futimens(to, times) < 0 ? err_sys(e, "set time") : 0;
 }
 
+static bool has_xattrs(int fd)
+{
+	static char names[LIST_MAX];
+	ssize_t n = flistxattr(fd, names, sizeof names);
+	for (const char *p = names; n > 0 && p < names + n; p += strlen(p) + 1)
+		/* Neither overlay's marks nor a security module's labels are a layer's. */
+		if (strncmp(p, "trusted.", 8) != 0 && strcmp(p, "security.selinux") != 0)
+			return true;
+	return false;
+}
+
+bool fixup_same_meta(int a, int b)
+{
+	struct stat x, y;
+	return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_mode == y.st_mode &&
+	       x.st_uid == y.st_uid && x.st_gid == y.st_gid && !has_xattrs(a) && !has_xattrs(b);
+}
+
 int fixup_implied(int diff, const char *path, const int *lower, int count, struct err *e)
 {
 	bool end = false;
@@ -105,7 +136,7 @@ int fixup_implied(int diff, const char *path, const int *lower, int count, struc
 	for (int i = 0; i < count && !end; i++) {
 		AUTO_CLOSE int from = look(lower[i], path, &end);
 		if (from >= 0)
-			return copy_meta(from, to, e) < 0 ? err_wrap(e, "%.300s", path) : 0;
+			return fixup_meta(from, to, e) < 0 ? err_wrap(e, "%.300s", path) : 0;
 	}
 	return 0;
 }
@@ -134,15 +165,36 @@ static int find_below(int diff, const char *path, const int *lower, int count)
 	return -1;
 }
 
+static int copy_range(int from, int to, off_t at, off_t end, struct err *e)
+{
+	ssize_t n = 1;
+	for (off_t in = at, out = at; n > 0 && at < end; at += n) {
+		size_t len = end - at < PIECE ? (size_t)(end - at) : PIECE;
+		n = copy_file_range(from, &in, to, &out, len, 0);
+		if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP))
+			n = lseek(to, at, SEEK_SET) < 0 ? -1 : sendfile(to, from, &in, len);
+	}
+	return n < 0 ? err_sys(e, "copy") : 0;
+}
+
+/* Shared where the file system can do that; else with its holes. */
 static int copy_content(int from, int to, struct err *e)
 {
-	ssize_t n;
-	while ((n = copy_file_range(from, NULL, to, NULL, (size_t)1 << 30, 0)) > 0)
-		;
-	if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP))
-		while ((n = sendfile(to, from, NULL, (size_t)1 << 30)) > 0)
-			;
-	return n < 0 ? err_sys(e, "copy") : 0;
+	struct stat st;
+	off_t at = 0;
+	if (ioctl(to, FICLONE, from) == 0)
+		return 0;
+	if (fstat(from, &st) < 0)
+		return err_sys(e, "copy");
+	while (at < st.st_size && (at = lseek(from, at, SEEK_DATA)) >= 0) {
+		off_t end = lseek(from, at, SEEK_HOLE);
+		if (end < 0 || copy_range(from, to, at, end, e) < 0)
+			return end < 0 ? err_sys(e, "copy") : -1;
+		at = end;
+	}
+	if (at < 0 && errno != ENXIO)
+		return err_sys(e, "copy");
+	return ftruncate(to, st.st_size) < 0 ? err_sys(e, "copy") : 0;
 }
 
 int fixup_link(int diff, const char *path, const char *target, const int *lower, int count,
@@ -161,7 +213,7 @@ int fixup_link(int diff, const char *path, const char *target, const int *lower,
 			"%.300s: hard link to '%.300s', which is no file in the layer or below "
 			"it",
 			path, target);
-	if (copy_content(from, to, e) < 0 || copy_meta(from, to, e) < 0)
+	if (copy_content(from, to, e) < 0 || fixup_meta(from, to, e) < 0)
 		return err_wrap(e, "%.300s", path);
 	if (fstat(to, &st) == 0)
 		*usage += (unsigned long long)st.st_blocks * 512;

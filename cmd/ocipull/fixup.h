@@ -5,8 +5,14 @@
  * and the layers below are outside of its root. All paths are opened without following links. */
 #include "err.h"
 
+#include <stdbool.h>
+
 /* Mark diff/path as hiding what is below (trusted.overlay.opaque). */
 int fixup_opaque(int diff, const char *path, struct err *e);
+/* diff/path holds whiteouts. Where nothing else lies below or above a directory, overlay lists what is
+ * in it as it is, whiteouts as names of nothing; the mark of one that came from another layer
+ * (trusted.overlay.origin, empty: unknown from where) makes it look. */
+int fixup_hiding(int diff, const char *path, struct err *e);
 
 /* diff/path was made only because something is in it: give it the metadata that the directory has
  * in the layers below (lower: their diff directories, nearest first), if it is there and not hidden
@@ -18,4 +24,8 @@ int fixup_implied(int diff, const char *path, const int *lower, int count, struc
  * *usage grows by what it takes on disk. */
 int fixup_link(int diff, const char *path, const char *target, const int *lower, int count,
 	       unsigned long long *usage, struct err *e);
+
+/* Owner, mode, attributes and time of what `from` is; and whether the first three are the same. */
+int fixup_meta(int from, int to, struct err *e);
+bool fixup_same_meta(int a, int b);
 #endif

@@ -2,6 +2,7 @@
 #include "pull.h"
 
 #include "auto.h"
+#include "fixup.h"
 #include "fs.h"
 #include "jsonx.h"
 #include "record.h"
@@ -56,6 +57,35 @@ static int image_names_of(struct pull *p, json_t **names, struct err *e)
 	return 0;
 }
 
+static int open_diff(const struct pull *p, size_t i, struct err *e)
+{
+	char path[100];
+	snprintf(path, sizeof path, "layers/%.64s/diff", p->jobs[i].layer.id);
+	return fs_open_dir(p->ctx->st.root, path, e);
+}
+
+/* Does "/" need a directory of its own (image.h)? Then it is made: 1. */
+static int make_root(const struct pull *p, int dir, struct err *e)
+{
+	size_t top = p->manifest.count ? p->manifest.count - 1 : 0, named = top;
+	while (named > 0 && !p->jobs[named].layer.root)
+		named--;
+	if (named == top || !p->jobs[named].layer.root)
+		return 0;
+	AUTO_CLOSE int from = open_diff(p, named, e);
+	AUTO_CLOSE int shown = from < 0 ? -1 : open_diff(p, top, e);
+	if (shown < 0)
+		return -1;
+	if (fixup_same_meta(from, shown))
+		return 0;
+	if (mkdirat(dir, "root", 0700) < 0)
+		return err_sys(e, "mkdir image/root");
+	AUTO_CLOSE int root = fs_open_dir(dir, "root", e);
+	if (root < 0 || fixup_meta(from, root, e) < 0)
+		return -1;
+	return fsync(root) < 0 ? err_sys(e, "sync image/root") : 1;
+}
+
 /* A file of a directory that nobody reads yet. */
 static int put(int dir, const char *name, const char *data, size_t len, struct err *e)
 {
@@ -80,7 +110,12 @@ int pull_commit(struct pull *p, const char *config_hex, struct err *e)
 	AUTO_CLOSE int dir = fs_open_dir(p->tmp.dir, "image", e);
 	if (dir < 0)
 		return -1;
+	int root = make_root(p, dir, e);
+	if (root < 0)
+		return -1;
 	AUTO_JSON json_t *record = image_record(p, config_hex);
+	if (root)
+		json_object_set_new(record, "root", json_true());
 	if (put(dir, "manifest.json", p->manifest_text.data, p->manifest_text.len, e) < 0 ||
 	    put(dir, "config.json", p->config_text.data, p->config_text.len, e) < 0)
 		return -1;

@@ -240,15 +240,6 @@ static int load_file(struct job *j, struct err *e)
 	return 0;
 }
 
-static int note_implied(void *arg, const char *path, struct err *e)
-{
-	struct job *j = arg;
-	(void)path;
-	(void)e;
-	j->implied = true;
-	return 0;
-}
-
 static int finish_loading(struct job *j, int *slots, struct err *e)
 {
 	const char *want = j->p->diff[j->index];
@@ -261,8 +252,7 @@ static int finish_loading(struct job *j, int *slots, struct err *e)
 			       "digest mismatch of the uncompressed layer: expected sha256:%s, got "
 			       "sha256:%s",
 			       want, j->un.hex);
-	if (unpacker_each(&j->un, 'i', note_implied, j, e) < 0 ||
-	    unpacker_each(&j->un, 'l', note_implied, j, e) < 0)
+	if (job_read_report(j, e) < 0)
 		return -1;
 	++*slots;
 	j->layer.size = j->un.bytes;
@@ -306,12 +296,21 @@ static int step_placing(struct job *j, struct err *e)
 		 * with a claim in hand could make two processes wait for each other. */
 		return job_place(j, e);
 	}
-	if (job_commit(j, e) < 0)
-		return -1;
+	int done = job_commit(j, e);
 	j->synced = false;
 	j->sync_asked = false;
-	j->state = JOB_SYNCING;
-	return 1;
+	j->state = done ? JOB_SYNCING : JOB_FIXING;
+	return done < 0 ? -1 : 1;
+}
+
+static int step_fixing(struct job *j, struct err *e)
+{
+	int done = helper_step(&j->helper, e);
+	if (done == 0)
+		helper_watch(&j->helper, &j->p->engine);
+	if (done != 0)
+		j->state = done < 0 ? JOB_PLACING : JOB_SYNCING;
+	return done;
 }
 
 static int step_syncing(struct job *j, struct err *e)
@@ -349,6 +348,9 @@ int job_step(struct job *j, int *slots, struct err *e)
 			break;
 		case JOB_PLACING:
 			rc = step_placing(j, e);
+			break;
+		case JOB_FIXING:
+			rc = step_fixing(j, e);
 			break;
 		case JOB_SYNCING:
 			rc = step_syncing(j, e);

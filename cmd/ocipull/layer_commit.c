@@ -12,6 +12,53 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Beyond these bytes of a report a helper does what it asks for. */
+enum { SMALL_REPORT = 64 << 10 };
+
+static int note_implied(void *arg, const char *path, struct err *e)
+{
+	struct job *j = arg;
+	(void)path;
+	(void)e;
+	j->implied = true;
+	return 0;
+}
+
+static int note_link(void *arg, const char *path, struct err *e)
+{
+	struct job *j = arg;
+	j->links = true;
+	return note_implied(j, path, e);
+}
+
+static int note_opaque(void *arg, const char *path, struct err *e)
+{
+	struct job *j = arg;
+	(void)e;
+	j->layer.opaque = j->layer.opaque || !*path;
+	return 0;
+}
+
+static int note_root(void *arg, const char *path, struct err *e)
+{
+	struct job *j = arg;
+	(void)path;
+	(void)e;
+	j->layer.root = true;
+	return 0;
+}
+
+int job_read_report(struct job *j, struct err *e)
+{
+	const struct unpacker *u = &j->un;
+	return unpacker_each(u, 'i', note_implied, j, e) < 0 ||
+			       unpacker_each(u, 'l', note_link, j, e) < 0 ||
+			       unpacker_each(u, 'o', note_opaque, j, e) < 0 ||
+			       unpacker_each(u, 'r', note_root, j, e) < 0
+		       ? -1
+		       : 0;
+}
+
 /* Move the finished tree into the pull's own directory and give the claim back. */
 int job_place(struct job *j, struct err *e)
 {
@@ -42,9 +89,13 @@ struct placing {
 static int on_opaque(void *arg, const char *path, struct err *e)
 {
 	const struct placing *p = arg;
-	if (!*path)
-		p->job->layer.opaque = true;
 	return fixup_opaque(p->diff, path, e);
+}
+
+static int on_hiding(void *arg, const char *path, struct err *e)
+{
+	const struct placing *p = arg;
+	return fixup_hiding(p->diff, path, e);
 }
 
 static int on_implied(void *arg, const char *path, struct err *e)
@@ -80,6 +131,8 @@ static int fix(struct job *j, struct err *e)
 {
 	struct placing p = {.job = j, .diff = fs_open_dir(j->tmp.dir, "new/diff", e)};
 	int rc = p.diff < 0 ? -1 : unpacker_each(&j->un, 'o', on_opaque, &p, e);
+	if (rc == 0)
+		rc = unpacker_each(&j->un, 'w', on_hiding, &p, e);
 	if (rc == 0 && j->implied)
 		rc = open_lower(j, &p, e);
 	if (rc == 0 && j->implied)
@@ -92,17 +145,16 @@ static int fix(struct job *j, struct err *e)
 	return rc;
 }
 
-int job_commit(struct job *j, struct err *e)
+static int finish(void *arg, struct err *e)
 {
-	const char *hex = j->implied ? j->p->chain[j->index] : j->p->diff[j->index];
-	snprintf(j->layer.id, sizeof j->layer.id, "%s", hex);
+	struct job *j = arg;
 	if (fix(j, e) < 0)
 		return -1;
-	AUTO_JSON json_t *record =
-		json_pack("{s:i,s:s+,s:I,s:b,s:b,s:I,s:I}", "version", 1, "diff_id",
-			  "sha256:", j->p->diff[j->index], "size", (json_int_t)j->layer.size,
-			  "implied", (int)j->implied, "opaque", (int)j->layer.opaque, "inodes",
-			  (json_int_t)j->un.inodes, "usage", (json_int_t)j->un.usage);
+	AUTO_JSON json_t *record = json_pack(
+		"{s:i,s:s+,s:I,s:b,s:b,s:b,s:I,s:I}", "version", 1, "diff_id",
+		"sha256:", j->p->diff[j->index], "size", (json_int_t)j->layer.size, "implied",
+		(int)j->implied, "opaque", (int)j->layer.opaque, "root", (int)j->layer.root,
+		"inodes", (json_int_t)j->un.inodes, "usage", (json_int_t)j->un.usage);
 	AUTO_CLOSE int dir = fs_open_dir(j->tmp.dir, "new", e);
 	struct stat st;
 	if (dir < 0)
@@ -113,4 +165,16 @@ int job_commit(struct job *j, struct err *e)
 		(void)unlinkat(dir, "recipe", 0);
 	json_object_set_new(record, "recipe", json_boolean(kept));
 	return jsonx_replace_at(dir, "layer.json", 0600, record, 0, e);
+}
+
+/* Files of gigabytes to copy and a million marks to set must not keep the other layers, or who wants
+ * to cancel, waiting. */
+int job_commit(struct job *j, struct err *e)
+{
+	const int keep[] = {j->p->ctx->st.root, j->tmp.dir, -1};
+	const char *hex = j->implied ? j->p->chain[j->index] : j->p->diff[j->index];
+	snprintf(j->layer.id, sizeof j->layer.id, "%s", hex);
+	if (!j->links && j->un.report.len <= SMALL_REPORT)
+		return finish(j, e) < 0 ? -1 : 1;
+	return helper_call(&j->helper, finish, j, keep, e);
 }

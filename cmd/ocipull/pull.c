@@ -192,9 +192,10 @@ static void keep_finished(struct pull *p)
 		left = false;
 		for (size_t i = 0; i < p->manifest.count; i++) {
 			struct job *j = &p->jobs[i];
-			if (j->state == JOB_SYNCING && job_step(j, &slots, &ignored) < 0)
+			if ((j->state == JOB_SYNCING || j->state == JOB_FIXING) &&
+			    job_step(j, &slots, &ignored) < 0)
 				return;
-			left = left || j->state == JOB_SYNCING;
+			left = left || j->state == JOB_SYNCING || j->state == JOB_FIXING;
 		}
 		if (left && (step_sync(p, &ignored) < 0 || engine_wait(&p->engine, &ignored) < 0))
 			return;

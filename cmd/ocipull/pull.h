@@ -45,6 +45,7 @@ enum job_state {
 	JOB_LOCKED,  /* another process works on it */
 	JOB_LOADING, /* ours: bytes come and are unpacked */
 	JOB_PLACING, /* waits for the layers below, whose directories it continues */
+	JOB_FIXING,  /* a helper adds what the child could not */
 	JOB_SYNCING,
 	JOB_DONE
 };
@@ -63,7 +64,8 @@ struct job {
 	bool input_done;
 	bool waiting;    /* an earlier layer brings the same */
 	bool wants_slot; /* new, and nothing else is in the way */
-	bool implied;    /* the archive left directories unnamed */
+	bool implied;    /* the archive left directories unnamed, or */
+	bool links;      /* links to files of the layers below */
 	bool sync_asked, synced;
 	struct imgstore_layer layer; /* when done */
 };
@@ -75,7 +77,9 @@ int job_step(struct job *j, int *slots, struct err *e);
 void job_stop(struct job *j); /* what runs */
 void job_drop(struct job *j); /* what is unfinished */
 /* layer_commit.c: the unpacked tree becomes a layer of the store. */
+int job_read_report(struct job *j, struct err *e);
 int job_place(struct job *j, struct err *e);
+/* 1 done, 0: a helper is at it. */
 int job_commit(struct job *j, struct err *e);
 /* Does the image stand already as this pull would leave it, names and all? */
 bool pull_changes_nothing(const struct pull *p, const char *config_hex, const json_t *names);

@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-enum { LINKS_MAX = 255 };
+/* As many as the kernel follows. */
+enum { LINKS_MAX = 40 };
 
 int tree_open(struct tree *t, struct err *e)
 {
@@ -21,6 +22,7 @@ int tree_open(struct tree *t, struct err *e)
 	t->implied = json_object();
 	t->opaque = json_object();
 	t->links = json_object();
+	t->hiding = json_object();
 	return t->at[0].fd < 0 ? -1 : 0;
 }
 
@@ -38,6 +40,7 @@ void tree_close(struct tree *t)
 	json_decref(t->implied);
 	json_decref(t->opaque);
 	json_decref(t->links);
+	json_decref(t->hiding);
 }
 
 static int too_long(const char *name, struct err *e)
@@ -88,12 +91,18 @@ int tree_path(const struct tree *t, const char *leaf, char out[PATH_MAX], struct
 static int note(struct tree *t, json_t *set, const char *path, json_t *value, struct err *e)
 {
 	const char *text = json_string_value(value);
+	const json_t *old = json_object_get(set, path);
+	/* Said again, it takes no more room. */
+	if (old && !text)
+		return 0;
+	if (old)
+		t->noted -= strlen(path) + 3 + json_string_length(old) + 3;
 	t->noted += strlen(path) + 3 + (text ? strlen(text) + 3 : 0);
 	if (t->noted > TREE_NOTED_MAX) {
 		json_decref(value);
 		return err_set(e, ERR_BAD_INPUT,
-			       "%.300s: too many directories without an entry, opaque directories "
-			       "and links to lower layers",
+			       "%.300s: too many directories without an entry, opaque directories, "
+			       "directories with whiteouts and links to lower layers",
 			       path);
 	}
 	json_object_set_new_nocheck(set, path, value);
@@ -132,6 +141,12 @@ int tree_opaque(struct tree *t, const char *leaf, struct err *e)
 	if (!leaf)
 		return note(t, t->opaque, t->canon, json_true(), e);
 	return join(t, leaf, path) ? note(t, t->opaque, path, json_true(), e) : too_long(leaf, e);
+}
+
+int tree_hides(struct tree *t, struct err *e)
+{
+	/* Overlay looks for whiteouts in its root always. */
+	return t->depth == 0 ? 0 : note(t, t->hiding, t->canon, json_true(), e);
 }
 
 static bool is_whiteout(const struct stat *st)
@@ -200,6 +215,7 @@ static int unblock(struct tree *t, const char *name, char todo[PATH_MAX], const 
 	/* The layer removes what was there and puts a directory of its own in its place. */
 	if (unlinkat(fd, name, 0) < 0 || mkdirat(fd, name, 0755) < 0)
 		return err_sys(e, "replace %.300s", name);
+	t->usage += TREE_DIR_USAGE;
 	return tree_opaque(t, name, e);
 }
 
@@ -240,8 +256,12 @@ static const char *keep_common(struct tree *t, const char *dir)
 static int change_dir(struct tree *t, const char *dir, struct err *e)
 {
 	char todo[PATH_MAX], name[NAME_MAX + 1];
-	const char *p = todo, *left = keep_common(t, dir);
+	const char *p = todo;
 	int links = 0;
+	if (t->asked_valid && strcmp(t->asked, dir) == 0)
+		return 0;
+	t->asked_valid = false;
+	const char *left = keep_common(t, dir);
 	memcpy(todo, left, strlen(left) + 1);
 	while (*p) {
 		size_t len = strcspn(p, "/");
@@ -265,6 +285,8 @@ static int change_dir(struct tree *t, const char *dir, struct err *e)
 		if (rc == 1)
 			p = todo;
 	}
+	memcpy(t->asked, dir, strlen(dir) + 1);
+	t->asked_valid = true;
 	return 0;
 }
 
@@ -284,6 +306,8 @@ int tree_parent(struct tree *t, const char *path, const char **leaf, struct err 
 static int remove_one(struct tree *t, int dirfd, const char *leaf, const struct stat *st,
 		      struct err *e)
 {
+	/* It may have been on the way to where we are. */
+	t->asked_valid = t->asked_valid && !S_ISLNK(st->st_mode) && !S_ISDIR(st->st_mode);
 	if (S_ISREG(st->st_mode) && t->removing && t->removing(t->arg, dirfd, leaf, st, e) < 0)
 		return -1;
 	if (unlinkat(dirfd, leaf, S_ISDIR(st->st_mode) ? AT_REMOVEDIR : 0) < 0)
@@ -353,9 +377,8 @@ int tree_make_room(struct tree *t, int dirfd, const char *leaf, bool for_dir, st
 int tree_whiteout(struct tree *t, int dirfd, const char *leaf, struct err *e)
 {
 	struct stat st;
-	t->whiteouts = true;
 	if (mknodat(dirfd, leaf, S_IFCHR, makedev(0, 0)) == 0)
-		return tree_count(t, e);
+		return tree_count(t, e) < 0 ? -1 : tree_hides(t, e);
 	if (errno != EEXIST || fstatat(dirfd, leaf, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(e, "whiteout %.300s", leaf);
 	/* A whiteout hides only what is below its layer; an entry of the layer itself does that on
@@ -364,45 +387,4 @@ int tree_whiteout(struct tree *t, int dirfd, const char *leaf, struct err *e)
 		return 0;
 	tree_explicit(t, leaf);
 	return tree_opaque(t, leaf, e);
-}
-
-static int drop_whiteouts(struct tree *t, int dir, const char *leaf, const struct stat *st,
-			  int depth, struct err *e)
-{
-	if (S_ISDIR(st->st_mode))
-		return each_in(t, dir, leaf, depth + 1, drop_whiteouts, e);
-	return is_whiteout(st) ? remove_one(t, dir, leaf, st, e) : 0;
-}
-
-static bool inside_opaque(const struct tree *t, const char *path)
-{
-	char up[PATH_MAX];
-	size_t len = strlen(path);
-	if (len == 0)
-		return false;
-	memcpy(up, path, len + 1);
-	for (char *slash; (slash = strrchr(up, '/'));) {
-		*slash = '\0';
-		if (json_object_get(t->opaque, up))
-			return true;
-	}
-	return json_object_get(t->opaque, "") != NULL;
-}
-
-int tree_finish(struct tree *t, struct err *e)
-{
-	const char *path;
-	json_t *ignored;
-	if (!t->whiteouts)
-		return 0;
-	json_object_foreach (t->opaque, path, ignored) {
-		struct err gone;
-		if (inside_opaque(t, path))
-			continue;
-		AUTO_CLOSE int fd = fs_open_beneath(t->at[0].fd, *path ? path : ".",
-						    O_RDONLY | O_DIRECTORY, 0, &gone);
-		if (fd >= 0 && each_in(t, fd, ".", 0, drop_whiteouts, e) < 0)
-			return -1;
-	}
-	return 0;
 }

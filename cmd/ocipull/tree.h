@@ -19,15 +19,18 @@ enum { TREE_DEPTH_MAX = 1024, TREE_NOTED_MAX = 12 << 20, TREE_DIR_USAGE = 4096 }
 struct tree {
 	char canon[PATH_MAX]; /* the directory where we are, without symlinks; "" = the root */
 	size_t depth;
+	char asked[PATH_MAX]; /* the path that led here last, links and all */
+	bool asked_valid;
 	struct {
 		int fd;
 		size_t end;       /* length of canon up to here */
 	} at[TREE_DEPTH_MAX + 1]; /* at[0] is the root */
 	json_t *implied;          /* sets of paths (bytes, not text) */
 	json_t *opaque;
-	json_t *links; /* names that wait for a lower layer's file -> its path; untar.h */
+	json_t *hiding; /* directories with whiteouts */
+	json_t *links;  /* names that wait for a lower layer's file -> its path; untar.h */
 	size_t noted;
-	bool whiteouts;              /* some were made */
+	bool root_named;             /* the archive has an entry for the root itself */
 	bool replaced;               /* a directory may have made room for something else */
 	uint64_t inodes, max_inodes; /* in the layer (0: no limit) */
 	uint64_t usage;              /* bytes on disk */
@@ -64,7 +67,6 @@ void tree_explicit(struct tree *t, const char *leaf);
 int tree_opaque(struct tree *t, const char *leaf, struct err *e);
 /* Hide what is below at leaf: a whiteout, or opaqueness of a directory of the same layer. */
 int tree_whiteout(struct tree *t, int dirfd, const char *leaf, struct err *e);
-/* All entries have come. Overlay lists the whiteouts of a directory that has nothing below it as
- * names that cannot be found: those in opaque directories go. */
-int tree_finish(struct tree *t, struct err *e);
+/* The directory where we are holds a whiteout. */
+int tree_hides(struct tree *t, struct err *e);
 #endif

@@ -40,8 +40,11 @@ static int report(struct untar *u, const char *hex)
 {
 	if (u->layer) {
 		report_paths('o', u->tree.opaque);
+		report_paths('w', u->tree.hiding);
 		report_paths('i', u->tree.implied);
 		report_links(u->tree.links);
+		if (u->tree.root_named)
+			printf("r %c", '\0');
 	}
 	printf("d %s %llu %llu %llu", hex, (unsigned long long)u->stream.bytes,
 	       (unsigned long long)u->tree.inodes, (unsigned long long)u->tree.usage);

@@ -16,6 +16,8 @@
  *
  *	i PATH        a directory that the archive does not name but has things in
  *	o PATH        a directory that hides what is below it: becomes opaque
+ *	w PATH        a directory that holds whiteouts
+ *	r             the archive names the root
  *	l PATH        a name of a file that a layer below has: empty, mode 0 (untar.h); then
  *	m PATH        which file that is
  *	e KIND TEXT   failed; the last record

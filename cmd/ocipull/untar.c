@@ -15,14 +15,8 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
-/* A directory's time is set last: what is put into it changes it. */
-struct dir_time {
-	char *path;
-	struct timespec mtime;
-};
-
-/* What their times may take of our memory. */
-enum { DIR_BYTES_MAX = 128 << 20 };
+/* What the directories' times, which are set last, may take of our memory. */
+enum { DIR_BYTES_MAX = 64 << 20 };
 
 struct entry {
 	const char *path, *leaf; /* path: cleaned */
@@ -170,13 +164,17 @@ static int remember_time(struct untar *u, const struct entry *en, struct err *e)
 	char path[PATH_MAX] = "";
 	if (*en->leaf && tree_path(&u->tree, en->leaf, path, e) < 0)
 		return -1;
-	u->dir_bytes += strlen(path) + 1 + sizeof *u->dirs;
-	if (u->dir_bytes > DIR_BYTES_MAX)
+	size_t len = strlen(path) + 1, last = u->last_dir;
+	/* The same once more: the last one counts. */
+	if (u->dirs.len > 0 && strcmp(u->dirs.data + last + sizeof en->times[1], path) == 0) {
+		memcpy(u->dirs.data + last, &en->times[1], sizeof en->times[1]);
+		return 0;
+	}
+	u->dirs.limit = DIR_BYTES_MAX;
+	u->last_dir = u->dirs.len;
+	if (buf_add(&u->dirs, &en->times[1], sizeof en->times[1], e) < 0 ||
+	    buf_add(&u->dirs, path, len, e) < 0)
 		return err_set(e, ERR_BAD_INPUT, "%.300s: too many directories", path);
-	/* Room is doubled whenever the count is a power of two. */
-	if ((u->dir_count & (u->dir_count - 1)) == 0)
-		u->dirs = xrealloc(u->dirs, (u->dir_count * 2 + 1) * sizeof *u->dirs);
-	u->dirs[u->dir_count++] = (struct dir_time){.path = xstrdup(path), .mtime = en->times[1]};
 	return 0;
 }
 
@@ -203,7 +201,10 @@ static int put_dir(struct untar *u, const struct entry *en, struct err *e)
 	int fresh = make_dir(u, en, e);
 	if (fresh < 0 || remember_time(u, en, e) < 0)
 		return -1;
-	tree_explicit(&u->tree, en->leaf);
+	if (*en->leaf)
+		tree_explicit(&u->tree, en->leaf);
+	else
+		u->tree.root_named = true;
 	if (fresh && !en->uid && !en->gid && !(en->perm & 07000) &&
 	    archive_entry_xattr_count(en->ae) == 0)
 		return 0;
@@ -232,6 +233,11 @@ static int put_node(struct untar *u, const struct entry *en, struct err *e)
 	}
 	if (rc < 0)
 		return sys_entry(en, "create", e);
+	/* What overlay takes for one, whoever made it. */
+	bool whiteout = archive_entry_filetype(en->ae) == AE_IFCHR &&
+			!archive_entry_rdevmajor(en->ae) && !archive_entry_rdevminor(en->ae);
+	if (whiteout && tree_hides(&u->tree, e) < 0)
+		return -1;
 	return tree_count(&u->tree, e) < 0 ? -1 : set_node_meta(u, en, e);
 }
 
@@ -401,10 +407,12 @@ static int set_time_of(const struct untar *u, const char *path, const struct tim
 
 static int set_dir_times(struct untar *u, struct err *e)
 {
-	for (size_t i = 0; i < u->dir_count; i++) {
-		const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, u->dirs[i].mtime};
-		const char *path = *u->dirs[i].path ? u->dirs[i].path : ".";
-		if (set_time_of(u, path, times, e) < 0)
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}};
+	for (size_t at = 0; at < u->dirs.len;) {
+		memcpy(&times[1], u->dirs.data + at, sizeof times[1]);
+		const char *path = u->dirs.data + at + sizeof times[1];
+		at += sizeof times[1] + strlen(path) + 1;
+		if (set_time_of(u, *path ? path : ".", times, e) < 0)
 			return -1;
 	}
 	return 0;
@@ -463,7 +471,7 @@ static int read_all(struct untar *u, struct archive *a, struct err *e)
 		;
 	if (n < 0)
 		return archive_failed(u, a, e);
-	return tree_finish(&u->tree, e) < 0 ? -1 : set_dir_times(u, e);
+	return set_dir_times(u, e);
 }
 
 int untar(struct untar *u, struct err *e)
@@ -480,9 +488,7 @@ int untar(struct untar *u, struct err *e)
 
 void untar_release(struct untar *u)
 {
-	for (size_t i = 0; i < u->dir_count; i++)
-		free(u->dirs[i].path);
-	free(u->dirs);
+	buf_release(&u->dirs);
 	stream_release(&u->stream);
 	tree_close(&u->tree);
 }

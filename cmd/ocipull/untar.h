@@ -5,6 +5,7 @@
  *
  * A hard link to a file that this layer has not means one of the layers below, which are outside of
  * our root: an empty file with mode 0 is made at both names, and the parent fills it (fixup.h). */
+#include "buf.h"
 #include "err.h"
 #include "stream.h"
 #include "tree.h"
@@ -20,8 +21,9 @@ struct untar {
 	unsigned long long entries;
 	char last[128];         /* the last entry's name, for messages */
 	struct err *read_error; /* what the stream itself failed with, kind ERR_OK = nothing */
-	struct dir_time *dirs;
-	size_t dir_count, dir_bytes;
+	/* A directory's time is set last: what is put into it changes it. Each: the time, the path. */
+	struct buf dirs;
+	size_t last_dir;
 };
 
 int untar(struct untar *u, struct err *e);

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CHUNK = 256 << 10, DEPTH_MAX = 1024, LINKS_MAX = 255, DESCRIPTORS = 16 };
+enum { CHUNK = 256 << 10, DEPTH_MAX = 1024, LINKS_MAX = 40, DESCRIPTORS = 16 };
 
 struct inode {
 	struct fact fact;
@@ -463,36 +463,31 @@ static void put_fact(const struct node *n, enum fact_kind kind, const char *name
 
 static void put_kid(const void *at, VISIT which, void *arg)
 {
-	struct node *n = *(struct node *const *)at;
-	const bool *hides = arg;
-	if (which != postorder && which != leaf)
-		return;
-	/* There is nothing that it could remove: it may as well not be there. */
-	n->implied = n->implied || (*hides && is_whiteout(n));
-	put_fact(n, FACT_ENTRY, n->name);
+	const struct node *n = *(struct node *const *)at;
+	(void)arg;
+	if (which == postorder || which == leaf)
+		put_fact(n, FACT_ENTRY, n->name);
 }
 
-static void put_tree(const struct node *dir, bool hides);
+static void put_tree(const struct node *dir);
 
 static void put_subdir(const void *at, VISIT which, void *arg)
 {
 	const struct node *n = *(struct node *const *)at;
-	const bool *hides = arg;
+	(void)arg;
 	if ((which == postorder || which == leaf) && is_dir(n))
-		put_tree(n, *hides);
+		put_tree(n);
 }
 
-/* hides: a directory above is opaque. */
-static void put_tree(const struct node *dir, bool hides)
+static void put_tree(const struct node *dir)
 {
 	char path[PATH_MAX];
-	hides = hides || dir->opaque;
 	path_of(dir, path);
 	put_fact(dir, FACT_DIR, path);
 	if (dir->kids)
-		twalk_r(dir->kids, put_kid, &hides);
+		twalk_r(dir->kids, put_kid, NULL);
 	if (dir->kids)
-		twalk_r(dir->kids, put_subdir, &hides);
+		twalk_r(dir->kids, put_subdir, NULL);
 }
 
 static int run(struct tar *t, struct err *e)
@@ -502,7 +497,7 @@ static int run(struct tar *t, struct err *e)
 	give(&t->root, new_inode(S_IFDIR | 0755));
 	if (confine(CONFINE_PIPES, DESCRIPTORS, e) < 0 || read_all(t, e) < 0)
 		return -1;
-	put_tree(&t->root, false);
+	put_tree(&t->root);
 	return 0;
 }
 

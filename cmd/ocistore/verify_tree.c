@@ -265,7 +265,7 @@ static int on_entry(struct walk *w, struct err *e)
 		compare(w, name, &st);
 	else if (errno != ENOENT)
 		return err_sys(e, "stat %.300s", w->path);
-	else if (!w->a.f.implied || !is_whiteout(&w->a.f))
+	else
 		tell(w, "missing");
 	return 0;
 }

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOOK_FILE_MAX = 1 << 20, FILES_MAX = 1024 };
+enum { HOOK_FILE_MAX = 1 << 20, FILES_MAX = 1024, PATTERN_MAX = 512 };
 
 void hook_add(json_t *spec, const char *stage, json_t *hook)
 {
@@ -34,10 +34,28 @@ void hook_add(json_t *spec, const char *stage, json_t *hook)
 	json_array_append(list, hook);
 }
 
+/* The C library's regcomp writes counted repetitions out, one within another to any size, and back
+ * references take any time to match. */
+static bool is_costly(const char *pattern)
+{
+	const char *brace = strchr(pattern, '{');
+	if (strlen(pattern) > PATTERN_MAX || (brace && strchr(brace + 1, '{')))
+		return true;
+	for (const char *p = pattern; (p = strchr(p, '\\')) && p[1]; p += 2)
+		if (p[1] >= '0' && p[1] <= '9')
+			return true;
+	return false;
+}
+
 static int compile(regex_t *re, const char *pattern, const char *file, const char *key,
 		   struct err *e)
 {
 	char why_not[128];
+	if (is_costly(pattern))
+		return err_set(e, ERR_BAD_INPUT,
+			       "%s: when.%s: '%.80s': longer than %d, more than one {count}, or a "
+			       "back reference",
+			       file, key, pattern, PATTERN_MAX);
 	int r = regcomp(re, pattern, REG_EXTENDED | REG_NOSUB);
 	if (r == 0)
 		return 0;
@@ -270,13 +288,18 @@ static int apply_file(const struct bundle *b, json_t *spec, const char *path,
 	return 0;
 }
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 int hooks_apply(const struct bundle *b, json_t *spec, struct err *e)
 {
 	AUTO_JSON json_t *files = list_files(b, e);
 	if (!files)
 		return -1;
 	size_t n = json_object_size(files), i = 0;
-	const char *names[FILES_MAX], *name;
+	const char *names[FILES_MAX] = {NULL}, *name;
 	json_t *path;
 	if (n == 0)
 		return 0;
@@ -284,12 +307,7 @@ int hooks_apply(const struct bundle *b, json_t *spec, struct err *e)
 		return err_set(e, ERR_EXHAUSTED, "hooks_dir: more than %d files", FILES_MAX);
 	json_object_foreach (files, name, path)
 		names[i++] = name;
-	for (size_t a = 1; a < n; a++)
-		for (size_t k = a; k > 0 && strcmp(names[k - 1], names[k]) > 0; k--) {
-			const char *swap = names[k];
-			names[k] = names[k - 1];
-			names[k - 1] = swap;
-		}
+	qsort(names, n, sizeof *names, by_name);
 	AUTO_JSON json_t *annotations = all_annotations(b);
 	for (i = 0; i < n; i++)
 		if (apply_file(b, spec, json_string_value(json_object_get(files, names[i])),

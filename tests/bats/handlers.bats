@@ -225,7 +225,8 @@ echo "{ \"hooks\": [\"prestart\"], \"mountOptions\": [\"ro\"], \"linux\": { \"cg
     local id start=$SECONDS status=0
     id=$(ctr '.log_path = "c.log"' | ocibundle create "$POD" -)
     ctrrun create "$id" || status=$?
-    [ $status = 124 ] && [ $((SECONDS - start)) -lt 20 ]
+    [ $status = 124 ]
+    [ $((SECONDS - start)) -lt 20 ]
     ctrrun rm --force "$id"
     ocibundle rm "$id"
   }

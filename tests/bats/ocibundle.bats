@@ -20,7 +20,8 @@ teardown() { ctrs_teardown; }
 
 @test "create prints an id; bundle, records and mount are there; rm takes them" {
   run --separate-stderr ocibundle create "$POD" - <<<"$(ctr '.log_path = "c/0.log" | .tty = true | .stdin = true')"
-  [ "$status" = 0 ] && [ -z "$stderr" ]
+  [ "$status" = 0 ]
+  [ -z "$stderr" ]
   [[ $output =~ ^[0-9a-f]{64}$ ]]
   local id=$output
   grep -F " $RUNROOT/containers/$id/bundle/rootfs " /proc/self/mountinfo | grep -q 'overlay'
@@ -32,10 +33,13 @@ teardown() { ctrs_teardown; }
     "$ROOT/containers/$id/state.json"
   [ "$(jq -r .metadata.name "$ROOT/containers/$id/container.json")" = c ]
   [ "$(stat -c %a "$ROOT/containers/$id/state.json" "$RUNROOT/containers/$id/bundle/config.json" | sort -u)" = 600 ]
-  [ "$(ocibundle rm --dry-run "$id" | grep -c "$id")" = 3 ] && [ -e "$RUNROOT/containers/$id/bundle/rootfs/bin" ]
+  [ "$(ocibundle rm --dry-run "$id" | grep -c "$id")" = 3 ]
+  [ -e "$RUNROOT/containers/$id/bundle/rootfs/bin" ]
   run ocibundle rm "$id"
-  [ "$status" = 0 ] && [ -z "$output" ]
-  [ ! -e "$ROOT/containers/$id" ] && [ ! -e "$RUNROOT/containers/$id" ]
+  [ "$status" = 0 ]
+  [ -z "$output" ]
+  [ ! -e "$ROOT/containers/$id" ]
+  [ ! -e "$RUNROOT/containers/$id" ]
 }
 
 @test "--id and --origin are honoured and checked" {
@@ -54,9 +58,10 @@ teardown() { ctrs_teardown; }
   before=$(find "$ROOT" "$RUNROOT" | sort)
   a=$(dry '.mounts = [{ host_path: "/tmp", container_path: "/x" }] | .image.image = "base"')
   b=$(dry '.mounts = [{ host_path: "/tmp", container_path: "/x" }] | .image.image = "base"')
-  [ "$a" = "$b" ] && [ "$(jq -r .ociVersion <<<"$a")" = 1.0.2 ]
+  [ "$a" = "$b" ]
+  [ "$(jq -r .ociVersion <<<"$a")" = 1.0.2 ]
   [ "$(find "$ROOT" "$RUNROOT" | sort)" = "$before" ]
-  ! grep -F "$RUNROOT/containers/" /proc/self/mountinfo
+  run -1 grep -F "$RUNROOT/containers/" /proc/self/mountinfo
 }
 
 @test "the same name twice: exit 4 with the first one's id; another attempt is another container" {
@@ -122,9 +127,10 @@ kill_at() {
       id=$(ctr | ocibundle create "$POD" -)
       kill_at $call $n ocibundle rm "$id" || killed=$((killed + 1))
       ocibundle rm "$id"
-      [ ! -e "$ROOT/containers/$id" ] && [ ! -e "$RUNROOT/containers/$id" ]
+      [ ! -e "$ROOT/containers/$id" ]
+      [ ! -e "$RUNROOT/containers/$id" ]
       [ -z "$(find "$ROOT/reserved" -lname "$id")" ]
-      ! grep -F "$id" /proc/self/mountinfo
+      run -1 grep -F "$id" /proc/self/mountinfo
     done
   done
   echo "killed $killed of 35"
@@ -134,7 +140,8 @@ kill_at() {
 @test "rm: unknown is success, damaged and half-made containers go, a running one is refused" {
   local id
   run ocibundle rm nosuch
-  [ "$status" = 0 ] && [ -z "$output" ]
+  [ "$status" = 0 ]
+  [ -z "$output" ]
   run ocibundle rm "$(printf y | sha256sum | cut -c1-64)"
   [ "$status" = 0 ]
   id=$(ctr | ocibundle create "$POD" -)
@@ -349,7 +356,8 @@ LIST
   [ "$(dry . | jq '.process | has("oomScoreAdj")')" = false ]
   if ! capsh --has-p=cap_sys_resource 2>/dev/null; then
     run --separate-stderr ocibundle create --dry-run "$POD" - <<<"$(ctr '.linux.resources.oom_score_adj = -999')"
-    [ "$status" = 0 ] && [[ $stderr == *"CAP_SYS_RESOURCE"* ]]
+    [ "$status" = 0 ]
+    [[ $stderr == *"CAP_SYS_RESOURCE"* ]]
     [ "$(jq .process.oomScoreAdj <<<"$output")" = "$(cat /proc/self/oom_score_adj)" ]
   fi
 }

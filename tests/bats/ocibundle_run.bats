@@ -223,7 +223,8 @@ teardown() { ctrs_teardown; }
     out=$(in_ctr "$rt" 'cat /i/dir/a /i/dir/b /s/b /one/dir/a; touch /i/x; touch /one/x; ls /up' \
       ".mounts = [$(img /i art), $(img /s art dir), $(img /one art1), $(img /up art dir/up)]" 2>&1)
     echo "$out"
-    [ "$(grep -cx 'one\|two' <<<"$out")" = 4 ] && [ "$(grep -c 'Read-only' <<<"$out")" = 2 ]
+    [ "$(grep -cx 'one\|two' <<<"$out")" = 4 ]
+    [ "$(grep -c 'Read-only' <<<"$out")" = 2 ]
     [[ $out != *root* ]]
   done
   refuse 15 "image_sub_path" ".mounts = [$(img /s art nosuch)]"

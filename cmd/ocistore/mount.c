@@ -210,9 +210,12 @@ static int umount_one(struct tool_ctx *c, const char *typed, struct err *e)
 		if (imgmount_each(&c->st, unmount, &t, e) < 0)
 			return -1;
 	}
-	/* No mount of ours at such a path: an image, then. */
+	/* No mount of ours at such a path: an image, then. One that was removed has its id still. */
 	if (t.done == 0) {
-		if (image_resolve(&c->st, typed, t.image, e) < 0)
+		const char *hex = strncmp(typed, "sha256:", 7) == 0 ? typed + 7 : typed;
+		if (digest_is_hex(hex))
+			snprintf(t.image, sizeof t.image, "sha256:%s", hex);
+		else if (image_resolve(&c->st, typed, t.image, e) < 0)
 			return e->kind == ERR_NOT_FOUND || real ? 0 : -1;
 		if (imgmount_each(&c->st, unmount, &t, e) < 0)
 			return -1;

@@ -230,6 +230,18 @@ container() { # HEXDIGIT IMAGE-ID
   free_of && [ -z "$(store mount)" ] && [ -z "$(ls -A "$STORE/run/mounts")" ]
 }
 
+@test "umount: an image that was removed meanwhile, by its id" {
+  local a
+  a=$(get a)
+  store mount r.io/a:1
+  store rm --in-use --wait r.io/a:1
+  [ "$(layers)" = 2 ]
+  store umount "$a"
+  free_of
+  store gc >/dev/null
+  [ "$(layers)" = 0 ]
+}
+
 @test "mounts of an earlier boot, taken away by hand, or of a namespace that is gone, hold nothing" {
   local a record
   a=$(get a)

@@ -31,6 +31,8 @@ setting() { # KEY JSON
   mv "$STORE/crisp.new" "$STORE/crisp.json"
   export CRISP_CONFIG=$STORE/crisp.json
 }
+# Where it can be: what a disk does meanwhile is neither to be waited for nor measured.
+in_memory() { [ ! -d /dev/shm ] || { rm -rf "$STORE" && STORE=$(mktemp -d /dev/shm/crisp-test.XXXXXX); }; }
 # Every layer's stream can be made again, and its record counts what is there.
 whole() {
   local l
@@ -86,6 +88,135 @@ PY
   # Whole files are told by name, not copied into the recipe; what was replaced is kept in it.
   read -r _ raw files kept <"$STORE/recipes"
   [ "$files" -gt 1000 ] && [ "$kept" -gt 150 ] && [ "$raw" -lt 1500000 ]
+}
+
+@test "equal to umoci: busybox and its links, as umoci makes it" {
+  make_image busy
+  equal "$CRISP_TMP/oci:busy" 200
+}
+
+@test "equal to umoci: whiteouts of what no layer below has show nothing, wherever they stand" {
+  nasty ghosts 10
+  [ "$(grep -c ghost "$STORE/ours")" = 0 ]
+  # Read-only and writable alike; what the container makes in such a place is there.
+  local lower id
+  id=$(jq -r .id "$STORE"/images/*/image.json)
+  lower=$(jq -r --arg s "$STORE" '[.layers[].id] | reverse | map($s + "/layers/" + . + "/diff") | join(":")' "$(image_json "$id")")
+  mkdir "$STORE"/{up,work}
+  mount -t overlay overlay -o "lowerdir=$lower,upperdir=$STORE/up,workdir=$STORE/work" "$STORE/mnt"
+  mkdir "$STORE/mnt/pure/ghost1"
+  [ "$(ls "$STORE/mnt/pure")" = "$(printf 'ghost1\nreal')" ]
+  rm -r "$STORE/mnt/pure" "$STORE/mnt/opaque"
+  umount "$STORE/mnt"
+  # The record of a whiteout that is gone is a fault.
+  ocistore --root "$STORE" --runroot "$STORE/run" verify
+  rm "$STORE/layers/$(jq -r '.layers[1].id' "$(image_json "$id")")/diff/opaque/sub/ghost7"
+  run -5 ocistore --root "$STORE" --runroot "$STORE/run" verify
+  [[ $output == *opaque/sub/ghost7*missing* ]]
+}
+
+@test "the same layer becomes the same tree each time" {
+  in_memory
+  python_oci "$STORE/oci" <<'PY'
+import sys
+from oci_layout import *
+o = Layout(sys.argv[1])
+names = [f'{i * 7919 % 300:03}' * 5 for i in range(300)]
+o.name(o.image([layer(entry('low', DIR), entry('d', DIR)),
+                layer(entry('d', DIR), entry('d/.wh..wh..opq'), entry('d/e', DIR), *[entry(f'd/e/.wh.{n}') for n in names],
+                      *[entry(f'd/.wh.{n}') for n in names], entry('d/e/f', data=b'f'))]), 'v1')
+PY
+  local i id
+  for i in {1..20}; do
+    id=$(pull "oci:$STORE/oci:v1")
+    find "$(diff_of "$id" 1)" -mindepth 1 -printf '%P %y %m %s\n' | sort >"$STORE/tree.$i"
+    getfattr -Rhd -m - --absolute-names "$(diff_of "$id" 1)" | sed 's/^# file: .*diff//' >>"$STORE/tree.$i"
+    cmp "$STORE/tree.1" "$STORE/tree.$i"
+    rm -rf "$STORE"/{images,names,layers}
+  done
+  [ "$(grep -c ' c ' "$STORE/tree.1")" = 600 ]
+}
+
+@test "the root's owner and mode are those of the topmost layer that names it" {
+  python_oci "$STORE/oci" <<'PY'
+import sys
+from oci_layout import *
+o = Layout(sys.argv[1])
+named = layer(entry('./', DIR, mode=0o2711, uid=7, gid=8, mtime=1234567890, pax={'SCHILY.xattr.user.k': 'v'}), entry('f', data=b'f'))
+plain, other = layer(entry('g', data=b'g')), layer(entry('./', DIR, mode=0o750), entry('h', data=b'h'))
+default = layer(entry('./', DIR), entry('i', data=b'i'))
+for name, layers in (('below', [named, plain]), ('top', [named, plain, other]), ('middle', [named, other, plain]), ('default', [default, plain]),
+                     ('none', [plain])):
+    o.name(o.image(layers), name)
+PY
+  local tag want id dir
+  while read -r tag want; do
+    id=$(pull "oci:$STORE/oci:$tag")
+    dir=$(ocistore --root "$STORE" --runroot "$STORE/run" mount "$id")
+    [ "$(stat -c '%a %u:%g' "$dir")" = "$want" ]
+    [ "$tag" != below ] || [ "$(stat -c %Y "$dir"),$(getfattr --absolute-names --only-values -n user.k "$dir")" = 1234567890,v ]
+    umoci unpack --image "$STORE/oci:$tag" "$STORE/umoci" >/dev/null
+    [ "$(stat -c '%a %u:%g' "$STORE/umoci/rootfs")" = "$want" ]
+    rm -rf "$STORE/umoci"
+    ocistore --root "$STORE" --runroot "$STORE/run" umount "$dir"
+    # Only where it is needed; and the layers are shared.
+    case $tag in below | middle) [ -d "$STORE/images/${id#sha256:}/root" ] ;; *) [ ! -e "$STORE/images/${id#sha256:}/root" ] ;; esac
+  done <<'CASES'
+below 2711 7:8
+top 750 0:0
+middle 750 0:0
+default 755 0:0
+none 755 0:0
+CASES
+  [ "$(ls "$STORE/layers" | wc -l)" = 4 ]
+}
+
+@test "a lower layer's file that becomes a link's copy keeps its holes" {
+  python_oci "$STORE/oci" <<'PY'
+import sys
+import nasty_layers
+from oci_layout import *
+o = Layout(sys.argv[1])
+o.name(o.image([nasty_layers.sparse('old'), layer(entry('l/hole', LINK, link='hole'), entry('l/holes', LINK, link='holes'), entry('l/tail', LINK, link='tail'))]), 'v1')
+PY
+  local id low up f
+  id=$(pull "oci:$STORE/oci:v1")
+  low=$(diff_of "$id" 0) up=$(diff_of "$id" 1)
+  for f in hole holes tail; do
+    cmp "$low/$f" "$up/l/$f"
+    [ "$(stat -c '%s %Y %a' "$low/$f")" = "$(stat -c '%s %Y %a' "$up/$f")" ] && [ "$up/$f" -ef "$up/l/$f" ]
+  done
+  [ "$(stat -c %b "$up/hole")" = 0 ] && [ "$(stat -c %b "$up/holes")" -lt 6000 ]
+  whole
+}
+
+@test "many hostile entries: time grows with their number, memory does not" {
+  in_memory
+  python_oci "$STORE/oci" <<'PY'
+import sys
+import nasty_layers as n
+from oci_layout import *
+o = Layout(sys.argv[1])
+kinds = {'opaque': lambda i: n.header(b'd%d/.wh..wh..opq' % i), 'hiding': lambda i: n.header(b'd%d/.wh.x' % i),
+         'links': lambda i: n.header(b'f') if i == 0 else n.header(b'l%d' % i, kind=b'1', link=b'f'), 'same': lambda i: n.header(b'same'),
+         'chain': lambda i: n.header(b's%d' % i, kind=b'2', link=b's%d' % (i + 1)) if i < 30 else n.header(b's30/', kind=b'5') if i == 30 else
+         n.header(b's%d/f%d' % (i % 2, i))}
+for kind, one in kinds.items():
+    for count in (1500, 12000):
+        o.name(o.image([b''.join(map(one, range(count))) + n.END], how='fast'), f'{kind}-{count}')
+PY
+  local kind few many
+  cpu() { # TAG: centiseconds
+    /usr/bin/python3 "$LIB/peak.py" "$STORE/peak" env TIMEFORMAT='%U %S' bash -c 'time "$@" >/dev/null' _ \
+      ocipull --root "$STORE" --runroot "$STORE/run" "oci:$STORE/oci:$1" 2>&1 | tail -1 | tr -d . | awk '{ print $1 + $2 }'
+  }
+  for kind in opaque hiding links same chain; do
+    few=$(cpu "$kind-1500")
+    many=$(cpu "$kind-12000")
+    # Eight times as many; what is quadratic would take 64 times as long.
+    [ "$many" -lt $((24 * (few + 2))) ] || { echo "$kind: $few $many" && false; }
+    [ "$(cat "$STORE/peak")" -lt 60000 ]
+  done
 }
 
 @test "equal to umoci: an image of Debian's files, more than 20,000 of them in six layers" {

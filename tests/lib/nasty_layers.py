@@ -116,6 +116,16 @@ def aufs():
                   entry('d/sub/in', data=b'in'), entry('d/sub/.wh.out'))]
 
 
+def ghosts():
+    """Removals of what is nowhere: in a directory of one layer only, of several, in an opaque one, in the root."""
+    return [layer(entry('merged', DIR), entry('merged/low', data=b'l'), entry('opaque', DIR), entry('opaque/low', data=b'l')),
+            layer(entry('pure', DIR), entry('pure/.wh.ghost1'), entry('pure/real', data=b'r'), entry('pure/deep', DIR), entry('pure/deep/.wh.ghost2'),
+                  entry('merged', DIR), entry('merged/.wh.ghost3'), entry('.wh.ghost4'), entry('opaque', DIR),
+                  entry('opaque/.wh..wh..opq'), entry('opaque/.wh.ghost6'), entry('opaque/sub', DIR), entry('opaque/sub/.wh.ghost7'),
+                  entry('opaque/sub/in', data=b'i'), entry('again', DIR), entry('again/.wh.ghost8'), entry('again/keep', data=b'k')),
+            layer(entry('top', DIR), entry('top/.wh.ghost9'), entry('again', DIR), entry('again/.wh.ghost8'), entry('pure/.wh.deep'))]
+
+
 def pax(kind, **keys):
     body = b''
     for k, v in keys.items():

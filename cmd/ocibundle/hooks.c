@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOOK_FILE_MAX = 1 << 20, FILES_MAX = 1024, PATTERN_MAX = 512 };
+enum { HOOK_FILE_MAX = 1 << 20, FILES_MAX = 1024, COST_MAX = 1 << 18 };
 
 void hook_add(json_t *spec, const char *stage, json_t *hook)
 {
@@ -34,17 +34,24 @@ void hook_add(json_t *spec, const char *stage, json_t *hook)
 	json_array_append(list, hook);
 }
 
-/* The C library's regcomp writes counted repetitions out, one within another to any size, and back
- * references take any time to match. */
+/* The C library's regcomp writes repetitions out: "+" doubles what it follows, {n} makes n of it, one
+ * within another to any size. Back references take any time to match. */
 static bool is_costly(const char *pattern)
 {
-	const char *brace = strchr(pattern, '{');
-	if (strlen(pattern) > PATTERN_MAX || (brace && strchr(brace + 1, '{')))
-		return true;
-	for (const char *p = pattern; (p = strchr(p, '\\')) && p[1]; p += 2)
-		if (p[1] >= '0' && p[1] <= '9')
+	double cost = (double)strlen(pattern);
+	for (const char *p = pattern; *p && cost <= COST_MAX; p++) {
+		if (*p == '\\' && p[1] >= '0' && p[1] <= '9')
 			return true;
-	return false;
+		if (*p == '\\' && p[1])
+			p++;
+		else if (*p == '+')
+			cost *= 2;
+		else if (*p == '{')
+			for (const char *n = p + 1 + (p[1] == ','); *n >= '0' && *n <= '9';
+			     n += strcspn(n, ",}"), n += *n == ',')
+				cost *= 1 + strtod(n, NULL);
+	}
+	return cost > COST_MAX;
 }
 
 static int compile(regex_t *re, const char *pattern, const char *file, const char *key,
@@ -53,9 +60,8 @@ static int compile(regex_t *re, const char *pattern, const char *file, const cha
 	char why_not[128];
 	if (is_costly(pattern))
 		return err_set(e, ERR_BAD_INPUT,
-			       "%s: when.%s: '%.80s': longer than %d, more than one {count}, or a "
-			       "back reference",
-			       file, key, pattern, PATTERN_MAX);
+			       "%s: when.%s: '%.80s': too many repetitions, or a back reference",
+			       file, key, pattern);
 	int r = regcomp(re, pattern, REG_EXTENDED | REG_NOSUB);
 	if (r == 0)
 		return 0;

@@ -10,8 +10,9 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-/* As many as the kernel follows. */
-enum { LINKS_MAX = 40 };
+/* LINKS_MAX: as many as the kernel follows. NOTE_COST: what a path takes beside itself, at least in the
+ * report; more, as short ones take room in memory, too. */
+enum { LINKS_MAX = 40, NOTE_COST = 8 };
 
 int tree_open(struct tree *t, struct err *e)
 {
@@ -96,8 +97,8 @@ static int note(struct tree *t, json_t *set, const char *path, json_t *value, st
 	if (old && !text)
 		return 0;
 	if (old)
-		t->noted -= strlen(path) + 3 + json_string_length(old) + 3;
-	t->noted += strlen(path) + 3 + (text ? strlen(text) + 3 : 0);
+		t->noted -= strlen(path) + json_string_length(old) + 2 * NOTE_COST;
+	t->noted += strlen(path) + NOTE_COST + (text ? strlen(text) + NOTE_COST : 0);
 	if (t->noted > TREE_NOTED_MAX) {
 		json_decref(value);
 		return err_set(e, ERR_BAD_INPUT,
@@ -132,7 +133,7 @@ void tree_explicit(struct tree *t, const char *leaf)
 	char path[PATH_MAX];
 	if (json_object_size(t->implied) > 0 && join(t, leaf, path) &&
 	    json_object_del(t->implied, path) == 0)
-		t->noted -= strlen(path) + 3;
+		t->noted -= strlen(path) + NOTE_COST;
 }
 
 int tree_opaque(struct tree *t, const char *leaf, struct err *e)

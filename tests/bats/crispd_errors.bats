@@ -198,7 +198,9 @@ EOF
 @test "Status names what is stuck, and a pull that is under way" {
   local pod
   fake_daemon
-  fcri Status '{"verbose":true}' | jq -e '(.status.conditions | map(select(.type == "CrispHasNoStuckSteps")) | .[0].status == true) and .info.jobs == "[]"'
+  # It begins with jobs of its own.
+  idle() { fcri Status '{"verbose":true}' | jq -e '(.status.conditions | map(select(.type == "CrispHasNoStuckSteps")) | .[0].status == true) and .info.jobs == "[]"'; }
+  wait_for 20 idle
   tool podnet <<<"case \$* in *create*) exec sleep 1000 ;; esac; exec $BUILD/bin/podnet \"\$@\""
   tool ocipull <<<'exec sleep 1000'
   fcri RunPodSandbox "{\"config\":$(pod_json stuck)}" 3>&- &

@@ -182,7 +182,7 @@ def zstd_frames(raw):
     """Several frames, skippable ones before, between and behind, one of them empty."""
     third = len(raw) // 3
     skip = struct.pack('<II', 0x184D2A53, 5) + b'skip!'
-    return skip + zstd(raw[:third]) + skip + zstd(b'') + zstd(raw[third:], '-19') + struct.pack('<II', 0x184D2A5F, 0)
+    return skip + zstd(raw[:third]) + skip + zstd(b'') + zstd(raw[third:], '-9') + struct.pack('<II', 0x184D2A5F, 0)
 
 
 def gzip_members(raw):

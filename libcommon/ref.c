@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static bool is_lower(char c)
 {
@@ -210,4 +211,16 @@ void ref_name(const struct ref *r, char out[REF_STR_SIZE])
 		snprintf(out, REF_STR_SIZE, "%s/%s:%s", r->host, r->path, r->tag);
 	else
 		ref_with_digest(r, r->digest, out);
+}
+
+static size_t bare_host(const char *s)
+{
+	size_t n = strcspn(s, "/");
+	return n > 4 && memcmp(s + n - 4, ":443", 4) == 0 ? n - 4 : n;
+}
+
+bool ref_same_host(const char *a, const char *b)
+{
+	size_t n = bare_host(a);
+	return n == bare_host(b) && strncasecmp(a, b, n) == 0;
 }

@@ -27,4 +27,7 @@ int ref_parse(struct ref *r, const char *s, struct err *e);
 void ref_name(const struct ref *r, char out[REF_STR_SIZE]);
 /* host/path@digest for a digest of the caller's. */
 void ref_with_digest(const struct ref *r, const char *digest, char out[REF_STR_SIZE]);
+/* Do two names, HOST[:PORT][/PATH], begin with the same registry? Case does not count, nor whether the
+ * port of https is written. */
+bool ref_same_host(const char *a, const char *b);
 #endif

@@ -170,8 +170,19 @@ void policy_release(struct policy *p)
 
 bool policy_covers(const char *prefix, const char *name)
 {
-	size_t n = strlen(prefix);
-	return n == 0 || (strncasecmp(prefix, name, n) == 0 && (name[n] == '\0' || name[n] == '/'));
+	if (!*prefix)
+		return true;
+	const char *below = prefix + strcspn(prefix, "/"), *path = name + strcspn(name, "/");
+	size_t n = strlen(below);
+	return ref_same_host(prefix, name) && strncasecmp(below, path, n) == 0 &&
+	       (path[n] == '\0' || path[n] == '/');
+}
+
+/* Of prefixes that cover the same name: how far, and so which is the longer one, in however many
+ * bytes its host is written. */
+static size_t reach(const char *prefix)
+{
+	return *prefix ? 1 + strlen(prefix + strcspn(prefix, "/")) : 0;
 }
 
 /* One more file: it becomes *best when it fits better. 1 it did, 0 not. */
@@ -193,12 +204,12 @@ static int consider(struct policy *best, bool *have, int dir, const char *file, 
 	}
 	bool local = strcmp(name, POLICY_LOCAL) == 0;
 	bool fits = local ? strcmp(p.prefix, name) == 0 : policy_covers(p.prefix, name);
-	if (fits && *have && strcmp(best->prefix, p.prefix) == 0) {
+	if (fits && *have && reach(best->prefix) == reach(p.prefix)) {
 		policy_release(&p);
 		return err_set(e, ERR_BAD_INPUT, "%s and %s are for the same prefix '%s'",
 			       best->file, file, *p.prefix ? p.prefix : "*");
 	}
-	if (!fits || (*have && strlen(p.prefix) <= strlen(best->prefix))) {
+	if (!fits || (*have && reach(p.prefix) < reach(best->prefix))) {
 		policy_release(&p);
 		return 0;
 	}

@@ -45,7 +45,7 @@ int policy_parse(struct policy *p, json_t *doc, const char *file, struct err *e)
 int policy_find(struct policy *p, const char *dir, const struct ref *ref, struct err *e);
 void policy_release(struct policy *p);
 
-/* Is `name` (host/path) below the prefix, in whole components? "" covers all. Hosts in upper case are
- * the same hosts. */
+/* Is `name` (host/path) below the prefix, in whole components? "" covers all. Of hosts,
+ * case and a port 443 do not count (ref_same_host). */
 bool policy_covers(const char *prefix, const char *name);
 #endif

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 enum { FILE_MAX = 1 << 20 };
 
@@ -45,21 +46,23 @@ int registry_file_check(json_t *o, const char *file, bool mirror, struct err *e)
  * weight orders those that do. False: not at all. */
 static bool covers(const char *its, const struct ref *ref, size_t *covered, size_t *weight)
 {
-	size_t len = strlen(its), host = strlen(ref->host);
+	size_t len = strlen(its), part = strcspn(its, "/"), host = strlen(ref->host);
 	*covered = host;
 	*weight = len;
 	if (strcmp(its, "*") == 0)
 		return true;
 	if (its[0] == '*')
 		return its[1] == '.' && host > len - 1 &&
-		       strcmp(ref->host + host - (len - 1), its + 1) == 0;
-	if (strncmp(its, ref->host, host) != 0 || (its[host] && its[host] != '/'))
+		       strcasecmp(ref->host + host - (len - 1), its + 1) == 0;
+	if (!ref_same_host(its, ref->host))
 		return false;
-	if (!its[host])
+	/* However many bytes the host is written in. */
+	*weight = host + (len - part);
+	if (!its[part])
 		return true;
-	const char *path = its + host + 1;
+	const char *path = its + part + 1;
 	size_t n = strlen(path);
-	*covered = len;
+	*covered = host + 1 + n;
 	return n > 0 && strncmp(path, ref->path, n) == 0 &&
 	       (ref->path[n] == '/' || ref->path[n] == '\0');
 }

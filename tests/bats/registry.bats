@@ -237,6 +237,11 @@ SH
   run_err 12 pull big.example/team/subx/app
   run_err 7 pull big.example/evil/app
   [[ $stderr == *"big.example/evil/app is blocked"*"d.json"* ]]
+  # Another spelling of the host is no way around.
+  for host in BIG.example big.example:443 Big.Example:443; do
+    run_err 7 pull "$host/evil/app"
+    [[ $stderr == *"$host/evil/app is blocked"* ]]
+  done
   registries g <<<'{"host":"bad.example","blocked":"yes"}'
   run_err 6 pull big.example/team/sub/app
   [[ $stderr == *"g.json: blocked: unexpected string"* ]]

@@ -203,6 +203,28 @@ verifier() { # NAME: the script from stdin
   [[ $stderr == *"free.json and no.json are for the same prefix"* ]]
 }
 
+@test "a host's spelling is no way around its policy: case, the port of https" {
+  local name
+  policy own '{ prefix: "trusted.example/team", rule: "reject" }'
+  policy other '{ prefix: "port.example:443", rule: "reject" }'
+  policy part '{ prefix: "port.example/fine", rule: "accept" }'
+  push one >/dev/null
+  mkdir "$T/registries.d"
+  echo "{\"host\":\"*\",\"mirrors\":[{\"url\":\"http://$REGISTRY/$REPO\"}]}" >"$T/registries.d/all.json"
+  echo "{\"host\":\"port.example/fine\",\"url\":\"http://$REGISTRY/$REPO\"}" >"$T/registries.d/fine.json"
+  for name in trusted port; do
+    echo "{\"host\":\"$name.example\",\"url\":\"http://$REGISTRY\"}" >"$T/registries.d/$name.json"
+  done
+  jq --arg d "$T/registries.d" '.registries_dir = $d' "$CRISP_CONFIG" >"$T/two.json"
+  CRISP_CONFIG=$T/two.json
+  push one "team/app" >/dev/null
+  push one "app" >/dev/null
+  for name in trusted.example TRUSTED.example trusted.example:443; do refused 13 'policy own.json rejects' "$name/team/app"; done
+  for name in port.example port.example:443; do refused 13 'policy other.json rejects' "$name/app"; done
+  pull port.example/fine
+  pull port.example:443/fine
+}
+
 @test "a tag that moved to an unsigned image: refused, and the old image keeps the name" {
   local d id
   d=$(push one)

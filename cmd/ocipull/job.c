@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CHUNK = 256 << 10 };
+enum { CHUNK = 256 << 10, CHUNKS_AT_ONCE = 64 };
 
 static const struct descriptor *desc(const struct job *j)
 {
@@ -226,7 +226,8 @@ static int load_remote(struct job *j, struct err *e)
 static int load_file(struct job *j, struct err *e)
 {
 	static char chunk[CHUNK];
-	while (!j->un.pending.len) {
+	/* Not for as long as the child keeps up: signals and other layers want their turn. */
+	for (int i = 0; i < CHUNKS_AT_ONCE && !j->un.pending.len; i++) {
 		ssize_t n = read(j->file, chunk, sizeof chunk);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -237,6 +238,8 @@ static int load_file(struct job *j, struct err *e)
 		if (on_bytes(j, chunk, (size_t)n) == HTTP_FAIL)
 			return check_input(j, e);
 	}
+	if (!j->un.pending.len)
+		engine_wake(&j->p->engine, 1);
 	return 0;
 }
 

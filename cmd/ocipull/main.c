@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PARALLEL_MAX = 32 };
+enum { PARALLEL_MAX = 64 }; /* as max_parallel_downloads */
 
 static const char *platform, *how, *name;
 static long auth_fd = -1, parallel;

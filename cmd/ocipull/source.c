@@ -5,6 +5,7 @@
 #include "child.h"
 #include "fs.h"
 #include "jsonx.h"
+#include "space.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -162,6 +163,25 @@ int source_open_layer(struct source *s, size_t index, const struct descriptor *d
 	return TAKE_FD(fd);
 }
 
+/* A fifo is there before anybody writes to it: to open it could take for ever. */
+static int open_archive(struct engine *en, const char *file, struct err *e)
+{
+	struct stat st;
+	bool ready = false;
+	AUTO_CLOSE int fd = open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, "open %s", file);
+	while (S_ISFIFO(st.st_mode) && !ready) {
+		engine_watch(en, fd, POLLIN, &ready);
+		if (engine_wait(en, e) < 0)
+			return -1;
+	}
+	/* The child waits for what comes. */
+	if (fcntl(fd, F_SETFL, 0) < 0)
+		return err_sys(e, "open %s", file);
+	return TAKE_FD(fd);
+}
+
 /* Unpack an archive into tmp/files, which becomes the directory. */
 static int unpack_archive(struct source *s, const char *file, const struct config *cfg,
 			  const struct imgstore_tmp *tmp, struct err *e)
@@ -170,9 +190,10 @@ static int unpack_archive(struct source *s, const char *file, const struct confi
 					  (unsigned long long)cfg->unpack_max_entries,
 					  (unsigned long long)cfg->unpack_max_ratio};
 	struct unpacker u = UNPACKER_NONE;
-	AUTO_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0)
-		return err_sys(e, "open %s", file);
+	struct space space;
+	AUTO_CLOSE int fd = open_archive(s->engine, file, e);
+	if (fd < 0 || space_begin(&space, tmp->dir, cfg, 0, e) < 0)
+		return -1;
 	if (mkdirat(tmp->dir, "files", 0700) < 0)
 		return err_sys(e, "mkdir files");
 	s->dir = fs_open_dir(tmp->dir, "files", e);
@@ -182,6 +203,7 @@ static int unpack_archive(struct source *s, const char *file, const struct confi
 		unpacker_watch(&u, s->engine);
 		rc = engine_wait(s->engine, e);
 		rc = rc < 0 ? rc : unpacker_step(&u, e);
+		rc = rc < 0 ? rc : space_check(&space, e);
 	}
 	if (rc == 0 && u.failed) {
 		*e = u.error;

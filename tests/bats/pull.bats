@@ -344,6 +344,30 @@ small_is_empty() { [ -z "$(cd "$STORE/small/root" && ls tmp images layers && ls 
   small_is_empty
 }
 
+@test "low space: noticed while an archive is unpacked" {
+  skopeo copy -q "oci:$LAY:zeros" "docker-archive:$STORE/zeros.tar:zeros:1"
+  small_store size=100m
+  setting min_free_bytes 67108864
+  run_err 9 pull "docker-archive:$STORE/zeros.tar"
+  [[ $stderr == *"not enough space"*"67.1 MB stay free"* ]]
+  small_is_empty
+}
+
+@test "an archive may come through a fifo; a signal ends the wait for it" {
+  skopeo copy -q "oci:$LAY:a" "oci-archive:$STORE/a.tar:a"
+  mkfifo "$STORE/fifo"
+  "${PULL[@]}" "oci-archive:$STORE/fifo" >/dev/null 3>&- &
+  local pid=$!
+  PIDS+=("$pid")
+  wait_for 10 sh -c "ls '$STORE/tmp' | grep -q ^pull-"
+  cancel_it "$pid"
+  "${PULL[@]}" "oci-archive:$STORE/fifo" >/dev/null 3>&- &
+  pid=$!
+  cat "$STORE/a.tar" >"$STORE/fifo"
+  wait "$pid"
+  empty_tmp
+}
+
 @test "low space: inodes" {
   small_store size=100m,nr_inodes=2000
   setting min_free_bytes 0

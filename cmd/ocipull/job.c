@@ -300,10 +300,13 @@ static int step_placing(struct job *j, struct err *e)
 		return job_place(j, e);
 	}
 	int done = job_commit(j, e);
+	/* What is not finished must not look so: what does is kept when the pull fails. */
+	if (done < 0)
+		return -1;
 	j->synced = false;
 	j->sync_asked = false;
 	j->state = done ? JOB_SYNCING : JOB_FIXING;
-	return done < 0 ? -1 : 1;
+	return 1;
 }
 
 static int step_fixing(struct job *j, struct err *e)

@@ -17,9 +17,9 @@
  *              "layers":[{"id":"<hex>","diff_id":"sha256:…","digest":"sha256:…","size":N,
  *                         "opaque":bool}, …], "root":bool}
  * A layer with "opaque":true hides all layers below it: overlay does not look for the mark of that
- * on a layer's root, so image_lowerdirs leaves them out. Overlay takes the owner and mode of "/" from
- * the topmost layer; what the topmost one that names "/" says of it counts. Where this is not the same,
- * images/<hex>/root is an empty directory that comes on top ("root":true). size is the sum of the layers' uncompressed
+ * on a layer's root, so image_lowerdirs leaves them out. Overlay takes the owner and mode of "/"
+ * from the topmost layer; what the topmost one that names "/" says of it counts. Where this is not
+ * the same, images/<hex>/root is an empty directory that comes on top ("root":true). size is the sum of the layers' uncompressed
  * tar bytes and the config; layers are bottom first.
  *
  * Writers hold <root>/images/.lock; readers hold nothing. An image is there whole or not at all. A

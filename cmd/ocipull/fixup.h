@@ -9,8 +9,8 @@
 
 /* Mark diff/path as hiding what is below (trusted.overlay.opaque). */
 int fixup_opaque(int diff, const char *path, struct err *e);
-/* diff/path holds whiteouts. Where nothing else lies below or above a directory, overlay lists what is
- * in it as it is, whiteouts as names of nothing; the mark of one that came from another layer
+/* diff/path holds whiteouts. Where nothing else lies below or above a directory, overlay lists
+ * what is in it as it is, whiteouts as names of nothing; the mark of one that came from another layer
  * (trusted.overlay.origin, empty: unknown from where) makes it look. */
 int fixup_hiding(int diff, const char *path, struct err *e);
 

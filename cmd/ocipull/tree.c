@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-/* LINKS_MAX: as many as the kernel follows. NOTE_COST: what a path takes beside itself, at least in the
- * report; more, as short ones take room in memory, too. */
+/* LINKS_MAX: as many as the kernel follows. NOTE_COST: what a path takes beside itself, at least in
+ * the report; more, as short ones take room in memory, too. */
 enum { LINKS_MAX = 40, NOTE_COST = 8 };
 
 int tree_open(struct tree *t, struct err *e)

@@ -313,8 +313,11 @@ int helper_start(struct helper *h, int (*call)(int fd), int fd, struct err *e)
 	pid_t parent = getpid();
 	*h = HELPER_NONE;
 	pid_t pid = fork();
-	if (pid == 0)
-		_exit(helper_child_begin(keep, parent) == 0 && call(fd) == 0 ? 0 : 2);
+	if (pid == 0) {
+		if (helper_child_begin(keep, parent) == 0 && call(fd) == 0)
+			_exit(0);
+		_exit(errno ? errno : EIO);
+	}
 	return helper_began(h, pid, e);
 }
 
@@ -376,7 +379,9 @@ int helper_step(struct helper *h, struct err *e)
 		*e = why;
 		return -1;
 	}
-	return err_set(e, ERR_FAILED, "helper failed");
+	/* helper_start's tells by its status what the system call said. */
+	errno = r.exited ? r.status : 0;
+	return errno ? err_sys(e, "helper") : err_set(e, ERR_FAILED, "helper failed");
 }
 
 void helper_kill(struct helper *h)

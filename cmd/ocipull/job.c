@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CHUNK = 256 << 10, CHUNKS_AT_ONCE = 64 };
+enum { CHUNK = 256 << 10, CHUNKS_AT_ONCE = 64, REPORTS_MAX = 64 << 20 };
 
 static const struct descriptor *desc(const struct job *j)
 {
@@ -255,6 +255,11 @@ static int finish_loading(struct job *j, int *slots, struct err *e)
 			       "digest mismatch of the uncompressed layer: expected sha256:%s, got "
 			       "sha256:%s",
 			       want, j->un.hex);
+	j->p->reports += j->un.report.len;
+	if (j->p->reports > REPORTS_MAX)
+		return err_set(e, ERR_BAD_INPUT,
+			       "the image's layers leave more than %d MiB of directories unnamed",
+			       REPORTS_MAX >> 20);
 	if (job_read_report(j, e) < 0)
 		return -1;
 	++*slots;

@@ -9,6 +9,7 @@
 #include "verify.h"
 #include "xalloc.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -255,6 +256,14 @@ static void drop_unfinished(struct pull *p)
 		log_warn("cannot clean up: %s", e.msg);
 }
 
+/* Whoever waits for the end of our output does not wait for this process. */
+static void no_std_streams(void)
+{
+	AUTO_CLOSE int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; fd <= 2; fd++)
+		(void)dup2(null, fd);
+}
+
 /* To remove what was unpacked may take longer than whoever cancelled wants to wait: a child does
  * it, with the locks, and we stay only for as long as that is not noticed. */
 static void drop_in_background(struct pull *p)
@@ -267,7 +276,7 @@ static void drop_in_background(struct pull *p)
 	}
 	if (pid == 0) {
 		setsid();
-		(void)close_range(0, 2, 0);
+		no_std_streams();
 		drop_unfinished(p);
 		_exit(0);
 	}

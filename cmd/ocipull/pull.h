@@ -19,6 +19,9 @@ struct pull {
 	struct imgstore_tmp tmp;
 	struct progress progress;
 	int max_parallel;
+	/* Bytes of all layers' reports (unpack.h) together: a layer that waits for lower ones keeps its
+	 * own, and there may be hundreds. */
+	size_t reports;
 	const char *name; /* --name, NULL = the source's */
 	int auth_fd;
 	/* Layers (of the store) to fetch though they are there, and to replace, and images (hex) whose

@@ -194,7 +194,9 @@ PY
   id=$(pull "oci:$STORE/evil")
   diff=$(echo "$STORE"/layers/*/diff)
   [ "$(cat "$diff/up" "$diff/abs" "$diff/b" "$diff/etc/planted" "$diff/planted" "$diff/tmp/deep/x")" = 123456 ]
-  [ ! -e /etc/planted ] && [ ! -e /planted ] && [ ! -e /tmp/deep ]
+  [ ! -e /etc/planted ]
+  [ ! -e /planted ]
+  [ ! -e /tmp/deep ]
 }
 
 @test "attributes that would change what overlay shows are not taken from a layer" {

@@ -164,7 +164,8 @@ container() { # HEXDIGIT IMAGE-ID
   run_err 5 store rm "$c"
   store unpin r.io/a:1 r.io/a:1
   store rm --wait "$c"
-  [ -z "$(ls "$STORE/pins")" ] && [ "$(images)" = 0 ]
+  [ -z "$(ls "$STORE/pins")" ]
+  [ "$(images)" = 0 ]
   run_err 3 store pin r.io/none
   run_err 3 store unpin r.io/none
 }
@@ -331,7 +332,9 @@ container() { # HEXDIGIT IMAGE-ID
   pull --name r.io/a:other "oci:$CRISP_TMP/lay:r.io/a:1"
   [ "$(layers)" = 3 ]
   run --separate-stderr store rm --wait r.io/a:other
-  [ "$status" = 0 ] && [ -z "$output" ] && [ -z "$stderr" ]
+  [ "$status" = 0 ]
+  [ -z "$output" ]
+  [ -z "$stderr" ]
   [ "$(store inspect r.io/a:1 | jq -c '[.id, .repo_tags]')" = "[\"$a\",[\"r.io/a:1\"]]" ]
   [ "$(store --dry-run rm r.io/a:1)" = "would remove image $a" ]
   store rm --wait r.io/a:1
@@ -523,7 +526,8 @@ PY
   [ "$(grep -c '^would remove' <<<"$output")" = 5 ]
   [[ $output == *"would remove layer $layer: nothing needs it"* ]]
   [ "$(grep -c '^keep layer .*: image sha256:.* has it' <<<"$output")" = 3 ]
-  [ -d "$STORE/layers/$layer" ] && [ -d "$STORE/tmp/pull-0123" ]
+  [ -d "$STORE/layers/$layer" ]
+  [ -d "$STORE/tmp/pull-0123" ]
   run --separate-stderr store gc --json
   [ "$(jq -s 'map(select(.removed)) | length' <<<"$output")" = 5 ]
   [ ! -e "$STORE/layers/$layer" ]
@@ -548,10 +552,12 @@ PY
   [[ $output == *'remove name x\x1b[1m\xff: its image is gone'* ]]
   [[ $output == *'keep name .dir: it is no link to an image, and none of ours'* ]]
   [[ $output == *'keep tmp/trash-0123: it is none of ours'* ]]
-  [ "$(ls -A "$STORE/names" | xargs)" = '.dir file r.io%2fa:1' ] && [ -z "$(ls "$STORE/pins")" ]
+  [ "$(ls -A "$STORE/names" | xargs)" = '.dir file r.io%2fa:1' ]
+  [ -z "$(ls "$STORE/pins")" ]
   [ "$(ls "$STORE/tmp" | xargs)" = 'pull-file trash-0123' ]
   run --separate-stderr store verify --json
-  [ "$status" = 5 ] && [ "$(jq -r .name <<<"$output")" = file ]
+  [ "$status" = 5 ]
+  [ "$(jq -r .name <<<"$output")" = file ]
 }
 
 @test "gc: who reads its report slowly holds up nobody" {

@@ -76,7 +76,9 @@ swap() { rm "$1" && "${@:2}"; }
 @test "verify: a whole store is silent, layers that images share are read once" {
   good
   run --separate-stderr store verify
-  [ "$status" = 0 ] && [ -z "$output" ] && [ -z "$stderr" ]
+  [ "$status" = 0 ]
+  [ -z "$output" ]
+  [ -z "$stderr" ]
   store verify r.io/a:1 r.io/none:1
   run_err 3 store verify r.io/nothing:1
   rm "$STORE/layers/$(layer_of a 0)/diff/empty"
@@ -99,7 +101,9 @@ PY
   ocistore --root "$STORE" --runroot "$STORE/run" load -i "$STORE/nasty" >"$STORE/loaded"
   [ "$(wc -l <"$STORE/loaded")" = 12 ]
   run --separate-stderr store verify
-  [ "$status" = 0 ] && [ -z "$output" ] && [ -z "$stderr" ]
+  [ "$status" = 0 ]
+  [ -z "$output" ]
+  [ -z "$stderr" ]
   # Their streams come again byte for byte, or the ids of the layers would be others.
   mapfile -t names < <(cut -d' ' -f2 "$STORE/loaded")
   store save "${names[@]}" | other load >"$STORE/again"
@@ -156,7 +160,9 @@ PY
   l=$(layer_of a 0)
   flip "$STORE/layers/$l/recipe"
   run --separate-stderr store verify
-  [ "$status" = 5 ] && [ "${#lines[@]}" = 1 ] && [[ $output == "layer $l: recipe: recipe is damaged: "* ]]
+  [ "$status" = 5 ]
+  [ "${#lines[@]}" = 1 ]
+  [[ $output == "layer $l: recipe: recipe is damaged: "* ]]
   truncate -s 200 "$STORE/layers/$l/recipe"
   run --separate-stderr store verify
   [[ $output == "layer $l: recipe: recipe is damaged: cut short" ]]
@@ -165,23 +171,28 @@ PY
   [[ $output == *"layer $l: recipe: it is of a layer with diff ID "* ]]
   truncate -s 0 "$STORE/layers/$l/recipe"
   run --separate-stderr store verify
-  [ "$status" = 5 ] && [[ $output == "layer $l: recipe: recipe is damaged: it is empty" ]]
+  [ "$status" = 5 ]
+  [[ $output == "layer $l: recipe: recipe is damaged: it is empty" ]]
   run_err 5 store save r.io/a:1 -o "$STORE/x"
   rm "$STORE/layers/$l/recipe"
   run --separate-stderr store verify
-  [ "$status" = 5 ] && [ "$output" = "layer $l: recipe: missing" ]
+  [ "$status" = 5 ]
+  [ "$output" = "layer $l: recipe: missing" ]
   # From before there were recipes: told, and no fault.
   jq 'del(.recipe)' "$STORE/layers/$l/layer.json" >"$STORE/j" && cp "$STORE/j" "$STORE/layers/$l/layer.json"
   run --separate-stderr store verify
-  [ "$status" = 0 ] && [ "$output" = "layer $l: cannot be verified: stored without a recipe" ]
+  [ "$status" = 0 ]
+  [ "$output" = "layer $l: cannot be verified: stored without a recipe" ]
   run_err 10 store save r.io/a:1 -o "$STORE/x"
   rm -r "$STORE/layers/$l"
   run --separate-stderr store verify
-  [ "$status" = 5 ] && [ "$output" = "layer $l: missing" ]
+  [ "$status" = 5 ]
+  [ "$output" = "layer $l: missing" ]
   good
   echo '{"version":1,"diff_id":"x","size":1}' >"$STORE/layers/$l/layer.json"
   run --separate-stderr store verify
-  [ "$status" = 5 ] && [ "$output" = "layer $l: layer.json: it is not what the recipe says" ]
+  [ "$status" = 5 ]
+  [ "$output" = "layer $l: layer.json: it is not what the recipe says" ]
 }
 
 @test "verify: what is removed meanwhile is no fault" {
@@ -230,7 +241,8 @@ PY
   img=$(basename "$(readlink "$STORE/names/r.io%2fa:1")")
   printf ' ' >>"$STORE/images/$img/config.json"
   run --separate-stderr store verify r.io/a:1
-  [ "$status" = 5 ] && [ "$output" = "image sha256:$img: config.json: content differs" ]
+  [ "$status" = 5 ]
+  [ "$output" = "image sha256:$img: config.json: content differs" ]
   run_err 5 store save r.io/a:1 -o "$STORE/x"
   [[ $stderr == *"image sha256:$img: config.json: content differs"* ]]
   good
@@ -240,12 +252,14 @@ PY
   good
   echo '{' >"$STORE/images/$img/image.json"
   run --separate-stderr store verify
-  [ "$status" = 5 ] && [[ $output == "image sha256:$img: image.json: "* ]]
+  [ "$status" = 5 ]
+  [[ $output == "image sha256:$img: image.json: "* ]]
   good
   ln -s "../images/$(printf '0%.0s' {1..64})" "$STORE/names/r.io%2flost:1"
   ln -s /etc/passwd "$STORE/names/r.io%2fodd:1"
   run --separate-stderr store verify
-  [ "$status" = 5 ] && [ "$(sort <<<"$output" | xargs)" = 'name r.io%2fodd:1: it is no link to an image name r.io/lost:1: its image is missing' ]
+  [ "$status" = 5 ]
+  [ "$(sort <<<"$output" | xargs)" = 'name r.io%2fodd:1: it is no link to an image name r.io/lost:1: its image is missing' ]
 }
 
 @test "save and load again: the same ids, names, layers and files, by each form; equal inputs give equal bytes" {
@@ -256,7 +270,8 @@ PY
     store save --format $form r.io/a:1 r.io/b:1 r.io/none:1 | cmp - "$STORE/$form"
     rm -rf "$STORE/other"
     run --separate-stderr other load -i "$STORE/$form"
-    [ "$status" = 0 ] && [ -z "$stderr" ]
+    [ "$status" = 0 ]
+    [ -z "$stderr" ]
     [ "${lines[0]}" = "sha256:$(basename "$(readlink "$STORE/names/r.io%2fa:1")") r.io/a:1" ]
     [ "${#lines[@]}" = 3 ]
     [ "$(picture "$STORE/other")" = "$(picture "$STORE")" ]
@@ -293,7 +308,8 @@ PY
   done
   [ "$(umoci ls --layout "$STORE/dir" | xargs)" = 'r.io/a:1 r.io/b:1' ]
   umoci unpack --image "$STORE/plain:r.io/a:1" "$STORE/un" >/dev/null
-  [ "$(cat "$STORE/un/rootfs/etc/hosts")" = hosts ] && [ ! -e "$STORE/un/rootfs/etc/passwd" ]
+  [ "$(cat "$STORE/un/rootfs/etc/hosts")" = hosts ]
+  [ ! -e "$STORE/un/rootfs/etc/passwd" ]
   # As docker save has it: what the old readers look for is there.
   [ "$(tar -xOf "$STORE/docker.tar" repositories | jq -c 'map_values(keys)')" = '{"r.io/a":["1"],"r.io/b":["1"]}' ]
   [ "$(tar -xOf "$STORE/docker.tar" manifest.json | jq -c 'map(.RepoTags)')" = '[["r.io/a:1"],["r.io/b:1"]]' ]
@@ -328,7 +344,8 @@ PY
   run_err 3 store save r.io/a:1 -o "$STORE/no/x"
   run /usr/bin/python3 -c 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)' \
     "$BUILD/bin/ocistore" --root "$STORE" --runroot "$STORE/run" save r.io/a:1
-  [ "$status" = 2 ] && [[ $output == *"not written to a terminal"* ]]
+  [ "$status" = 2 ]
+  [[ $output == *"not written to a terminal"* ]]
   flip "$STORE/layers/$(layer_of a 0)/diff/bin/big"
   touch -d @1000000000 "$STORE/layers/$(layer_of a 0)/diff/bin/big"
   local form
@@ -347,7 +364,8 @@ PY
   mkdir "$STORE/out"
   ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null -e trace=renameat -e inject=renameat:signal=KILL:when=1..9999 \
     "$BUILD/bin/ocistore" --root "$STORE" --runroot "$STORE/run" save --format oci r.io/a:1 -o "$STORE/out/x" 2>/dev/null 3>&- || :
-  [ -n "$(ls -d "$STORE"/out/.ocistore-save-*)" ] && [ ! -e "$STORE/out/x" ]
+  [ -n "$(ls -d "$STORE"/out/.ocistore-save-*)" ]
+  [ ! -e "$STORE/out/x" ]
   mkdir "$STORE/out/.ocistore-save-0123456789abcdef" "$STORE/out/.ocistore-save-0000456789abcdef"
   chown 1000 "$STORE/out/.ocistore-save-0000456789abcdef"
   touch "$STORE/out/.ocistore-save-mine" "$STORE/out/.ocistore-save-1123456789abcdef"
@@ -382,7 +400,9 @@ PY
   tar -xOf "$STORE/d" manifest.json | jq -c 'map(.RepoTags = null)' >"$STORE/manifest.json"
   tar --delete -f "$STORE/d" manifest.json && tar -rf "$STORE/d" -C "$STORE" manifest.json
   run --separate-stderr other load -i "$STORE/d"
-  [ "$status" = 0 ] && [ "${#lines[@]}" = 2 ] && [ "${#lines[0]}" = 71 ]
+  [ "$status" = 0 ]
+  [ "${#lines[@]}" = 2 ]
+  [ "${#lines[0]}" = 71 ]
   other verify
 }
 
@@ -429,11 +449,16 @@ PY
     echo "$f"
     run --separate-stderr timeout 20 "$BUILD/bin/ocistore" --root "$STORE/other" --runroot "$STORE/other/run" load -i "$f"
     echo "$status: $stderr"
-    [ "$status" != 0 ] && [ "$status" != 124 ] && [ "$status" -lt 128 ] && [ -z "$output" ]
-    [ "$(wc -l <<<"$stderr")" = 1 ] && [[ $stderr == *"$f: "* ]]
+    [ "$status" != 0 ]
+    [ "$status" != 124 ]
+    [ "$status" -lt 128 ]
+    [ -z "$output" ]
+    [ "$(wc -l <<<"$stderr")" = 1 ]
+    [[ $stderr == *"$f: "* ]]
     [ -z "$(ls "$STORE/other/tmp")$(ls "$STORE/other/layers")$(ls "$STORE/other/images")$(ls -A "$STORE/other/names")" ]
   done
-  [ ! -e "$STORE/outside" ] && [ ! -e "$STORE/other/outside" ]
+  [ ! -e "$STORE/outside" ]
+  [ ! -e "$STORE/other/outside" ]
   run_err 3 other load -i "$STORE/none"
   : >"$STORE/empty"
   run --separate-stderr other load -i "$STORE/empty"
@@ -482,10 +507,13 @@ image_json() { echo "$STORE/images/$(basename "$(readlink "$STORE/names/$REGISTR
   flip "$STORE/layers/$l/diff/bin/big"
   rm -r "$STORE/layers/$l/diff/etc"
   run --separate-stderr store repair --dry-run
-  [ "$status" = 0 ] && [[ $output == "would repair layer $l from $REGISTRY/"[ab]"@sha256:"* ]]
+  [ "$status" = 0 ]
+  [[ $output == "would repair layer $l from $REGISTRY/"[ab]"@sha256:"* ]]
   [ -e "$STORE/layers/$l/marker" ]
   run --separate-stderr store repair
-  [ "$status" = 0 ] && [ "${#lines[@]}" = 1 ] && [[ $output == "repaired layer $l from $REGISTRY/"[ab]"@sha256:"* ]]
+  [ "$status" = 0 ]
+  [ "${#lines[@]}" = 1 ]
+  [[ $output == "repaired layer $l from $REGISTRY/"[ab]"@sha256:"* ]]
   store verify
   [ "$(picture "$STORE")" = "$before" ]
   [ ! -e "$STORE/layers/$l/marker" ]
@@ -510,7 +538,8 @@ image_json() { echo "$STORE/images/$(basename "$(readlink "$STORE/names/$REGISTR
   for f in config.json manifest.json image.json; do
     echo '{' >"$(dirname "$(image_json a)")/$f"
     run --separate-stderr store repair
-    [ "$status" = 0 ] && [[ $output == "repaired image sha256:"* ]]
+    [ "$status" = 0 ]
+    [[ $output == "repaired image sha256:"* ]]
     store verify
   done
 }
@@ -551,7 +580,8 @@ image_json() { echo "$STORE/images/$(basename "$(readlink "$STORE/names/$REGISTR
     store repair >/dev/null
     store verify
     store gc >/dev/null
-    [ "$(ls -A "$STORE/layers")" = "$(ls "$STORE/layers")" ] && [ -z "$(ls "$STORE/tmp")" ]
+    [ "$(ls -A "$STORE/layers")" = "$(ls "$STORE/layers")" ]
+    [ -z "$(ls "$STORE/tmp")" ]
   done
 }
 
@@ -577,13 +607,15 @@ image_json() { echo "$STORE/images/$(basename "$(readlink "$STORE/names/$REGISTR
   # Names of no registry that answers.
   jq -n '{host: "r.io", mirrors: [{url: "http://127.0.0.1:1"}]}' >"$CRISP_TMP/etc/registries.d/r.io.json"
   run --separate-stderr store repair r.io/a:1
-  [ "$status" = 12 ] && [ -z "$output" ]
+  [ "$status" = 12 ]
+  [ -z "$output" ]
   [[ $stderr == *"image sha256:"*" cannot be repaired: "* ]]
   cmp -s "$STORE/layers/$l/diff/bin/big" "$CRISP_TMP/good/layers/$l/diff/bin/big" && false
   [ "$(ls -A "$STORE/layers")" = "$(ls -A "$CRISP_TMP/good/layers")" ]
   rm "$STORE"/names/*
   run --separate-stderr store repair
-  [ "$status" = 3 ] && [[ $stderr == *"cannot be repaired: it has no name in a registry"* ]]
+  [ "$status" = 3 ]
+  [[ $stderr == *"cannot be repaired: it has no name in a registry"* ]]
   [ -e "$STORE/layers/$l/diff/bin/big" ]
 }
 

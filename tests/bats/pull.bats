@@ -34,7 +34,8 @@ refused() { # LAYOUT
   local tag code want
   while read -r tag code want; do
     run_err "$code" pull "oci:$1:$tag"
-    [[ $stderr == *"$want"* ]] && [ "$(wc -l <<<"$stderr")" = 1 ]
+    [[ $stderr == *"$want"* ]]
+    [ "$(wc -l <<<"$stderr")" = 1 ]
     nothing_left
   done
 }

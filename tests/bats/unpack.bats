@@ -87,7 +87,9 @@ PY
   nasty contents 900
   # Whole files are told by name, not copied into the recipe; what was replaced is kept in it.
   read -r _ raw files kept <"$STORE/recipes"
-  [ "$files" -gt 1000 ] && [ "$kept" -gt 150 ] && [ "$raw" -lt 1500000 ]
+  [ "$files" -gt 1000 ]
+  [ "$kept" -gt 150 ]
+  [ "$raw" -lt 1500000 ]
 }
 
 @test "equal to umoci: busybox and its links, as umoci makes it" {
@@ -184,9 +186,11 @@ PY
   low=$(diff_of "$id" 0) up=$(diff_of "$id" 1)
   for f in hole holes tail; do
     cmp "$low/$f" "$up/l/$f"
-    [ "$(stat -c '%s %Y %a' "$low/$f")" = "$(stat -c '%s %Y %a' "$up/$f")" ] && [ "$up/$f" -ef "$up/l/$f" ]
+    [ "$(stat -c '%s %Y %a' "$low/$f")" = "$(stat -c '%s %Y %a' "$up/$f")" ]
+    [ "$up/$f" -ef "$up/l/$f" ]
   done
-  [ "$(stat -c %b "$up/hole")" = 0 ] && [ "$(stat -c %b "$up/holes")" -lt 6000 ]
+  [ "$(stat -c %b "$up/hole")" = 0 ]
+  [ "$(stat -c %b "$up/holes")" -lt 6000 ]
   whole
 }
 
@@ -295,7 +299,8 @@ PY
   dir=$(diff_of "$id" 0)
   [ "$(stat -c '%u:%g %s' "$dir/base256")" = "70000:70000 3" ]
   [ "$(cat "$dir/base256" "$dir/contiguous")" = abcco ]
-  [ -f "$dir/oldstyle" ] && [ -d "$dir/olddir" ]
+  [ -f "$dir/oldstyle" ]
+  [ -d "$dir/olddir" ]
   id=$(pull "oci:$STORE/oci:ends")
   [ "$(cat "$(diff_of "$id" 0)/g" "$(diff_of "$id" 1)/h" "$(diff_of "$id" 4)/i")" = ghiii ]
   pull "oci:$STORE/oci:frames"
@@ -377,8 +382,15 @@ PY
   id=$(pull "oci:$STORE/oci:stay")
   d=$(diff_of "$id" 0)
   [ "$(cat "$d/up" "$d/abs" "$d/rooted" "$d/etc/planted" "$d/tmp/x" "$d/f" "$d/proc/self/root/proc-out" "$d/h" "$d/i")" = 123456789 ]
-  [ "$d/d" -ef "$d/up" ] && [ "$d/e" -ef "$d/abs" ] && [ ! -L "$d/f" ]
-  [ ! -e /up ] && [ ! -e /abs ] && [ ! -e /rooted ] && [ ! -e /etc/planted ] && [ ! -e /tmp/x ] && [ ! -e /proc-out ]
+  [ "$d/d" -ef "$d/up" ]
+  [ "$d/e" -ef "$d/abs" ]
+  [ ! -L "$d/f" ]
+  [ ! -e /up ]
+  [ ! -e /abs ]
+  [ ! -e /rooted ]
+  [ ! -e /etc/planted ]
+  [ ! -e /tmp/x ]
+  [ ! -e /proc-out ]
   whole
   rm -rf "$STORE"/{images,names,layers}
   while read -r tag want; do
@@ -421,7 +433,8 @@ PY
   local tag
   for tag in $(jq -r '.manifests[].annotations[]' "$STORE/oci/index.json"); do
     run_err 6 pull "oci:$STORE/oci:$tag"
-    [[ $stderr == *"layer sha256:"* ]] && [ "$(wc -l <<<"$stderr")" = 1 ]
+    [[ $stderr == *"layer sha256:"* ]]
+    [ "$(wc -l <<<"$stderr")" = 1 ]
     nothing_left
   done
 }

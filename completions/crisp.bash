@@ -3,16 +3,19 @@ _crisp() {
   local cur=${COMP_WORDS[COMP_CWORD]} words=
   case ${COMP_WORDS[0]##*/} in
   cricall) words="--describe --help --list --log-level --max-message --socket --timeout --version " ;;
-  ctrmon) words="--help --log-level --log-line-max --log-path --pod --root --runroot --runtime --runtime-arg --runtime-root --status-fd --stdin --stdin-once --systemd-cgroup --timeout --tty --version " ;;
-  ctrrun) words="--config --defer-errors --force --help --json --log-level --root --runroot --status-fd --stdin --timeout --tty --version create exec kill ls reopen rm start state stop update " ;;
+  ctrevents) words="--config --help --json --kind --log-level --root --runroot --timeout --version " ;;
+  ctrmon) words="--adopt --help --log-level --log-line-max --log-path --log-rate-limit --log-rate-policy --pod --root --runroot --runtime --runtime-arg --runtime-root --status-fd --stdin --stdin-once --systemd-cgroup --timeout --tty --version " ;;
+  ctrrun) words="--config --defer-errors --detach-keys --follow --force --help --json --log-level --no-stdin --root --runroot --since --status-fd --stdin --tail --timeout --timestamps --tty --version adopt attach create exec handlers kill logs ls reopen rm start state stop update " ;;
+  ctrstat) words="--config --count --help --interval --json --log-level --root --runroot --version " ;;
   ctrstream) words="--config --fd --head-fd --help --log-level --root --runroot --stderr --stdin --stdout --tty --version attach exec portforward " ;;
-  ocibundle) words="--config --dry-run --help --id --log-level --origin --root --runroot --version create du rm show " ;;
+  ctrtls) words="--config --fd --help --log-level --plain-fd --root --runroot --version check serve " ;;
+  ocibundle) words="--config --dry-run --explain --help --id --log-level --origin --root --runroot --version create diff du rm show " ;;
   ocipull) words="--auth-fd --config --help --log-level --name --parallel --platform --progress --root --runroot --version " ;;
-  ocistore) words="--config --dry-run --force --help --json --log-level --root --runroot --version gc inspect ls rm " ;;
+  ocistore) words="--compress --config --dangling --digests --dry-run --force --format --help --in-use --input --json --lazy --log-level --no-trunc --output --quiet --root --runroot --version --wait df gc inspect load ls mount pin pulls repair rm save tag umount unpin untag verify " ;;
   podinit) words="--help --log-level --version " ;;
-  podnet) words="--config --dry-run --handler --help --id --json --log-level --origin --root --runroot --timeout --version create gc ls rm status stop update " ;;
-  crispd) words="--config --help --listen --log-level --root --runroot --version " ;;
+  podnet) words="--config --dry-run --handler --help --id --json --log-level --origin --root --runroot --timeout --version check cidr create exec gc inspect ls network ports rm status stop update " ;;
+  crispd) words="--config --help --json --listen --log-level --root --runroot --version check config ps " ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur"; compgen -f -- "$cur")
 }
-complete -F _crisp cricall ctrmon ctrrun ctrstream ocibundle ocipull ocistore podinit podnet crispd
+complete -F _crisp cricall ctrevents ctrmon ctrrun ctrstat ctrstream ctrtls ocibundle ocipull ocistore podinit podnet crispd

@@ -1,0 +1,10 @@
+# fish completion for ctrevents; written by scripts/completions
+complete -c ctrevents -l root -r -d 'persistent state (/var/lib/crisp)'
+complete -c ctrevents -l runroot -r -d 'volatile state (/run/crisp)'
+complete -c ctrevents -l config -r -d 'configuration file'
+complete -c ctrevents -l json -d 'print JSON'
+complete -c ctrevents -l timeout -r -d 'give up after so long'
+complete -c ctrevents -l log-level -r -d 'error, warning, info or debug'
+complete -c ctrevents -l help -s h -d 'print this text'
+complete -c ctrevents -l version -d 'print the version'
+complete -c ctrevents -l kind -r -d 'only pod, container or image'

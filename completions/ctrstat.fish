@@ -1,0 +1,10 @@
+# fish completion for ctrstat; written by scripts/completions
+complete -c ctrstat -l root -r -d 'persistent state (/var/lib/crisp)'
+complete -c ctrstat -l runroot -r -d 'volatile state (/run/crisp)'
+complete -c ctrstat -l config -r -d 'configuration file'
+complete -c ctrstat -l json -d 'print JSON'
+complete -c ctrstat -l log-level -r -d 'error, warning, info or debug'
+complete -c ctrstat -l help -s h -d 'print this text'
+complete -c ctrstat -l version -d 'print the version'
+complete -c ctrstat -l interval -s i -r -d 'time between two tables (1)'
+complete -c ctrstat -l count -s n -r -d 'end after so many (default: for ever on a terminal, else 1)'

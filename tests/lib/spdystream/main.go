@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// main CASE URL [ARG...]: one conversation with crispd's streaming server over SPDY/3.1 by docker's spdystream, the
+// main CASE URL [ARG...], or serve PORT: one conversation with crispd's streaming server over SPDY/3.1 by docker's spdystream, the
 // implementation that kubelets and kubectl are built with. Ends with status 0 when the case holds.
 package main
 
@@ -158,7 +158,87 @@ func forward(address, port, count string) {
 	check(c.Close())
 }
 
+// rate says how fast n bytes came through.
+func rate(what func() int64) {
+	start := time.Now()
+	n := what()
+	fmt.Printf("%.0f\n", float64(n)/1e6/time.Since(start).Seconds())
+}
+
+// sink N: stdin of N MB for a command that reads it; prints MB/s
+func sink(address string, mb int64) {
+	c := dial(address, "v4.channel.k8s.io")
+	e, in, out := kind(c, "error"), kind(c, "stdin"), kind(c, "stdout")
+	block := make([]byte, 1<<20)
+	rate(func() int64 {
+		for i := int64(0); i < mb; i++ {
+			_, err := in.Write(block)
+			check(err)
+		}
+		check(in.Close())
+		all(out)
+		return mb << 20
+	})
+	must(code(e) == "0", "code")
+}
+
+// source: all of a command's output; prints MB/s
+func source(address string) {
+	c := dial(address, "v4.channel.k8s.io")
+	e, out := kind(c, "error"), kind(c, "stdout")
+	rate(func() int64 {
+		n, err := io.Copy(io.Discard, out)
+		check(err)
+		return n
+	})
+	must(code(e) == "0", "code")
+}
+
+// echo PORT N: N MB there and back through one forwarded connection; prints MB/s each way
+func echo(address, port string, mb int64) {
+	c := dial(address, "portforward.k8s.io")
+	h := http.Header{"Port": {port}, "Requestid": {"0"}, "Streamtype": {"error"}}
+	open(c, h).Close()
+	h.Set("Streamtype", "data")
+	s := open(c, h)
+	block := make([]byte, 1<<20)
+	go func() {
+		for i := int64(0); i < mb; i++ {
+			s.Write(block)
+		}
+	}()
+	rate(func() int64 {
+		n, err := io.CopyN(io.Discard, s, mb<<20)
+		check(err)
+		return n
+	})
+}
+
+// serve PORT: be what echo talks to, until killed
+func serve(port string) {
+	l, err := net.Listen("tcp", "127.0.0.1:"+port)
+	check(err)
+	fmt.Println("ready")
+	for {
+		c, err := l.Accept()
+		check(err)
+		go func() {
+			io.Copy(c, c)
+			c.Close()
+		}()
+	}
+}
+
+func number(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	check(err)
+	return n
+}
+
 func main() {
+	if os.Args[1] == "serve" {
+		serve(os.Args[2])
+	}
 	time.AfterFunc(100*time.Second, func() { panic("it takes too long") })
 	switch a := os.Args[2:]; os.Args[1] {
 	case "plain":
@@ -169,6 +249,12 @@ func main() {
 		tty(a[0])
 	case "forward":
 		forward(a[0], a[1], a[2])
+	case "sink":
+		sink(a[0], number(a[1]))
+	case "source":
+		source(a[0])
+	case "echo":
+		echo(a[0], a[1], number(a[2]))
 	default:
 		panic("which case?")
 	}

@@ -69,7 +69,7 @@ struct imgstore_layer {
 	char id[DIGEST_HEX_LEN + 1]; /* its directory's name */
 	json_int_t size;
 	bool opaque; /* its root hides all layers below (image.h) */
-	bool root;   /* the archive names the root: its owner and mode are the image's from here on */
+	bool root; /* the archive names the root: its owner and mode are the image's from here on */
 };
 /* Is the layer there, for a place in an image whose chain ID (hex) is given? */
 bool imgstore_layer_find(const struct state *s, const char *diff_hex, const char *chain_hex,

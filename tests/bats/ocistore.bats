@@ -552,9 +552,9 @@ PY
   [[ $output == *'remove name x\x1b[1m\xff: its image is gone'* ]]
   [[ $output == *'keep name .dir: it is no link to an image, and none of ours'* ]]
   [[ $output == *'keep tmp/trash-0123: it is none of ours'* ]]
-  [ "$(ls -A "$STORE/names" | xargs)" = '.dir file r.io%2fa:1' ]
+  [ "$(paste -sd" " <(ls -A "$STORE/names"))" = '.dir file r.io%2fa:1' ]
   [ -z "$(ls "$STORE/pins")" ]
-  [ "$(ls "$STORE/tmp" | xargs)" = 'pull-file trash-0123' ]
+  [ "$(paste -sd" " <(ls "$STORE/tmp"))" = 'pull-file trash-0123' ]
   run --separate-stderr store verify --json
   [ "$status" = 5 ]
   [ "$(jq -r .name <<<"$output")" = file ]

@@ -372,10 +372,10 @@ PY
   exec 8<"$STORE/out/.ocistore-save-0123456789abcdef"
   flock 8
   store save r.io/a:1 -o "$STORE/out/file"
-  [ "$(ls -A "$STORE/out" | xargs)" = '.ocistore-save-0000456789abcdef .ocistore-save-0123456789abcdef .ocistore-save-mine file' ]
+  [ "$(paste -sd" " <(ls -A "$STORE/out"))" = '.ocistore-save-0000456789abcdef .ocistore-save-0123456789abcdef .ocistore-save-mine file' ]
   exec 8<&-
   store save --format oci r.io/a:1 -o "$STORE/out/x"
-  [ "$(ls -A "$STORE/out" | xargs)" = '.ocistore-save-0000456789abcdef .ocistore-save-mine file x' ]
+  [ "$(paste -sd" " <(ls -A "$STORE/out"))" = '.ocistore-save-0000456789abcdef .ocistore-save-mine file x' ]
 }
 
 @test "load: from standard input, compressed or not, and what skopeo writes" {

@@ -15,10 +15,10 @@
  *
  * tmp/.lock guards making and judging these directories; it comes after images/.lock.
  *
- * layer.json: {"version":1,"diff_id":"sha256:…","size":N,"implied":bool,"opaque":bool,
- * "root":bool,"inodes":N,"usage":N,"recipe":bool}; size counts the bytes of the uncompressed tar, inodes and usage (bytes on
- * disk, as far as the file system could tell when it was made) what stands in diff/. `recipe`: there is one
- * beside it (recipe.h). `implied` says that the tar did not name all directories it
+ * layer.json: {"version":1,"diff_id":"sha256:…","size":N,"implied":bool,"opaque":bool,"root":bool,
+ * "inodes":N,"usage":N,"recipe":bool}; size counts the bytes of the uncompressed tar, inodes and usage
+ * (bytes on disk, as far as the file system could tell when it was made) what stands in diff/.
+ * `recipe`: there is one beside it (recipe.h). `implied` says that the tar did not name all directories it
  * touches, whose metadata then came from the layers below: such a layer stands under its chain ID,
  * or, having nothing below it, under its diff ID, but then serves only as a bottom layer. */
 /* What a power cut leaves is whole because of this order, each step on disk before the next:

@@ -43,10 +43,10 @@ static const int pipe_calls[] = {
 
 static const int calls[] = {
 	SCMP_SYS(read),           SCMP_SYS(write),        SCMP_SYS(writev),
-	SCMP_SYS(pwrite64),       SCMP_SYS(close),        SCMP_SYS(lseek),
-	SCMP_SYS(fstat),          SCMP_SYS(newfstatat),   SCMP_SYS(statx),
-	SCMP_SYS(fcntl),          SCMP_SYS(openat),       SCMP_SYS(mkdirat),
-	SCMP_SYS(openat2), /* fs_remove_tree */
+	SCMP_SYS(pwrite64),       SCMP_SYS(pread64),      SCMP_SYS(close),
+	SCMP_SYS(lseek),          SCMP_SYS(fstat),        SCMP_SYS(newfstatat),
+	SCMP_SYS(statx),          SCMP_SYS(fcntl),        SCMP_SYS(openat),
+	SCMP_SYS(mkdirat),        SCMP_SYS(openat2), /* fs_remove_tree */
 	SCMP_SYS(mknodat),        SCMP_SYS(linkat),       SCMP_SYS(symlinkat),
 	SCMP_SYS(unlinkat),       SCMP_SYS(readlinkat),   SCMP_SYS(fchown),
 	SCMP_SYS(fchownat),       SCMP_SYS(fchmod),       SCMP_SYS(fchmodat),

@@ -36,7 +36,6 @@ struct kept {
 void stream_init(struct stream *s, int recipe_fd)
 {
 	digest_init(&s->hash);
-	s->fd = recipe_fd;
 	s->recipe = recipe_fd < 0 ? NULL : recipe_writer_new(recipe_fd);
 }
 
@@ -115,22 +114,53 @@ ssize_t stream_next(struct stream *s, const void **data, struct err *e)
 	return check_limits(s, e) < 0 ? -1 : n;
 }
 
-void stream_file_begin(struct stream *s, const char *path, uint64_t size)
+void stream_file_begin(struct stream *s, int file, const char *path, uint64_t size)
 {
+	s->file = file;
 	s->state = STREAM_FILE_NONE;
 	s->path = path;
 	s->size = size;
 	s->crc = 0;
 }
 
-/* A piece that does not continue the file where the last one ended: a sparse file's, say. */
-static int file_is_raw(struct stream *s)
+/* Give `take` the first `size` bytes of the file that is being written, in pieces. */
+static int read_back(struct stream *s, uint64_t size,
+		     int (*take)(struct stream *s, const void *data, size_t len, struct err *e),
+		     struct err *e)
 {
-	/* What is skipped already cannot be had again. */
-	if (s->state == STREAM_FILE_OPEN && s->done > s->start)
-		s->lost = true;
-	s->state = STREAM_FILE_RAW;
+	AUTO_FREE char *piece = xmalloc(RECIPE_PIECE_MAX);
+	for (uint64_t at = 0; at < size;) {
+		size_t want = size - at < RECIPE_PIECE_MAX ? (size_t)(size - at) : RECIPE_PIECE_MAX;
+		ssize_t n = pread(s->file, piece, want, (off_t)at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? err_sys(e, "read %.300s", s->path)
+				     : err_set(e, ERR_FAILED, "%.300s has become shorter", s->path);
+		if (take(s, piece, (size_t)n, e) < 0)
+			return -1;
+		at += (uint64_t)n;
+	}
 	return 0;
+}
+
+static int take_raw(struct stream *s, const void *data, size_t len, struct err *e)
+{
+	return recipe_raw(s->recipe, data, len, e);
+}
+
+static int take_kept(struct stream *s, const void *data, size_t len, struct err *e)
+{
+	return recipe_kept(s->recipe, s->files - 1, data, len, e);
+}
+
+/* A piece that does not continue the file where the last one ended (a sparse file's, say), or too
+ * few: what of earlier blocks was left to the file stands in it, from its beginning. */
+static int file_is_raw(struct stream *s, struct err *e)
+{
+	bool skipped = s->state == STREAM_FILE_OPEN && s->done > s->start;
+	s->state = STREAM_FILE_RAW;
+	return skipped ? read_back(s, s->done - s->start, take_raw, e) : 0;
 }
 
 /* All of it has come: the bytes that follow are described behind it. */
@@ -160,7 +190,7 @@ int stream_file_data(struct stream *s, const void *data, size_t len, uint64_t at
 	}
 	if (s->state != STREAM_FILE_OPEN || !inside || where != s->next || at != where - s->start ||
 	    at + len > s->size)
-		return file_is_raw(s);
+		return file_is_raw(s, e);
 	s->crc = crc_of(s->crc, data, len);
 	s->next += len;
 	return at + len == s->size ? file_is_whole(s, e) : 0;
@@ -193,13 +223,17 @@ static void remember(struct stream *s, ino_t ino, uint32_t file)
 	*k = (struct kept){.ino = ino, .file = file};
 }
 
-void stream_file_end(struct stream *s, const struct stat *st)
+int stream_file_end(struct stream *s, const struct stat *st, struct err *e)
 {
-	if (s->state == STREAM_FILE_WHOLE && st->st_size == (off_t)s->size)
+	int rc = 0;
+	if (s->state == STREAM_FILE_OPEN)
+		rc = file_is_raw(s, e);
+	else if (s->state == STREAM_FILE_WHOLE && st->st_size == (off_t)s->size)
 		remember(s, st->st_ino, s->files - 1);
-	else if (s->state == STREAM_FILE_OPEN || s->state == STREAM_FILE_WHOLE)
-		s->lost = true;
+	else if (s->state == STREAM_FILE_WHOLE)
+		rc = read_back(s, s->size, take_kept, e);
 	s->state = STREAM_FILE_NONE;
+	return rc;
 }
 
 static int keep(struct stream *s, uint32_t file, int fd, struct err *e)
@@ -222,7 +256,7 @@ int stream_removing(struct stream *s, int dirfd, const char *leaf, const struct 
 {
 	struct kept *k = s->recipe && s->kept_size > 0 ? find_kept(s, st->st_ino) : NULL;
 	/* By inode: one of several names may go without need, which costs only space. */
-	if (!k || !k->ino || k->file == GONE || s->lost)
+	if (!k || !k->ino || k->file == GONE)
 		return 0;
 	AUTO_CLOSE int fd = openat(dirfd, leaf, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || keep(s, k->file, fd, e) < 0)
@@ -241,7 +275,5 @@ int stream_finish(struct stream *s, char hex[DIGEST_HEX_LEN + 1], struct err *e)
 		const char two[] = {hex[2 * i], hex[2 * i + 1], '\0'};
 		sha[i] = (unsigned char)strtoul(two, NULL, 16);
 	}
-	if (!s->lost && recipe_finish(s->recipe, s->bytes, sha, e) < 0)
-		return -1;
-	return s->lost && ftruncate(s->fd, 0) < 0 ? err_sys(e, "recipe") : 0;
+	return recipe_finish(s->recipe, s->bytes, sha, e);
 }

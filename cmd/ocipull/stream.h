@@ -30,14 +30,13 @@ struct stream {
 	size_t len;
 	bool padded;
 	struct recipe_writer *recipe; /* NULL: none is kept */
-	int fd;
-	bool lost;         /* the recipe cannot be completed */
-	uint64_t done;     /* it covers the stream up to here */
-	uint32_t files;    /* F records so far */
-	struct kept *kept; /* which F an inode holds the content of */
+	uint64_t done;                /* it covers the stream up to here */
+	uint32_t files;               /* F records so far */
+	struct kept *kept;            /* which F an inode holds the content of */
 	size_t kept_size, kept_used;
 	/* The file that is being written. */
 	enum { STREAM_FILE_NONE, STREAM_FILE_OPEN, STREAM_FILE_WHOLE, STREAM_FILE_RAW } state;
+	int file;
 	const char *path;
 	uint64_t size, start, next;
 	uint32_t crc;
@@ -48,15 +47,15 @@ void stream_init(struct stream *s, int recipe_fd);
 /* The next block, 0 at the end. */
 ssize_t stream_next(struct stream *s, const void **data, struct err *e);
 
-/* A file's content: where it will be found (borrowed until the last piece), each piece that libarchive
- * gives, and what has been made of it. */
-void stream_file_begin(struct stream *s, const char *path, uint64_t size);
+/* A file's content: the file (to be read) and where it will be found (both borrowed until the end),
+ * each piece that libarchive gives, before it is written, and what has been made of it. */
+void stream_file_begin(struct stream *s, int file, const char *path, uint64_t size);
 int stream_file_data(struct stream *s, const void *data, size_t len, uint64_t at, struct err *e);
-void stream_file_end(struct stream *s, const struct stat *st);
+int stream_file_end(struct stream *s, const struct stat *st, struct err *e);
 /* A regular file is about to lose a name: the recipe takes over what it needs of it. */
 int stream_removing(struct stream *s, int dirfd, const char *leaf, const struct stat *st,
 		    struct err *e);
-/* The hash is over everything; completes the recipe, or empties it when that is impossible. */
+/* The hash is over everything; completes the recipe. */
 int stream_finish(struct stream *s, char hex[DIGEST_HEX_LEN + 1], struct err *e);
 void stream_release(struct stream *s);
 #endif

@@ -103,17 +103,15 @@ static int write_piece(const struct entry *en, int fd, const char *data, size_t 
 	return 0;
 }
 
+/* path: the file's own, from the root. */
 static int copy_data(struct untar *u, struct archive *a, const struct entry *en, int fd,
-		     struct err *e)
+		     const char *path, struct err *e)
 {
 	const void *data;
 	size_t len;
 	la_int64_t at, end = 0;
 	int rc;
-	char path[PATH_MAX];
-	if (tree_path(&u->tree, en->leaf, path, e) < 0)
-		return -1;
-	stream_file_begin(&u->stream, path, (uint64_t)archive_entry_size(en->ae));
+	stream_file_begin(&u->stream, fd, path, (uint64_t)archive_entry_size(en->ae));
 	while ((rc = archive_read_data_block(a, &data, &len, &at)) == ARCHIVE_OK) {
 		if (len > 0 && stream_file_data(&u->stream, data, len, (uint64_t)at, e) < 0)
 			return err_wrap(e, "%.300s", en->path);
@@ -138,13 +136,13 @@ static int account(struct untar *u, const struct entry *en, int fd, struct err *
 	if (fstat(fd, &st) < 0)
 		return sys_entry(en, "stat", e);
 	u->tree.usage += (uint64_t)st.st_blocks * 512;
-	stream_file_end(&u->stream, &st);
-	return tree_count(&u->tree, e);
+	return stream_file_end(&u->stream, &st, e) < 0 ? -1 : tree_count(&u->tree, e);
 }
 
 static int put_file(struct untar *u, struct archive *a, const struct entry *en, struct err *e)
 {
-	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	char path[PATH_MAX];
 	AUTO_CLOSE int fd = openat(en->dir, en->leaf, flags | O_CLOEXEC, en->perm & 0777);
 	if (fd < 0 && errno == EEXIST) {
 		if (tree_make_room(&u->tree, en->dir, en->leaf, false, e) < 0)
@@ -153,8 +151,8 @@ static int put_file(struct untar *u, struct archive *a, const struct entry *en, 
 	}
 	if (fd < 0)
 		return sys_entry(en, "create", e);
-	if (copy_data(u, a, en, fd, e) < 0 || account(u, en, fd, e) < 0 ||
-	    set_meta(u, en, fd, true, e) < 0)
+	if (tree_path(&u->tree, en->leaf, path, e) < 0 || copy_data(u, a, en, fd, path, e) < 0 ||
+	    account(u, en, fd, e) < 0 || set_meta(u, en, fd, true, e) < 0)
 		return -1;
 	return futimens(fd, en->times) < 0 ? sys_entry(en, "set time of", e) : 0;
 }

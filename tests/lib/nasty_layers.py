@@ -166,11 +166,16 @@ def sparse(style):
         with open(d + '/tail', 'wb') as f:
             f.seek(1000000)
             f.write(b'tail')
+        # It begins like a file without holes, for longer than any reader's block.
+        with open(d + '/begun', 'wb') as f:
+            f.write(b'begun' * 200000)
+            f.seek(5000000)
+            f.write(b'end')
         with open(d + '/plain', 'wb') as f:
             f.write(b'plain' * 5000)
         for n in os.listdir(d):
             os.utime(d + '/' + n, (1e9, 1e9))
-        return subprocess.run(['tar', '-cS', *how, '--sort=name', '--numeric-owner', '-C', d, 'hole', 'holes', 'plain', 'tail'],
+        return subprocess.run(['tar', '-cS', *how, '--sort=name', '--numeric-owner', '-C', d, 'begun', 'hole', 'holes', 'plain', 'tail'],
                               stdout=subprocess.PIPE, check=True).stdout
 
 

@@ -212,7 +212,7 @@ static int print_all(const struct table *t, struct err *e)
 	AUTO_FREE const struct row **rows = xcalloc(n + 1, sizeof(struct row *));
 	for (const struct row *r = t->rows; r; r = r->next)
 		rows[i++] = r;
-	qsort(rows, n, sizeof *rows, busiest_first);
+	qsort(rows, n, sizeof(struct row *), busiest_first);
 	if (redraw)
 		fputs("\033[H\033[2J", stdout);
 	if (!t->ctx->json)

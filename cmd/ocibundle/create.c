@@ -27,6 +27,8 @@ struct creation {
 	struct bundle b;
 	struct object_new obj;
 	struct ctr_record rec;
+	struct handler handler;
+	struct buf sources; /* what b.why points at */
 };
 
 static int read_pod(struct creation *k, const char *typed, Runtime__V1__PodSandboxConfig **pod,
@@ -303,6 +305,8 @@ static void creation_release(struct creation *k)
 	auto_close(&k->obj.lock);
 	ctr_record_release(&k->rec);
 	bundle_release(&k->b);
+	handler_release(&k->handler);
+	buf_release(&k->sources);
 }
 
 static int run_creation(struct creation *k, int64_t began, struct err *e)
@@ -310,13 +314,12 @@ static int run_creation(struct creation *k, int64_t began, struct err *e)
 	struct bundle *b = &k->b;
 	/* The parts that the checks look at; the id, and what depends on it, comes with the claim.
 	 */
-	AUTO_HANDLER struct handler h = {0};
-	AUTO_BUF struct buf sources = BUF_INIT(SOURCES_MAX);
 	bundle_derive(b);
-	b->why = &sources;
-	b->handler = &h;
-	if (check_request(b, e) < 0 || handler_find(&h, b->cfg, b->pod_rec.handler, e) < 0 ||
-	    check_handler(b, &h, e) < 0)
+	b->why = &k->sources;
+	b->handler = &k->handler;
+	if (check_request(b, e) < 0 ||
+	    handler_find(&k->handler, b->cfg, b->pod_rec.handler, e) < 0 ||
+	    check_handler(b, &k->handler, e) < 0)
 		return -1;
 	if (k->c->dry_run)
 		return print_dry(k, e);
@@ -334,7 +337,8 @@ int create_container(struct tool_ctx *c, const struct create_options *o, const c
 		     const char *file, struct err *e)
 {
 	int64_t began = record_now_ns();
-	struct creation k = {.c = c, .o = o, .obj = {.dir = -1, .lock = -1}};
+	struct creation k = {
+		.c = c, .o = o, .obj = {.dir = -1, .lock = -1}, .sources = BUF_INIT(SOURCES_MAX)};
 	AUTO_PB Runtime__V1__PodSandboxConfig *pod_config = NULL;
 	AUTO_PB Runtime__V1__ContainerConfig *ctr = (Runtime__V1__ContainerConfig *)pbjson_load(
 		&runtime__v1__container_config__descriptor, file, e);

@@ -76,7 +76,8 @@ int sigkey_parse(struct sigkey *k, const char *pem, size_t len, const char *name
 	if (rest < sizeof want - 1 || memcmp(first, want, sizeof want - 1) != 0) {
 		const char *what = first + sizeof begin - 1;
 		int n = 0;
-		while (n < 40 && what + n < pem + len && !memchr("-\r\n", what[n], 3))
+		while (n < 40 && what + n < pem + len && what[n] != '-' && what[n] != '\r' &&
+		       what[n] != '\n')
 			n++;
 		return err_set(e, ERR_BAD_INPUT, "key %s: not a public key but '%.*s'", name, n,
 			       what);

@@ -118,8 +118,11 @@ spoil() {
   cp "$blob" "$BATS_TEST_TMPDIR/good"
   "$@"
 }
+# The bytes of a removed image go behind the answer.
+all_removed() { [ -z "$(find "$ROOT/tmp" -name 'trash-*')" ]; }
 spoilt_pull() { # NAME TEXT; neither has the layer, so that it is asked for
   cri RemoveImage "$(pull_request "$IMAGE")"
+  wait_for 10 all_removed
   world >"$BATS_TEST_TMPDIR/world"
   at_tool 6 "$2" ocipull "$REGISTRY/$1:1"
   at_socket INVALID_ARGUMENT "$2" PullImage "$(pull_request "$REGISTRY/$1:1")"

@@ -40,7 +40,7 @@ whole_line() { # RUNTIME
   [ -n "$(groups "$pod")" ]
   down
   [ -z "$(groups "$pod")" ]
-  [ -z "$(find "$ROOT"/pods "$ROOT"/containers "$RUNROOT"/pods "$RUNROOT"/containers -mindepth 1)" ]
+  [ -z "$(find "$ROOT"/pods "$ROOT"/containers "$RUNROOT"/pods "$RUNROOT"/containers -mindepth 1 -not -name ".*")" ]
   [ -z "$(ls "$ROOT/reserved")" ]
   [ -z "$(find "$CRISP_TMP/ipam/$NET_NAME" -name '[0-9]*')" ]
   ! ip netns | grep -q "$pod" || false

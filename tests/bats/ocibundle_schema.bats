@@ -43,6 +43,7 @@ made() { dry "${2:-.}" >"$CRISP_TMP/made.$1"; }
     run valid "$CRISP_TMP/made.bad"
     [ "$status" = 1 ] || { echo "not seen: $filter"; return 1; }
   done
+  rm "$CRISP_TMP/made.bad"
 }
 
 @test "requests of every kind: process, users, capabilities, mounts, devices, resources, seccomp, namespaces" {

@@ -397,8 +397,10 @@ PY
   # Without any name: by id.
   store untag r.io/a:1 2>/dev/null || true
   rm -rf "$STORE/other"
-  tar -xOf "$STORE/d" manifest.json | jq -c 'map(.RepoTags = null)' >"$STORE/manifest.json"
-  tar --delete -f "$STORE/d" manifest.json && tar -rf "$STORE/d" -C "$STORE" manifest.json
+  mkdir "$STORE/members"
+  tar -C "$STORE/members" -xf "$STORE/d"
+  tar -xOf "$STORE/d" manifest.json | jq -c 'map(.RepoTags = null)' >"$STORE/members/manifest.json"
+  tar -C "$STORE/members" -cf "$STORE/d" .
   run --separate-stderr other load -i "$STORE/d"
   [ "$status" = 0 ]
   [ "${#lines[@]}" = 2 ]

@@ -111,7 +111,7 @@ deep 6 maximum parsing depth
 deeper 6 maximum parsing depth
 digits 6 too big integer
 twice 6 duplicate
-long 9 manifests
+long 9 more than 4194304 bytes
 big 6 layers[0]: a size of 9007199254740992 bytes cannot be
 huge 6 too big integer
 float 6 layers[0]

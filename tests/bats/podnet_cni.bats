@@ -126,12 +126,16 @@ ip_of() { podnet status "$1" | jq -r "${2:-.ip}"; }
   run ! grep -e '--dport 7007' <(iptables-save -t nat 2>/dev/null)
 }
 
+# The bridge's own IPv6 address answers once the kernel knows that no other host has it.
+settled() { [ -z "$(ip -6 addr show dev "$1" tentative)" ]; }
+
 @test "dual stack: both addresses are told, both carry traffic and host ports" {
   [ -e /proc/sys/net/ipv6 ] || skip "needs IPv6"
   net dual "$(bridge "cra$N" "10.215.$N.0/24" "fd00:215:$N::/64")" "$PORTMAP"
   port=$(free_port)
   id=$(make dual ".port_mappings = [{ container_port: 80, host_port: $port }]")
   make other
+  wait_for 5 settled "cra$N"
   [[ "$(ip_of dual)" == 10.215.$N.* ]]
   six=$(ip_of dual '.additional_ips[0]')
   [[ $six == fd00:215:$N::* ]]
@@ -149,6 +153,7 @@ ip_of() { podnet status "$1" | jq -r "${2:-.ip}"; }
   net six "$(bridge "crb$N" "fd00:216:$N::/64")"
   id=$(make six)
   make peer
+  wait_for 5 settled "crb$N"
   [[ "$(ip_of six)" == fd00:216:$N::* ]]
   [ "$(ip_of six '.additional_ips | length')" = 0 ]
   serve "$id" udp 53

@@ -113,3 +113,13 @@ bool jsonx_opt_bool(json_t *j, const char *key, bool fallback)
 	const json_t *v = json_object_get(j, key);
 	return json_is_boolean(v) ? json_is_true(v) : fallback;
 }
+
+bool jsonx_has_string(const json_t *list, const char *word)
+{
+	size_t i;
+	json_t *v;
+	json_array_foreach (list, i, v)
+		if (json_is_string(v) && strcmp(json_string_value(v), word) == 0)
+			return true;
+	return false;
+}

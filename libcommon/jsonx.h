@@ -39,5 +39,8 @@ const char *jsonx_opt_string(json_t *j, const char *key, const char *fallback);
 json_int_t jsonx_opt_int(json_t *j, const char *key, json_int_t fallback);
 bool jsonx_opt_bool(json_t *j, const char *key, bool fallback);
 
+/* Is the string a member of the array? Not so when it is no array. */
+bool jsonx_has_string(const json_t *list, const char *word);
+
 const char *jsonx_type_name(json_type t);
 #endif

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -204,4 +205,17 @@ bool proc_is_alive(pid_t pid, unsigned long long start_time)
 	AUTO_CLOSE int fd = proc_open(pid, start_time, &ignored);
 	struct pollfd pfd = {.fd = fd, .events = POLLIN};
 	return fd >= 0 && poll(&pfd, 1, 0) == 0;
+}
+
+int proc_end_signals(struct err *e)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return err_sys(e, "sigprocmask");
+	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? err_sys(e, "signalfd") : fd;
 }

@@ -62,5 +62,8 @@ int proc_open(pid_t pid, unsigned long long start_time, struct err *e);
 /* Whether that process lives; one that waits to be reaped does not. */
 bool proc_is_alive(pid_t pid, unsigned long long start_time);
 
+/* Block SIGINT, SIGTERM and SIGHUP: a non-blocking descriptor that is readable once one has come. */
+int proc_end_signals(struct err *e);
+
 long long proc_now_ms(void); /* CLOCK_MONOTONIC */
 #endif

@@ -10,10 +10,8 @@
 #include <nanomsg/pubsub.h>
 #include <nanomsg/reqrep.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 
 /* A subscription stands some moments after nn_connect, and nanomsg does not tell when: a greeting
  * that comes back proves it. */
@@ -54,19 +52,6 @@ static int open_sockets(struct watcher *w, struct err *e)
 	    nn_getsockopt(w->feed, NN_SOL_SOCKET, NN_RCVFD, &w->bell, &size) < 0)
 		return nn_failed("event feed", feed, e);
 	return nn_connect(w->ask, bus) < 0 ? nn_failed("event bus", bus, e) : 0;
-}
-
-static int catch_signals(struct watcher *w, struct err *e)
-{
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return err_sys(e, "sigprocmask");
-	w->signals = signalfd(-1, &set, SFD_CLOEXEC);
-	return w->signals < 0 ? err_sys(e, "signalfd") : 0;
 }
 
 static bool is_wanted(const struct watcher *w, json_t *j)
@@ -164,7 +149,8 @@ static int greet(struct watcher *w, struct err *e)
 static int watch(struct watcher *w, struct err *e)
 {
 	int r = 0;
-	if (open_sockets(w, e) < 0 || catch_signals(w, e) < 0 || (r = greet(w, e)) < 0)
+	if (open_sockets(w, e) < 0 || (w->signals = proc_end_signals(e)) < 0 ||
+	    (r = greet(w, e)) < 0)
 		return -1;
 	if (r == 0)
 		log_info("listening");

@@ -92,16 +92,6 @@ json_t *handler_can_by_version(const char *name, const char *version)
 	return NULL;
 }
 
-static bool contains(const json_t *list, const char *word)
-{
-	size_t i;
-	json_t *v;
-	json_array_foreach (list, i, v)
-		if (json_is_string(v) && strcmp(json_string_value(v), word) == 0)
-			return true;
-	return false;
-}
-
 static bool is_true(json_t *j, const char *a, const char *b)
 {
 	json_t *v = json_object_get(json_object_get(j, a), b);
@@ -116,10 +106,11 @@ json_t *handler_can_by_features(json_t *f)
 	json_t *note = json_object_get(f, "annotations");
 	json_t *can = json_object(), *hooks = json_array();
 	size_t i;
-	set(can, "recursive_read_only", contains(json_object_get(f, "mountOptions"), "rro"));
+	set(can, "recursive_read_only",
+	    jsonx_has_string(json_object_get(f, "mountOptions"), "rro"));
 	set(can, "idmapped_mounts",
 	    is_true(json_object_get(lin, "mountExtensions"), "idmap", "enabled"));
-	set(can, "user_namespaces", contains(json_object_get(lin, "namespaces"), "user"));
+	set(can, "user_namespaces", jsonx_has_string(json_object_get(lin, "namespaces"), "user"));
 	set(can, "seccomp", is_true(lin, "seccomp", "enabled"));
 	set(can, "apparmor", is_true(lin, "apparmor", "enabled"));
 	set(can, "selinux", is_true(lin, "selinux", "enabled"));

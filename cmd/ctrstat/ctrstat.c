@@ -10,11 +10,9 @@
 #include "xalloc.h"
 
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 
 /* When only one table is asked for: how long its processor column looks back. */
 enum { FIRST_MS = 250, IO_MAX = 32, INTERFACES_MAX = 16 };
@@ -232,19 +230,6 @@ static int wait_ms(const struct table *t, long long ms, struct err *e)
 	return p.revents != 0;
 }
 
-static int catch_signals(struct table *t, struct err *e)
-{
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return err_sys(e, "sigprocmask");
-	t->signals = signalfd(-1, &set, SFD_CLOEXEC);
-	return t->signals < 0 ? err_sys(e, "signalfd") : 0;
-}
-
 static int follow(struct table *t, struct err *e)
 {
 	int r = read_all(t, e);
@@ -294,8 +279,8 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		count = 1;
 	int r = resolve(&t, argc, argv, e);
 	if (r == 0)
-		r = catch_signals(&t, e);
-	if (r == 0)
+		r = t.signals = proc_end_signals(e);
+	if (r >= 0)
 		r = follow(&t, e);
 	for (struct row *next; t.rows; t.rows = next) {
 		next = t.rows->next;

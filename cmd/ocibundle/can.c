@@ -14,23 +14,13 @@ static int refuse(const struct bundle *b, const char *what, struct err *e)
 		       b->handler->name);
 }
 
-static bool lists(const json_t *list, const char *word)
-{
-	size_t i;
-	json_t *v;
-	json_array_foreach (list, i, v)
-		if (json_is_string(v) && strcmp(json_string_value(v), word) == 0)
-			return true;
-	return false;
-}
-
 static int check_hooks(const struct bundle *b, const json_t *can, const json_t *spec, struct err *e)
 {
 	const json_t *known = json_object_get(json_object_get(can, "can"), "hooks");
 	const char *stage;
 	json_t *list;
 	json_object_foreach (json_object_get(spec, "hooks"), stage, list)
-		if (known && json_array_size(list) && !lists(known, stage)) {
+		if (known && json_array_size(list) && !jsonx_has_string(known, stage)) {
 			const char *path = jsonx_opt_string(json_array_get(list, 0), "path", "");
 			return err_set(e, ERR_UNSUPPORTED,
 				       "hook %.200s of stage %s: the runtime of handler '%s' does "

@@ -15,17 +15,9 @@ enum { WAIT_MAX_MS = 1000 };
 
 int engine_init(struct engine *en, struct err *e)
 {
-	sigset_t set;
-	*en = (struct engine){.signals = -1};
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return err_sys(e, "sigprocmask");
-	en->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	*en = (struct engine){.signals = proc_end_signals(e)};
 	if (en->signals < 0)
-		return err_sys(e, "signalfd");
+		return -1;
 	fs_lock_heeds_signals = true;
 	signal(SIGPIPE, SIG_IGN);
 	if (curl_global_init(CURL_GLOBAL_ALL) != 0 || !(en->multi = curl_multi_init()))

@@ -60,20 +60,10 @@ static json_t *versions_of(const struct cni_env *env, json_t *cache, const char 
 	return list; /* the cache's reference */
 }
 
-static bool has(json_t *list, const char *version)
-{
-	size_t i;
-	json_t *v;
-	json_array_foreach (list, i, v)
-		if (json_is_string(v) && strcmp(json_string_value(v), version) == 0)
-			return true;
-	return false;
-}
-
 static void keep_common(json_t *offered, json_t *supported)
 {
 	for (size_t i = json_array_size(offered); i-- > 0;)
-		if (!has(supported, json_string_value(json_array_get(offered, i))))
+		if (!jsonx_has_string(supported, json_string_value(json_array_get(offered, i))))
 			json_array_remove(offered, i);
 }
 

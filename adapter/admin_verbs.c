@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "jsonx.h"
 #include "log.h"
+#include "overlay.h"
 #include "proc.h"
 #include "record.h"
 #include "xalloc.h"
@@ -66,7 +67,7 @@ struct check {
 	const struct state *s;
 	json_t *index;  /* NULL: no daemon */
 	json_t *found;  /* [{"object","problem"}] */
-	json_t *mounts; /* mount points below runroot */
+	json_t *mounts; /* mount points */
 	size_t pods, ctrs;
 };
 
@@ -182,36 +183,18 @@ static void look_at_index(struct check *k, enum object_kind kind, const char *li
 	}
 }
 
-/* mountinfo's fifth field; octal escapes do not occur below a runroot that we made names in. */
-static json_t *read_mounts(const char *below)
-{
-	json_t *set = json_object();
-	size_t size = 0, len = strlen(below);
-	AUTO_FREE char *line = NULL;
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	while (f && getline(&line, &size, f) > 0) {
-		char *p = line;
-		for (int i = 0; i < 4 && p; i++)
-			p = strchr(p, ' ') ? strchr(p, ' ') + 1 : NULL;
-		if (!p || strncmp(p, below, len) != 0 || p[len] != '/')
-			continue;
-		p[strcspn(p, " ")] = '\0';
-		json_object_set_new(set, p, json_true());
-	}
-	if (f)
-		fclose(f);
-	return set;
-}
-
 /* Mounts of objects that are no more. */
 static void look_at_mounts(struct check *k)
 {
 	const char *path;
 	json_t *ignored;
 	char id[ID_SIZE];
+	size_t len = strlen(k->s->run_path);
 	static const enum object_kind kinds[] = {OBJ_POD, OBJ_CONTAINER};
 	json_object_foreach (k->mounts, path, ignored) {
-		const char *rest = path + strlen(k->s->run_path) + 1;
+		if (strncmp(path, k->s->run_path, len) != 0 || path[len] != '/')
+			continue;
+		const char *rest = path + len + 1;
 		for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 			struct err why;
 			size_t n = strlen(object_dir_name(kinds[i]));
@@ -233,9 +216,12 @@ static int look(struct check *k, struct err *e)
 	json_decref(k->index);
 	json_decref(k->found);
 	json_decref(k->mounts);
+	k->index = NULL;
 	k->pods = k->ctrs = 0;
 	k->found = json_array();
-	k->mounts = read_mounts(k->s->run_path);
+	k->mounts = mount_points("self", e);
+	if (!k->mounts)
+		return -1;
 	k->index = admin_ask(k->s, "/index", &why);
 	if (!k->index && why.kind != ERR_UNAVAILABLE) {
 		*e = why;

@@ -19,28 +19,6 @@ setup() {
   requires root crun runc
 }
 
-both() {
-  local RT
-  for RT in crun runc; do
-    echo "# runtime: $RT"
-    "$@"
-  done
-}
-
-# ask ID JSON...: requests on the control socket, one answer a line
-ask() {
-  python3 - "$RUNROOT/containers/$1" "${@:2}" <<'PY'
-import os, socket, sys
-os.chdir(sys.argv[1])
-s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-s.settimeout(5)
-s.connect("ctl.sock")
-for request in sys.argv[2:]:
-    s.send(request.encode())
-    print(s.recv(65536).decode())
-PY
-}
-
 log_format() {
   run_ctr "$RT" sh -c 'echo out; echo err >&2; printf "no newline"'
   wait_exited

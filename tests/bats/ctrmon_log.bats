@@ -19,20 +19,6 @@ setup() {
   requires root crun
 }
 
-# requests on the control socket, one answer a line
-ask() {
-  python3 - "$RUNROOT/containers/$1" "${@:2}" <<'PY'
-import os, socket, sys
-os.chdir(sys.argv[1])
-s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-s.settimeout(5)
-s.connect("ctl.sock")
-for request in sys.argv[2:]:
-    s.send(request.encode())
-    print(s.recv(65536).decode())
-PY
-}
-
 @test "100 reopens while it writes at full speed: every line once, in order" {
   run_ctr crun sh -c 'while ! [ -e /tmp/go ]; do sleep 0.01; done; seq 0 2999999; sleep 1000'
   python3 - "$RUNROOT/containers/$CTR" "$(ctr_log)" "$CTR" <<'PY'

@@ -19,14 +19,6 @@ setup() {
   requires root crun runc
 }
 
-both() {
-  local RT
-  for RT in crun runc; do
-    echo "# runtime: $RT"
-    "$@"
-  done
-}
-
 kill_monitor() {
   local pid
   pid=$(monitor_pid)

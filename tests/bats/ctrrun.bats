@@ -19,14 +19,6 @@ setup() {
   requires root crun runc
 }
 
-both() {
-  local RT
-  for RT in crun runc; do
-    echo "# runtime: $RT"
-    "$@"
-  done
-}
-
 life() {
   bundle "$RT" sh -c 'echo hello; sleep 0.2; exit 7' >/dev/null
   [ "$(effective)" = prepared ]

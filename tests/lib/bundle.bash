@@ -100,3 +100,26 @@ bundle_gone() {
   find /sys/fs/cgroup -depth -type d -path "*$CGROUP*" -exec rmdir {} + 2>/dev/null
   return $left
 }
+
+# both CMD...: once with RT=crun, once with RT=runc
+both() {
+  local RT
+  for RT in crun runc; do
+    echo "# runtime: $RT"
+    "$@"
+  done
+}
+
+# ask ID JSON...: requests on the control socket, one answer a line
+ask() {
+  python3 - "$RUNROOT/containers/$1" "${@:2}" <<'PY'
+import os, socket, sys
+os.chdir(sys.argv[1])
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.settimeout(5)
+s.connect("ctl.sock")
+for request in sys.argv[2:]:
+    s.send(request.encode())
+    print(s.recv(65536).decode())
+PY
+}

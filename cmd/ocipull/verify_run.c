@@ -3,13 +3,12 @@
 #include "fs.h"
 #include "jsonx.h"
 #include "log.h"
-#include "proc.h"
+#include "program.h"
 #include "pull.h"
 #include "verify.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,13 +16,6 @@
 #include <sys/stat.h>
 
 enum { SAYS_MAX = 4096, LINE_MAX_SHOWN = 400 };
-
-struct verifier {
-	struct proc proc;
-	int out; /* our end of its stderr, -1 = closed */
-	bool ended, can_read;
-	struct buf says;
-};
 
 /* A file with this content, to be read by a child. */
 static int content(const char *name, const char *data, size_t len, struct err *e)
@@ -75,7 +67,7 @@ static int trusted(int fd, const char *path, bool dir, struct err *e)
 	return 0;
 }
 
-static int start(struct verifier *v, const char *path, const char *name, const struct pull *p,
+static int start(struct program *v, const char *path, const char *name, const struct pull *p,
 		 struct err *e)
 {
 	static const char *const envp[] = {
@@ -88,64 +80,18 @@ static int start(struct verifier *v, const char *path, const char *name, const s
 	AUTO_CLOSE int root = image < 0 ? -1 : fs_open_dir(AT_FDCWD, "/", e);
 	if (root < 0)
 		return -1;
-	int fds[2];
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_sys(e, "pipe");
-	v->out = fds[0];
-	AUTO_CLOSE int err = fds[1];
-	fcntl(v->out, F_SETFL, O_NONBLOCK);
 	snprintf(number, sizeof number, "/dev/fd/%d", image);
 	const char *const argv[] = {path, name, p->served_digest, number, NULL};
 	const int keep[] = {image, -1};
 	struct proc_spec spec = PROC_SPEC(argv);
 	spec.envp = envp;
 	spec.in = manifest;
-	spec.err = err;
 	spec.cwd = root;
 	spec.keep = keep;
-	spec.new_group = true;
-	spec.die_with_parent = true;
-	return proc_start(&v->proc, &spec, e);
+	return program_start(v, &spec, false, e);
 }
 
-/* What it says beyond the limit is read and dropped. */
-static void listen_to(struct verifier *v)
-{
-	char chunk[4096];
-	struct err ignored;
-	while (v->out >= 0) {
-		ssize_t n = read(v->out, chunk, sizeof chunk);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		size_t room = v->says.limit - v->says.len;
-		if (n > 0)
-			(void)buf_add(&v->says, chunk, (size_t)n < room ? (size_t)n : room,
-				      &ignored);
-		else
-			close(TAKE_FD(v->out));
-	}
-}
-
-static int wait_for(struct verifier *v, struct engine *en, long seconds, struct err *e)
-{
-	long long until = proc_now_ms() + seconds * 1000;
-	while (!v->ended) {
-		if (proc_now_ms() >= until)
-			return err_set(e, ERR_TIMEOUT, "no verdict within %ld s", seconds);
-		engine_watch(en, v->proc.pidfd, POLLIN, &v->ended);
-		if (v->out >= 0)
-			engine_watch(en, v->out, POLLIN, &v->can_read);
-		engine_wake(en, until);
-		if (engine_wait(en, e) < 0)
-			return -1;
-		listen_to(v);
-	}
-	return 0;
-}
-
-static int verdict(struct verifier *v, const struct proc_result *r, struct err *e)
+static int verdict(const struct program *v, const struct proc_result *r, struct err *e)
 {
 	const char *says = v->says.data ? v->says.data : "";
 	size_t n = strcspn(says, "\r\n");
@@ -161,23 +107,25 @@ static int verdict(struct verifier *v, const struct proc_result *r, struct err *
 
 static int run_one(struct pull *p, const char *path, const char *name, struct err *e)
 {
-	struct verifier v = {.proc = PROC_NONE, .out = -1, .says = BUF_INIT(SAYS_MAX)};
+	struct program v = PROGRAM_INIT(SAYS_MAX);
+	long seconds = (long)p->ctx->cfg.verify_timeout;
 	struct proc_result r;
 	struct err ignored;
 	log_debug("run %s", path);
 	int rc = start(&v, path, name, p, e);
 	if (rc == 0) {
-		rc = wait_for(&v, p->src.engine, (long)p->ctx->cfg.verify_timeout, e);
-		/* Before it is reaped: its group's number is still nobody else's. */
+		rc = program_wait(&v, p->src.engine, seconds, e);
+		if (rc == 0)
+			rc = err_set(e, ERR_TIMEOUT, "no verdict within %ld s", seconds);
+		/* What it started goes with it. */
 		proc_kill(&v.proc, SIGKILL);
 		if (proc_wait(&v.proc, -1, &r, rc < 0 ? &ignored : e) < 0)
 			rc = -1;
-		listen_to(&v);
+		program_listen(&v);
 	}
-	if (rc == 0)
+	if (rc > 0)
 		rc = verdict(&v, &r, e);
-	auto_close(&v.out);
-	buf_release(&v.says);
+	program_release(&v);
 	return rc;
 }
 

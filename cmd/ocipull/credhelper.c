@@ -78,7 +78,7 @@ int credhelper_get(struct engine *en, const char *name, const char *host, long s
 		   struct auth *a, struct err *e)
 {
 	struct program c = PROGRAM_INIT(ANSWER_MAX);
-	struct proc_result res;
+	struct proc_result res = {.exited = false};
 	char who[100];
 	*a = (struct auth){.user = NULL};
 	if (!auth_helper_name_is_good(name))

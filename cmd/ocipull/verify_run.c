@@ -109,7 +109,7 @@ static int run_one(struct pull *p, const char *path, const char *name, struct er
 {
 	struct program v = PROGRAM_INIT(SAYS_MAX);
 	long seconds = (long)p->ctx->cfg.verify_timeout;
-	struct proc_result r;
+	struct proc_result r = {.exited = false};
 	struct err ignored;
 	log_debug("run %s", path);
 	int rc = start(&v, path, name, p, e);

@@ -37,6 +37,7 @@ PKGS_ctrmon    :=
 PKGS_ctrstream := zlib
 PKGS_ctrtls    := libssl
 PKGS_ctrevents := nanomsg
+PKGS_ctrshim   := libprotobuf-c
 PKGS_crispd    := libnghttp2 libprotobuf-c nanomsg
 PKGS_tests     := libprotobuf-c libnghttp2 zlib libzstd libarchive libseccomp
 # Debian's libwslay comes without a pkg-config file.
@@ -77,7 +78,8 @@ ALL_LDFLAGS  := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections -Wl,-
 
 objs    = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $1/*.c))
 COMMON := $(BUILD)/libcommon.a
-GEN    := $(BUILD)/gen/cri.pb-c.h
+PROTOS := cri shim
+GEN    := $(PROTOS:%=$(BUILD)/gen/%.pb-c.h)
 
 all: $(BINS)                     ## build every program into build/bin
 
@@ -87,9 +89,9 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(FLAGS))' | cmp -s - $@ || printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@
 
-$(BUILD)/gen/cri.pb-c.c $(GEN) &: libcommon/cri.proto
+$(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h &: libcommon/%.proto
 	@mkdir -p $(BUILD)/gen
-	$(PROTOC_C) --proto_path=libcommon --c_out=$(BUILD)/gen cri.proto
+	$(PROTOC_C) --proto_path=libcommon --c_out=$(BUILD)/gen $*.proto
 
 # Generated code is not held to our warnings.
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/flags
@@ -100,7 +102,7 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags | $(GEN)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
-$(COMMON): $(call objs,libcommon) $(BUILD)/obj/gen/cri.pb-c.o
+$(COMMON): $(call objs,libcommon) $(PROTOS:%=$(BUILD)/obj/gen/%.pb-c.o)
 	@rm -f $@
 	$(AR) rcD $@ $^
 

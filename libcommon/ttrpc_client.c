@@ -38,7 +38,7 @@ int ttrpc_dial(struct ttrpc *t, const char *address, const char *peer, struct er
 {
 	struct sockaddr_un sa;
 	struct ucred who;
-	socklen_t len, who_len = sizeof who;
+	socklen_t len = 0, who_len = sizeof who;
 	*t = TTRPC_NONE;
 	if (fill_address(&sa, &len, address, e) < 0)
 		return -1;

@@ -3,11 +3,11 @@
 #include "ctr.h"
 #include "event.h"
 #include "log.h"
+#include "signame.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 enum { KILL_WAIT_MS = 10000 };
 
@@ -82,46 +82,20 @@ int verb_stop(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	return 0;
 }
 
-/* "TERM", "SIGTERM", "15", "RTMIN+3" -> a number as text; runtimes differ in the names they know.
- */
-static int parse_signal(const char *s, char out[16], struct err *e)
-{
-	long n;
-	if (tool_parse_long(s, &n) == 0 && n >= 1 && n <= SIGRTMAX) {
-		snprintf(out, 16, "%d", (int)n);
-		return 0;
-	}
-	const char *name = strncasecmp(s, "SIG", 3) == 0 ? s + 3 : s;
-	for (int i = 1; i < NSIG; i++) {
-		const char *known = sigabbrev_np(i);
-		if (known && strcasecmp(known, name) == 0) {
-			snprintf(out, 16, "%d", i);
-			return 0;
-		}
-	}
-	bool up = strncasecmp(name, "RTMIN", 5) == 0, down = strncasecmp(name, "RTMAX", 5) == 0;
-	n = 0;
-	if ((up || down) && (!name[5] || tool_parse_long(name + 5, &n) == 0)) {
-		n += up ? SIGRTMIN : SIGRTMAX;
-		if (n >= SIGRTMIN && n <= SIGRTMAX) {
-			snprintf(out, 16, "%d", (int)n);
-			return 0;
-		}
-	}
-	return err_set(e, ERR_USAGE, "'%.32s' is not a signal", s);
-}
-
 int verb_kill(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	AUTO_CTR struct ctr k = CTR_NONE;
 	char sig[16];
+	int number;
 	(void)argc;
-	if (parse_signal(argv[1], sig, e) < 0 || ctr_open(&k, c, argv[0], 0, e) < 0)
+	if (signame_parse(argv[1], &number, e) < 0 || ctr_open(&k, c, argv[0], 0, e) < 0)
 		return -1;
 	if (k.state != CTR_RUNNING && (k.state != CTR_CREATED || *k.rec.start_error))
 		return err_set(e, ERR_BAD_STATE, "container %s is %s, not running", k.id,
 			       ctr_state_name(k.state));
 	ctr_try_adopt(&k);
+	/* A number: runtimes differ in the names they know. */
+	signal_text(number, sig);
 	if (rt_call(&k, "kill", NULL, sig, e) == 0)
 		return 0;
 	struct err why = *e;

@@ -62,57 +62,28 @@ static json_t *opt_ref(json_t *j, const char *key)
 	return v ? json_incref(v) : NULL;
 }
 
-static int check_members(json_t *v, const char *file, const char *key, struct err *e)
-{
-	size_t i;
-	const char *name;
-	json_t *item;
-	json_array_foreach (v, i, item)
-		if (!json_is_string(item))
-			return err_set(e, ERR_BAD_INPUT, "%s: %s[%zu]: expected string, found %s",
-				       file, key, i, jsonx_type_name(json_typeof(item)));
-	json_object_foreach (v, name, item)
-		if (!json_is_string(item))
-			return err_set(e, ERR_BAD_INPUT, "%s: %s.%.80s: expected string, found %s",
-				       file, key, name, jsonx_type_name(json_typeof(item)));
-	return 0;
-}
-
-/* What a key may be; `members`: all of them strings. */
-static const struct {
-	const char *name;
-	json_type type;
-	bool members;
-} keys[] = {
-	{"path", JSON_STRING, false},
-	{"type", JSON_STRING, false},
-	{"root", JSON_STRING, false},
-	{"args", JSON_ARRAY, true},
-	{"create_timeout", JSON_INTEGER, false},
-	{"default_annotations", JSON_OBJECT, true},
-	{"allowed_annotations", JSON_ARRAY, true},
-	{"base_spec_patch", JSON_OBJECT, false},
-	{"seccomp_profile", JSON_STRING, false},
-	{"hooks", JSON_OBJECT, false},
-	{"sandbox_container", JSON_TRUE, false},
-	{"recursive_read_only", JSON_TRUE, false},
-	{"log_rate_limit", JSON_INTEGER, false},
-	{"log_rate_policy", JSON_STRING, false},
+static const struct jsonx_key keys[] = {
+	{"path", JSON_STRING, JSONX_REQUIRED},
+	{"type", JSON_STRING, 0},
+	{"root", JSON_STRING, 0},
+	{"args", JSON_ARRAY, JSONX_STRINGS},
+	{"create_timeout", JSON_INTEGER, 0},
+	{"default_annotations", JSON_OBJECT, JSONX_STRINGS},
+	{"allowed_annotations", JSON_ARRAY, JSONX_STRINGS},
+	{"networks", JSON_ARRAY, JSONX_STRINGS},
+	{"base_spec_patch", JSON_OBJECT, 0},
+	{"seccomp_profile", JSON_STRING, 0},
+	{"hooks", JSON_OBJECT, 0},
+	{"sandbox_container", JSON_TRUE, 0},
+	{"sandbox_annotations", JSON_OBJECT, JSONX_STRINGS},
+	{"container_annotations", JSON_OBJECT, JSONX_STRINGS},
+	{"processes", JSON_STRING, 0},
+	{"can", JSON_OBJECT, 0},
+	{"recursive_read_only", JSON_TRUE, 0},
+	{"log_rate_limit", JSON_INTEGER, 0},
+	{"log_rate_policy", JSON_STRING, 0},
+	{0},
 };
-
-static int check_key(const char *file, const char *key, json_t *v, struct err *e)
-{
-	size_t i = 0;
-	while (i < ARRAY_LEN(keys) && strcmp(keys[i].name, key) != 0)
-		i++;
-	if (i == ARRAY_LEN(keys))
-		return err_set(e, ERR_BAD_INPUT, "%s: %.80s: unknown key", file, key);
-	json_type type = json_is_false(v) ? JSON_TRUE : json_typeof(v);
-	if (type != keys[i].type)
-		return err_set(e, ERR_BAD_INPUT, "%s: %s: expected %s, found %s", file, key,
-			       jsonx_type_name(keys[i].type), jsonx_type_name(json_typeof(v)));
-	return keys[i].members ? check_members(v, file, key, e) : 0;
-}
 
 static int check_absolute(const char *file, const char *key, const char *path, struct err *e)
 {
@@ -121,16 +92,36 @@ static int check_absolute(const char *file, const char *key, const char *path, s
 	return err_set(e, ERR_BAD_INPUT, "%s: %s: '%.200s' is not absolute", file, key, path);
 }
 
+static int check_sandbox(const char *file, json_t *j, struct err *e)
+{
+	const char *processes = jsonx_opt_string(j, "processes", "host"), *word;
+	bool sandbox = jsonx_opt_bool(j, "sandbox_container", false);
+	json_t *v;
+	if (strcmp(processes, "host") != 0 && strcmp(processes, "sandbox") != 0)
+		return err_set(e, ERR_BAD_INPUT, "%s: processes: '%.80s' is not host or sandbox",
+			       file, processes);
+	if (strcmp(processes, "sandbox") == 0 && !sandbox)
+		return err_set(e, ERR_BAD_INPUT,
+			       "%s: processes: sandbox needs sandbox_container as well", file);
+	json_object_foreach (json_object_get(j, "can"), word, v) {
+		size_t i = 0;
+		while (handler_words[i] && strcmp(handler_words[i], word) != 0)
+			i++;
+		bool hooks = strcmp(word, "hooks") == 0;
+		if (!hooks && !handler_words[i])
+			return err_set(e, ERR_BAD_INPUT, "%s: can.%.80s: unknown key", file, word);
+		if (hooks ? !json_is_array(v) : !json_is_boolean(v))
+			return err_set(e, ERR_BAD_INPUT, "%s: can.%s: expected %s, found %s", file,
+				       word, hooks ? "array" : "boolean",
+				       jsonx_type_name(json_typeof(v)));
+	}
+	return 0;
+}
+
 static int check_file(const char *file, json_t *j, struct err *e)
 {
-	const char *key;
-	json_t *v;
-	if (!json_is_object(j))
-		return err_set(e, ERR_BAD_INPUT, "%s: expected object, found %s", file,
-			       jsonx_type_name(json_typeof(j)));
-	json_object_foreach (j, key, v)
-		if (check_key(file, key, v, e) < 0)
-			return -1;
+	if (jsonx_check_keys(j, file, keys, e) < 0)
+		return -1;
 	static const char *const paths[] = {"path", "root", "seccomp_profile"};
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
 		if (check_absolute(file, paths[i], jsonx_opt_string(j, paths[i], NULL), e) < 0)
@@ -151,7 +142,16 @@ static int check_file(const char *file, json_t *j, struct err *e)
 		return err_set(e, ERR_BAD_INPUT,
 			       "%s: log_rate_policy: '%.80s' is not block, drop or sample", file,
 			       policy);
-	return 0;
+	return check_sandbox(file, j, e);
+}
+
+/* The convention of the CRI's first implementations, which gVisor and Kata Containers read. */
+static json_t *annotations_of(json_t *j, const char *key, const char *type)
+{
+	json_t *v = json_object_get(j, key);
+	return v ? json_incref(v)
+		 : json_pack("{s:s, s:s}", "io.kubernetes.cri.container-type", type,
+			     "io.kubernetes.cri.sandbox-id", "{pod}");
 }
 
 int handler_parse(struct handler *h, json_t *j, const char *file, struct err *e)
@@ -178,8 +178,15 @@ int handler_parse(struct handler *h, json_t *j, const char *file, struct err *e)
 	h->create_timeout = (long)jsonx_opt_int(j, "create_timeout", 0);
 	h->default_annotations = opt_ref(j, "default_annotations");
 	h->allowed_annotations = opt_ref(j, "allowed_annotations");
+	h->networks = opt_ref(j, "networks");
 	h->patch = opt_ref(j, "base_spec_patch");
 	h->sandbox_container = jsonx_opt_bool(j, "sandbox_container", false);
+	h->sandboxed = strcmp(jsonx_opt_string(j, "processes", "host"), "sandbox") == 0;
+	h->can = opt_ref(j, "can");
+	if (h->sandbox_container) {
+		h->sandbox_annotations = annotations_of(j, "sandbox_annotations", "sandbox");
+		h->container_annotations = annotations_of(j, "container_annotations", "container");
+	}
 	h->rro = jsonx_opt_bool(j, "recursive_read_only", is_known(basename(h->path)));
 	h->rro_said = json_object_get(j, "recursive_read_only");
 	return 0;
@@ -253,8 +260,12 @@ void handler_release(struct handler *h)
 	json_decref(h->args);
 	json_decref(h->default_annotations);
 	json_decref(h->allowed_annotations);
+	json_decref(h->networks);
 	json_decref(h->patch);
 	json_decref(h->hooks);
+	json_decref(h->sandbox_annotations);
+	json_decref(h->container_annotations);
+	json_decref(h->can);
 	*h = (struct handler){0};
 }
 

@@ -17,8 +17,21 @@
  * allowed_annotations  patterns as in fnmatch(3): those of pod and container that reach config.json
  * base_spec_patch      JSON merge patch (RFC 7386) that is applied to the finished config.json
  * seccomp_profile      file that RuntimeDefault means; the configuration's
+ * networks             names of the networks that its pods get, each NAME or NAME=INTERFACE; the first
+ *                      is the one whose addresses are the pod's (podnet)
  * hooks                {"STAGE": [{"path", "args", "env", "timeout"}]} as in config.json
- * sandbox_container    the runtime wants a container for the pod itself before the others
+ * sandbox_container    the runtime wants a container for the pod itself before the others: one that
+ *                      only waits, whose id is the pod's, made and ended by podnet
+ * sandbox_annotations, container_annotations  what tells such a runtime the one from the others: objects
+ *                      of strings, in which {pod}, {pod_name}, {pod_namespace}, {pod_uid}, {container}
+ *                      and {image} are replaced; io.kubernetes.cri.container-type (sandbox, container)
+ *                      and io.kubernetes.cri.sandbox-id ({pod})
+ * processes            "host": the pid file names a container's first process, which is a process here;
+ *                      or "sandbox": it names the sandbox, whose processes only the runtime sees. Then
+ *                      `wait ID` prints {"exitStatus": N} once a container has ended, `exec
+ *                      --internal-pid-file F` writes a number that `kill --pid N ID SIGNAL` takes, and
+ *                      the process that exec leaves ends as its command does
+ * can                  {"WORD": true|false}: what the runtime can do, over what is found out about it
  * recursive_read_only  whether it honours the mount option "rro"; by default what it says of itself
  *                      (`ctrrun handlers`), and until it was asked, crun and runc only: one that does
  *                      not know it would drop it silently
@@ -38,10 +51,14 @@ struct handler {
 	char *root;
 	char *file;          /* where it is described, NULL = nowhere */
 	json_t *args;        /* array of strings, never NULL */
+	json_t *networks;    /* array of strings; NULL = the default network */
 	long create_timeout; /* seconds, 0 = runtime_timeout */
 	json_t *default_annotations, *allowed_annotations, *patch, *hooks; /* NULL = none */
 	char *seccomp_profile; /* NULL = none of its own */
 	bool sandbox_container;
+	json_t *sandbox_annotations, *container_annotations; /* NULL without sandbox_container */
+	bool sandboxed;                                      /* processes: "sandbox" */
+	json_t *can;         /* as said by its file; NULL = nothing */
 	long log_rate_limit; /* 0 = none */
 	char *log_rate_policy;
 	bool rro_said; /* by its file */
@@ -68,8 +85,13 @@ int handler_parse(struct handler *h, json_t *j, const char *file, struct err *e)
  * kept in <runroot>/handlers/<name>.json. It counts only while the binary is the one that was asked:
  * same device, inode, change time and size, same args. */
 
-/* NULL when it was not asked, or is another by now. Never runs anything. */
+/* NULL when it was not asked, or is another by now, and its file says nothing. What the file says
+ * counts more than what was found out. Never runs anything. */
 json_t *handler_can(const struct config *c, const struct handler *h);
+/* Lay over it what the handler's file says. */
+void handler_can_say(const struct handler *h, json_t *can);
+/* The words of "can", NULL ends; beside them is "hooks", an array of stages. */
+extern const char *const handler_words[];
 /* One answer of it: 1 yes, 0 no, -1 when nobody knows. */
 int handler_can_do(const json_t *can, const char *what);
 /* The binary's identity, "runtime" above. */

@@ -114,6 +114,52 @@ bool jsonx_opt_bool(json_t *j, const char *key, bool fallback)
 	return json_is_boolean(v) ? json_is_true(v) : fallback;
 }
 
+static int check_strings(json_t *v, const char *what, const char *key, struct err *e)
+{
+	size_t i;
+	const char *name;
+	json_t *item;
+	json_array_foreach (v, i, item)
+		if (!json_is_string(item))
+			return err_set(e, ERR_BAD_INPUT, "%s: %s[%zu]: expected string, found %s",
+				       what, key, i, jsonx_type_name(json_typeof(item)));
+	json_object_foreach (v, name, item)
+		if (!json_is_string(item))
+			return err_set(e, ERR_BAD_INPUT, "%s: %s.%.80s: expected string, found %s",
+				       what, key, name, jsonx_type_name(json_typeof(item)));
+	return 0;
+}
+
+static int check_key(const char *name, json_t *v, const char *what, const struct jsonx_key *keys,
+		     struct err *e)
+{
+	while (keys->name && strcmp(keys->name, name) != 0)
+		keys++;
+	if (!keys->name)
+		return err_set(e, ERR_BAD_INPUT, "%s: %.80s: unknown key", what, name);
+	json_type type = json_is_false(v) ? JSON_TRUE : json_typeof(v);
+	if (keys->type != JSON_NULL && type != keys->type)
+		return err_set(e, ERR_BAD_INPUT, "%s: %s: expected %s, found %s", what, name,
+			       jsonx_type_name(keys->type), jsonx_type_name(type));
+	return keys->flags & JSONX_STRINGS ? check_strings(v, what, name, e) : 0;
+}
+
+int jsonx_check_keys(json_t *j, const char *what, const struct jsonx_key *keys, struct err *e)
+{
+	const char *name;
+	json_t *v;
+	if (!json_is_object(j))
+		return err_set(e, ERR_BAD_INPUT, "%s: expected object, found %s", what,
+			       j ? jsonx_type_name(json_typeof(j)) : "nothing");
+	json_object_foreach (j, name, v)
+		if (check_key(name, v, what, keys, e) < 0)
+			return -1;
+	for (; keys->name; keys++)
+		if ((keys->flags & JSONX_REQUIRED) && !json_object_get(j, keys->name))
+			return err_set(e, ERR_BAD_INPUT, "%s: %s: missing", what, keys->name);
+	return 0;
+}
+
 bool jsonx_has_string(const json_t *list, const char *word)
 {
 	size_t i;

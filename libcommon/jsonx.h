@@ -39,6 +39,20 @@ const char *jsonx_opt_string(json_t *j, const char *key, const char *fallback);
 json_int_t jsonx_opt_int(json_t *j, const char *key, json_int_t fallback);
 bool jsonx_opt_bool(json_t *j, const char *key, bool fallback);
 
+/* What an object of a file from outside may have in it. */
+struct jsonx_key {
+	const char *name;
+	json_type type; /* JSON_TRUE: a boolean; JSON_NULL: any, its reader looks */
+	unsigned flags;
+};
+enum jsonx_key_flags {
+	JSONX_REQUIRED = 1,
+	JSONX_STRINGS = 2, /* all members of the array or object are strings */
+};
+/* Is j an object with no other members than these (a NULL name ends the list), each of its type, and
+ * are those that must be there? -1 with an error that names the document and the key. */
+int jsonx_check_keys(json_t *j, const char *what, const struct jsonx_key *keys, struct err *e);
+
 /* Is the string a member of the array? Not so when it is no array. */
 bool jsonx_has_string(const json_t *list, const char *word);
 

@@ -60,20 +60,20 @@ static int compile(regex_t *re, const char *pattern, const char *file, const cha
 	char why_not[128];
 	if (is_costly(pattern))
 		return err_set(e, ERR_BAD_INPUT,
-			       "%s: when.%s: '%.80s': too many repetitions, or a back reference",
+			       "%s: when: %s: '%.80s': too many repetitions, or a back reference",
 			       file, key, pattern);
 	int r = regcomp(re, pattern, REG_EXTENDED | REG_NOSUB);
 	if (r == 0)
 		return 0;
 	regerror(r, re, why_not, sizeof why_not);
-	return err_set(e, ERR_BAD_INPUT, "%s: when.%s: '%.80s': %s", file, key, pattern, why_not);
+	return err_set(e, ERR_BAD_INPUT, "%s: when: %s: '%.80s': %s", file, key, pattern, why_not);
 }
 
 static int check_pattern(json_t *v, const char *file, const char *key, struct err *e)
 {
 	regex_t re;
 	if (!json_is_string(v))
-		return err_set(e, ERR_BAD_INPUT, "%s: when.%s: expected string, found %s", file,
+		return err_set(e, ERR_BAD_INPUT, "%s: when: %s: expected string, found %s", file,
 			       key, jsonx_type_name(json_typeof(v)));
 	if (compile(&re, json_string_value(v), file, key, e) < 0)
 		return -1;
@@ -86,7 +86,7 @@ static int check_annotations(json_t *v, const char *file, struct err *e)
 	const char *name;
 	json_t *item;
 	if (!json_is_object(v))
-		return err_set(e, ERR_BAD_INPUT, "%s: when.annotations: expected object, found %s",
+		return err_set(e, ERR_BAD_INPUT, "%s: when: annotations: expected object, found %s",
 			       file, jsonx_type_name(json_typeof(v)));
 	json_object_foreach (v, name, item) {
 		AUTO_JSON json_t *key = json_string(name);
@@ -102,7 +102,7 @@ static int check_commands(json_t *v, const char *file, struct err *e)
 	size_t i;
 	json_t *item;
 	if (!json_is_array(v))
-		return err_set(e, ERR_BAD_INPUT, "%s: when.commands: expected array, found %s",
+		return err_set(e, ERR_BAD_INPUT, "%s: when: commands: expected array, found %s",
 			       file, jsonx_type_name(json_typeof(v)));
 	json_array_foreach (v, i, item)
 		if (check_pattern(item, file, "commands", e) < 0)
@@ -112,25 +112,21 @@ static int check_commands(json_t *v, const char *file, struct err *e)
 
 static int check_when(json_t *when, const char *file, struct err *e)
 {
-	const char *key;
-	json_t *v;
+	static const struct jsonx_key known[] = {{"annotations", JSON_NULL, 0},
+						 {"commands", JSON_NULL, 0},
+						 {"always", JSON_TRUE, 0},
+						 {"hasBindMounts", JSON_TRUE, 0},
+						 {0}};
+	AUTO_FREE char *what = xasprintf("%s: when", file);
 	if (!json_is_object(when) || !json_object_size(when))
 		return err_set(e, ERR_BAD_INPUT, "%s: when: no condition in it", file);
-	json_object_foreach (when, key, v) {
-		int r = 0;
-		if (strcmp(key, "annotations") == 0)
-			r = check_annotations(v, file, e);
-		else if (strcmp(key, "commands") == 0)
-			r = check_commands(v, file, e);
-		else if (strcmp(key, "always") != 0 && strcmp(key, "hasBindMounts") != 0)
-			r = err_set(e, ERR_BAD_INPUT, "%s: when.%.80s: unknown key", file, key);
-		else if (!json_is_boolean(v))
-			r = err_set(e, ERR_BAD_INPUT, "%s: when.%s: expected boolean, found %s",
-				    file, key, jsonx_type_name(json_typeof(v)));
-		if (r < 0)
-			return -1;
-	}
-	return 0;
+	if (jsonx_check_keys(when, what, known, e) < 0)
+		return -1;
+	json_t *annotations = json_object_get(when, "annotations");
+	json_t *commands = json_object_get(when, "commands");
+	if (annotations && check_annotations(annotations, file, e) < 0)
+		return -1;
+	return commands ? check_commands(commands, file, e) : 0;
 }
 
 static int check_stages(json_t *stages, const char *file, struct err *e)
@@ -148,20 +144,14 @@ static int check_stages(json_t *stages, const char *file, struct err *e)
 
 json_t *hook_file_parse(json_t *j, const char *file, struct err *e)
 {
-	static const char *const known[] = {"version", "hook", "when", "stages"};
+	static const struct jsonx_key known[] = {{"version", JSON_NULL, 0},
+						 {"hook", JSON_NULL, 0},
+						 {"when", JSON_NULL, 0},
+						 {"stages", JSON_NULL, 0},
+						 {0}};
 	AUTO_FREE char *what = xasprintf("%s: hook", file);
-	const char *key;
-	json_t *v;
-	if (!json_is_object(j))
-		return err_set_p(e, ERR_BAD_INPUT, "%s: expected object, found %s", file,
-				 jsonx_type_name(json_typeof(j)));
-	json_object_foreach (j, key, v) {
-		size_t i = 0;
-		while (i < ARRAY_LEN(known) && strcmp(known[i], key) != 0)
-			i++;
-		if (i == ARRAY_LEN(known))
-			return err_set_p(e, ERR_BAD_INPUT, "%s: %.80s: unknown key", file, key);
-	}
+	if (jsonx_check_keys(j, file, known, e) < 0)
+		return NULL;
 	const char *version = jsonx_string(j, file, "version", e);
 	if (!version)
 		return NULL;

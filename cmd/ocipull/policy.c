@@ -13,37 +13,11 @@
 
 enum { POLICY_FILE_MAX = 1 << 20 };
 
-static const struct {
-	const char *name;
-	json_type type;
-} keys[] = {
-	{"prefix", JSON_STRING},   {"rule", JSON_STRING},       {"keys", JSON_ARRAY},
-	{"signers", JSON_INTEGER}, {"identity", JSON_STRING},   {"signed_as", JSON_STRING},
-	{"verify", JSON_TRUE},     {"repository", JSON_STRING},
+static const struct jsonx_key keys[] = {
+	{"prefix", JSON_STRING, 0},   {"rule", JSON_STRING, 0},       {"keys", JSON_ARRAY, 0},
+	{"signers", JSON_INTEGER, 0}, {"identity", JSON_STRING, 0},   {"signed_as", JSON_STRING, 0},
+	{"verify", JSON_TRUE, 0},     {"repository", JSON_STRING, 0}, {0},
 };
-
-static int check_keys(json_t *doc, const char *file, struct err *e)
-{
-	const char *name;
-	json_t *v;
-	if (!json_is_object(doc))
-		return err_set(e, ERR_BAD_INPUT, "%s: expected object, found %s", file,
-			       jsonx_type_name(json_typeof(doc)));
-	json_object_foreach (doc, name, v) {
-		size_t i = 0;
-		while (i < ARRAY_LEN(keys) && strcmp(keys[i].name, name) != 0)
-			i++;
-		if (i == ARRAY_LEN(keys))
-			return err_set(e, ERR_BAD_INPUT, "%s: unknown key '%s'", file, name);
-		json_type want =
-			json_is_false(v) && keys[i].type == JSON_TRUE ? JSON_FALSE : keys[i].type;
-		if (json_typeof(v) != want)
-			return err_set(e, ERR_BAD_INPUT, "%s: %s: expected %s, found %s", file,
-				       name, jsonx_type_name(want),
-				       jsonx_type_name(json_typeof(v)));
-	}
-	return 0;
-}
 
 /* The index of a word in a list that NULL ends. */
 static int word_of(json_t *doc, const char *key, const char *fallback, const char *const *words,
@@ -140,7 +114,7 @@ int policy_parse(struct policy *p, json_t *doc, const char *file, struct err *e)
 	static const char *const rules[] = {"accept", "reject", "require", NULL};
 	*p = (struct policy){.rule = POLICY_ACCEPT};
 	snprintf(p->file, sizeof p->file, "%s", file);
-	if (check_keys(doc, file, e) < 0 || !jsonx_string(doc, file, "rule", e))
+	if (jsonx_check_keys(doc, file, keys, e) < 0 || !jsonx_string(doc, file, "rule", e))
 		return -1;
 	int rule = word_of(doc, "rule", "", rules, file, e);
 	if (rule < 0 || set_prefix(p, doc, e) < 0)

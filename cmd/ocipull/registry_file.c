@@ -14,32 +14,21 @@ enum { FILE_MAX = 1 << 20 };
 
 int registry_file_check(json_t *o, const char *file, bool mirror, struct err *e)
 {
-	static const struct {
-		const char *key;
-		json_type type; /* JSON_TRUE: a boolean */
-		bool in_mirror, in_file;
-	} known[] = {
-		{"host", JSON_STRING, false, true},      {"url", JSON_STRING, true, true},
-		{"mirrors", JSON_ARRAY, false, true},    {"ca", JSON_STRING, true, true},
-		{"cert", JSON_STRING, true, true},       {"key", JSON_STRING, true, true},
-		{"insecure", JSON_TRUE, true, true},     {"blocked", JSON_TRUE, false, true},
-		{"digest_only", JSON_TRUE, true, false},
+	static const struct jsonx_key in_file[] = {
+		{"host", JSON_STRING, 0},   {"url", JSON_STRING, 0},   {"mirrors", JSON_ARRAY, 0},
+		{"ca", JSON_STRING, 0},     {"cert", JSON_STRING, 0},  {"key", JSON_STRING, 0},
+		{"insecure", JSON_TRUE, 0}, {"blocked", JSON_TRUE, 0}, {0},
 	};
-	const char *key;
-	json_t *v;
-	json_object_foreach (o, key, v) {
-		size_t i = 0;
-		while (i < ARRAY_LEN(known) && (strcmp(known[i].key, key) != 0 ||
-						!(mirror ? known[i].in_mirror : known[i].in_file)))
-			i++;
-		if (i == ARRAY_LEN(known))
-			return err_set(e, ERR_BAD_INPUT, "%s: unknown key '%s'", file, key);
-		json_type type = json_is_boolean(v) ? JSON_TRUE : json_typeof(v);
-		if (type != known[i].type)
-			return err_set(e, ERR_BAD_INPUT, "%s: %s: unexpected %s", file, key,
-				       jsonx_type_name(json_typeof(v)));
-	}
-	return 0;
+	static const struct jsonx_key in_mirror[] = {
+		{"url", JSON_STRING, 0},
+		{"ca", JSON_STRING, 0},
+		{"cert", JSON_STRING, 0},
+		{"key", JSON_STRING, 0},
+		{"insecure", JSON_TRUE, 0},
+		{"digest_only", JSON_TRUE, 0},
+		{0},
+	};
+	return jsonx_check_keys(o, file, mirror ? in_mirror : in_file, e);
 }
 
 /* How much of host/path a "host" covers: HOST, HOST/PATH (whole components), *.DOMAIN, or "*";

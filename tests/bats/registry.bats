@@ -244,7 +244,7 @@ SH
   done
   registries g <<<'{"host":"bad.example","blocked":"yes"}'
   run_err 6 pull big.example/team/sub/app
-  [[ $stderr == *"g.json: blocked: unexpected string"* ]]
+  [[ $stderr == *"g.json: blocked: expected boolean, found string"* ]]
 }
 
 @test "a mirror for digests only is not asked for tags" {

@@ -336,7 +336,7 @@ verifier() { # NAME: the script from stdin
 []|expected object
 {"prefix":"x.example"}|rule
 {"prefix":"x.example","rule":"maybe"}|unknown word 'maybe'
-{"prefix":"x.example","rule":"accept","key":1}|unknown key 'key'
+{"prefix":"x.example","rule":"accept","key":1}|key: unknown key
 {"prefix":"busybox","rule":"accept"}|'busybox' must be written in full: 'docker.io/busybox'
 {"prefix":"x.example/","rule":"accept"}|prefix
 {"prefix":"x.example/a:1","rule":"accept"}|prefix

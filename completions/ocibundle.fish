@@ -13,4 +13,5 @@ complete -c ocibundle -n __fish_use_subcommand -a show -d 'print the config.json
 complete -c ocibundle -n '__fish_seen_subcommand_from show' -l explain -d 'each line of config.json with its value and its source'
 complete -c ocibundle -n __fish_use_subcommand -a diff -d 'print in what two containers or config.json files differ'
 complete -c ocibundle -n __fish_use_subcommand -a rm -d 'unmount and remove a container that does not run'
+complete -c ocibundle -n __fish_use_subcommand -a sandbox -d 'make a pod\'s own container, for podnet create'
 complete -c ocibundle -n __fish_use_subcommand -a du -d 'print the sizes of writable layers as JSON, all by default'

@@ -143,7 +143,7 @@ void journal_append(const struct state *s, const char *pod_id, const struct jour
 void journal_by_hand(const struct state *s, const char *pod_id, const char *const *words,
 		     const char *stdin_file, int64_t began_ns, const struct err *error)
 {
-	enum { WORDS = 16 };
+	enum { WORDS = 32 };
 	char exe[4096];
 	const char *argv[WORDS] = {log_prog()};
 	const char *req = getenv("CRISP_REQ");

@@ -30,7 +30,7 @@ struct journal_step {
 /* Never fails the caller's work: a journal that cannot be written is a warning in the log. */
 void journal_append(const struct state *s, const char *pod_id, const struct journal_step *step);
 
-/* For the tools: note our own run, `words` being what followed the program's name (at most 14),
+/* For the tools: note our own run, `words` being what followed the program's name (at most 30),
  * unless crispd started us (CRISP_REQ is set), which notes it itself. began_ns is record_now_ns()
  * at the start; error NULL = success. */
 void journal_by_hand(const struct state *s, const char *pod_id, const char *const *words,

@@ -132,9 +132,11 @@ static void check_addresses(struct check *k, json_t *net)
 	size_t i;
 	json_t *ip;
 	AUTO_JSON json_t *ips = json_array();
-	if (*k->r->ip)
+	/* The pod's are those of its record; the attachment has told them once. */
+	bool first = jsonx_opt_int(net, "index", 0) == 0;
+	if (first && *k->r->ip)
 		json_array_append_new(ips, json_string(k->r->ip));
-	json_array_extend(ips, k->r->additional_ips);
+	json_array_extend(ips, first ? k->r->additional_ips : json_object_get(net, "ips"));
 	json_array_foreach (ips, i, ip) {
 		bool there = all && has_address(all, ifname, json_string_value(ip));
 		note(k, there, "address", "%s %s %s", json_string_value(ip),
@@ -160,6 +162,16 @@ static void check_network(struct check *k, json_t *net)
 		note(k, r == 0, "CNI CHECK", "%s",
 		     r == 0 ? jsonx_opt_string(json_array_get(plugins, i), "type", "") : e.msg);
 	}
+}
+
+static void check_networks(struct check *k, json_t *nets)
+{
+	size_t i;
+	json_t *net;
+	if (json_array_size(nets) == 0)
+		note(k, 0, "attachment", "there is no record of it");
+	json_array_foreach (nets, i, net)
+		check_network(k, net);
 }
 
 static void print(const struct check *k)
@@ -192,12 +204,12 @@ int cmd_check(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		return -1;
 	struct check k = {.p = &p, .r = &r, .lines = lines};
 	AUTO_JSON json_t *config = object_config_read(p.dir, OBJ_POD, &none);
-	AUTO_JSON json_t *net = jsonx_read_at(p.dir, NETWORK_FILE, 4 << 20, &none);
+	AUTO_JSON json_t *nets = network_records(p.dir);
 	check_record(&k);
 	if (strcmp(r.state, "ready") == 0) {
 		check_namespaces(&k, config);
 		if (strcmp(r.network_mode, "NODE") != 0)
-			check_network(&k, net);
+			check_networks(&k, nets);
 	}
 	print(&k);
 	return k.bad ? err_exit_status(&(struct err){.kind = ERR_FAILED}) : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
+#include "choose.h"
 #include "cidr.h"
-#include "cni.h"
 #include "event.h"
 #include "fs.h"
 #include "handler.h"
@@ -35,8 +35,7 @@ struct creation {
 	int lock; /* the pod's, held until the end */
 	const Runtime__V1__PodSandboxConfig *config;
 	struct pod_spec *spec;
-	json_t *list; /* the CNI network; NULL for the host's */
-	char *list_file;
+	json_t *networks; /* as networks_choose gives them; NULL for the host's */
 	struct pod_record rec;
 	struct ns_child child;
 	char *init; /* podinit, for a shared PID namespace; else NULL */
@@ -46,8 +45,7 @@ static void creation_release(struct creation *k)
 {
 	ns_end(&k->child);
 	pod_record_release(&k->rec);
-	json_decref(k->list);
-	free(k->list_file);
+	json_decref(k->networks);
 	free(k->init);
 	pod_release(&k->pod);
 	auto_close(&k->lock);
@@ -176,18 +174,34 @@ static int make_namespaces(struct creation *k, struct err *e)
 	return ns_start(&k->child, &plan, e) < 0 ? -1 : pin_namespaces(k, &plan, e);
 }
 
-static json_t *plan_network(const struct creation *k)
+static json_t *plan_networks(const struct creation *k)
 {
+	json_t *nets = json_array(), *one;
+	AUTO_JSON json_t *names = json_array();
 	AUTO_FREE char *args =
 		xasprintf("%s;K8S_POD_INFRA_CONTAINER_ID=%s", k->spec->k8s_args, k->pod.id);
-	return network_plan(&k->pod, k->list, k->list_file, args, k->spec->runtime);
+	size_t i;
+	json_array_foreach (k->networks, i, one)
+		json_array_append(names, json_object_get(one, "name"));
+	json_array_foreach (k->networks, i, one) {
+		struct network_plan plan = {
+			.list = json_object_get(one, "config"),
+			.file = jsonx_opt_string(one, "file", ""),
+			.ifname = jsonx_opt_string(one, "ifname", ""),
+			.args = args,
+			.runtime = k->spec->runtime,
+			.networks = names,
+		};
+		json_array_append_new(nets, network_plan(&k->pod, i, &plan));
+	}
+	return nets;
 }
 
 static int make_network(struct creation *k, struct err *e)
 {
-	AUTO_JSON json_t *net = plan_network(k);
+	AUTO_JSON json_t *nets = plan_networks(k);
 	AUTO_JSON json_t *ips = NULL;
-	if (network_add(&k->pod, net, &ips, e) < 0)
+	if (network_add(&k->pod, nets, &ips, e) < 0)
 		return -1;
 	record_set(&k->rec.ip, json_string_value(json_array_get(ips, 0)));
 	json_array_remove(ips, 0);
@@ -273,9 +287,16 @@ static int create(struct tool_ctx *c, struct creation *k, struct err *e)
 		return -1;
 	}
 	AUTO_FREE char *file = xasprintf("%s/pods/%s/pod.json", c->cfg.root, k->pod.id);
-	const char *argv[] = {
-		"create",           "--id", k->pod.id, "--handler", create_opts.handler, "--origin",
-		create_opts.origin, "-",    NULL};
+	enum { FIXED = 9 };
+	const char *argv[FIXED + 2 * NETWORKS_MAX] = {
+		"create",          "--id", k->pod.id, "--handler", create_opts.handler, "--origin",
+		create_opts.origin};
+	size_t n = 7;
+	for (int i = 0; i < create_opts.networks.count && i < NETWORKS_MAX; i++) {
+		argv[n++] = "--network";
+		argv[n++] = create_opts.networks.v[i];
+	}
+	argv[n] = "-";
 	journal_by_hand(&c->st, k->pod.id, argv, file, began, NULL);
 	event_publish(&c->st, "created", "pod", k->pod.id, k->pod.id, false);
 	printf("%s\n", k->pod.id);
@@ -301,32 +322,48 @@ static int show_plan(const struct creation *k, struct err *e)
 	AUTO_JSON json_t *out =
 		json_pack("{s:s, s:O, s:O, s:s?, s:o}", "hostname", s->hostname, "namespaces", ns,
 			  "sysctls", s->sysctls, "resolv_conf", s->resolv, "config", config);
-	if (k->list)
-		json_object_set_new(
-			out, "network",
-			json_pack("{s:O, s:s, s:O, s:O}", "name", json_object_get(k->list, "name"),
-				  "file", k->list_file, "runtime", s->runtime, "config", k->list));
+	if (k->networks) {
+		json_object_set(out, "networks", k->networks);
+		json_object_set(out, "runtime", s->runtime);
+	}
 	json_dumpf(out, stdout, JSON_INDENT(2));
 	putchar('\n');
 	return 0;
 }
 
-static int check_options(struct tool_ctx *c, struct err *e)
+static int check_options(struct tool_ctx *c, struct handler *h, struct err *e)
 {
-	AUTO_HANDLER struct handler h = {0};
 	if (strcmp(create_opts.origin, "cri") != 0 && strcmp(create_opts.origin, "hand") != 0)
 		return err_set(e, ERR_USAGE, "--origin: '%s' is not cri or hand",
 			       create_opts.origin);
 	if (create_opts.id && !id_is_valid(create_opts.id))
 		return err_set(e, ERR_BAD_INPUT, "--id: '%.80s' is not an id (64 hex digits)",
 			       create_opts.id);
-	return handler_find(&h, &c->cfg, create_opts.handler, e);
+	return handler_find(h, &c->cfg, create_opts.handler, e);
+}
+
+static int choose_networks(struct tool_ctx *c, struct creation *k, const struct handler *h,
+			   struct err *e)
+{
+	AUTO_JSON json_t *typed = json_array();
+	for (int i = 0; i < create_opts.networks.count; i++)
+		json_array_append_new(typed, json_string(create_opts.networks.v[i]));
+	if (k->spec->host_net && create_opts.networks.count > 0)
+		return err_set(e, ERR_BAD_INPUT, "--network: the pod uses the host's network");
+	if (k->spec->host_net)
+		return 0;
+	json_t *ranges = cidr_ranges(c);
+	if (ranges)
+		json_object_set_new(k->spec->runtime, "ipRanges", ranges);
+	k->networks = networks_choose(c, typed, h->networks, e);
+	return k->networks ? 0 : -1;
 }
 
 int cmd_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	AUTO_PB Runtime__V1__PodSandboxConfig *m = NULL;
 	AUTO_POD_SPEC struct pod_spec spec = {0};
+	AUTO_HANDLER struct handler h = {0};
 	__attribute__((cleanup(creation_release))) struct creation k = {
 		.pod = {.dir = -1},
 		.lock = -1,
@@ -336,17 +373,10 @@ int cmd_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	(void)argc;
 	m = (Runtime__V1__PodSandboxConfig *)pbjson_load(
 		&runtime__v1__pod_sandbox_config__descriptor, argv[0], e);
-	if (!m || pod_spec_of(&spec, m, &c->cfg, e) < 0 || check_options(c, e) < 0)
+	if (!m || pod_spec_of(&spec, m, &c->cfg, e) < 0 || check_options(c, &h, e) < 0)
 		return -1;
 	k.config = m;
-	if (!spec.host_net) {
-		k.list = cni_conf_find(c->cfg.network_dir, c->cfg.cni_default_network, &k.list_file,
-				       e);
-		json_t *ranges = cidr_ranges(c);
-		if (ranges)
-			json_object_set_new(spec.runtime, "ipRanges", ranges);
-		if (!k.list || cni_negotiate(&c->cfg, c->st.run, k.list, e) < 0)
-			return -1;
-	}
+	if (choose_networks(c, &k, &h, e) < 0)
+		return -1;
 	return c->dry_run ? show_plan(&k, e) : create(c, &k, e);
 }

@@ -2,10 +2,10 @@
 #include "gc_survey.h"
 
 #include "auto.h"
+#include "debt.h"
 #include "fs.h"
 #include "jsonx.h"
 #include "network_care.h"
-#include "proc.h"
 #include "xalloc.h"
 
 #include <arpa/inet.h>
@@ -14,7 +14,6 @@
 #include <string.h>
 
 #define LEASES_DIR "/var/lib/cni/networks"
-enum { RULES_MAX = 64 << 20, RULES_MS = 30000 };
 
 static bool exists_at(int dir, const char *in, const char *id, const char *ext)
 {
@@ -49,7 +48,7 @@ static const char *judge(struct tool_ctx *c, const char *id, const char **action
 	struct err e;
 	AUTO_POD struct pod p = {.dir = -1};
 	*action = "keep";
-	if (exists_at(c->st.root, "debts", id, ".json")) {
+	if (debt_owed(c, id)) {
 		*action = "remove";
 		return "its pod's detachment is a debt";
 	}
@@ -61,8 +60,8 @@ static const char *judge(struct tool_ctx *c, const char *id, const char **action
 	return "its pod has no record";
 }
 
-static void add(struct tool_ctx *c, json_t *lines, const char *kind, const char *what,
-		const char *id)
+void gc_survey_add(struct tool_ctx *c, json_t *lines, const char *kind, const char *what,
+		   const char *id)
 {
 	const char *action;
 	const char *why = judge(c, id, &action);
@@ -79,12 +78,12 @@ static void namespaces(struct tool_ctx *c, json_t *lines)
 	while (d && (de = readdir(d))) {
 		const char *id = de->d_name + strlen(NETNS_PREFIX);
 		if (strncmp(de->d_name, NETNS_PREFIX, strlen(NETNS_PREFIX)) == 0 && id_is_valid(id))
-			add(c, lines, "namespace", de->d_name, id);
+			gc_survey_add(c, lines, "namespace", de->d_name, id);
 	}
 }
 
 /* One of host-local's files: its name is the address, its first line the container's id. */
-static void lease(struct tool_ctx *c, json_t *lines, int dir, const char *name)
+static void lease(struct tool_ctx *c, json_t *lines, json_t *owners, int dir, const char *name)
 {
 	unsigned char raw[16];
 	struct err ignored;
@@ -93,77 +92,63 @@ static void lease(struct tool_ctx *c, json_t *lines, int dir, const char *name)
 	    fs_read_at(dir, name, &b, &ignored) < 0 || !b.data)
 		return;
 	b.data[strcspn(b.data, "\r\n")] = '\0';
-	if (id_is_valid(b.data))
-		add(c, lines, "lease", name, b.data);
+	if (!id_is_valid(b.data))
+		return;
+	AUTO_FREE char *what = xasprintf("%s of %.13s", name, b.data);
+	gc_survey_add(c, lines, "lease", what, b.data);
+	json_object_set_new(owners, name, json_string(b.data));
 }
 
-static void leases_of(struct tool_ctx *c, json_t *lines, const char *network, json_t *plugin)
+static void leases_of(struct tool_ctx *c, json_t *lines, json_t *owners, const char *path)
 {
-	json_t *ipam = json_object_get(plugin, "ipam");
 	const struct dirent *de;
-	if (strcmp(jsonx_opt_string(ipam, "type", ""), "host-local") != 0)
-		return;
-	AUTO_FREE char *path =
-		xasprintf("%s/%s", jsonx_opt_string(ipam, "dataDir", LEASES_DIR), network);
 	AUTO_CLOSEDIR DIR *d = opendir(path);
 	while (d && (de = readdir(d)))
-		lease(c, lines, dirfd(d), de->d_name);
+		lease(c, lines, owners, dirfd(d), de->d_name);
 }
 
-static void leases(struct tool_ctx *c, json_t *lines)
+/* Where host-local keeps the leases of a network, into the set of such places. */
+static void places_of(json_t *places, json_t *list)
+{
+	json_t *plugin, *ipam;
+	size_t i;
+	json_array_foreach (json_object_get(list, "plugins"), i, plugin) {
+		ipam = json_object_get(plugin, "ipam");
+		if (strcmp(jsonx_opt_string(ipam, "type", ""), "host-local") != 0)
+			continue;
+		AUTO_FREE char *path =
+			xasprintf("%s/%s", jsonx_opt_string(ipam, "dataDir", LEASES_DIR),
+				  jsonx_opt_string(list, "name", ""));
+		json_object_set_new(places, path, json_true());
+	}
+}
+
+/* The networks that pods are attached to, that a new one would get, and that debts are about.
+ * owners[address] becomes the id of whose it is. */
+static void leases(struct tool_ctx *c, json_t *lines, json_t *owners)
 {
 	AUTO_JSON json_t *networks = networks_in_use(c);
+	AUTO_JSON json_t *debtors = debt_list(c);
+	AUTO_JSON json_t *places = json_object();
 	const char *name;
-	json_t *n, *plugin;
-	size_t i;
-	json_object_foreach (networks, name, n)
-		json_array_foreach (json_object_get(json_object_get(n, "config"), "plugins"), i,
-				    plugin)
-			leases_of(c, lines, name, plugin);
-}
-
-/* Rules that name a pod's id in their comment, as those of the plugins portmap and bridge do. */
-static void count_rules(json_t *counts, const char *text)
-{
-	static const char mark[] = "id: \\\"";
-	for (const char *at = text; (at = strstr(at, mark)); at++) {
-		char id[ID_SIZE];
-		snprintf(id, sizeof id, "%.64s", at + strlen(mark));
-		if (id_is_valid(id))
-			json_object_set_new(
-				counts, id,
-				json_integer(1 + json_integer_value(json_object_get(counts, id))));
+	json_t *one, *id, *debt;
+	size_t i, k;
+	json_object_foreach (networks, name, one)
+		places_of(places, json_object_get(one, "config"));
+	json_array_foreach (debtors, i, id) {
+		AUTO_JSON json_t *debts = debt_records(c, json_string_value(id));
+		json_array_foreach (debts, k, debt)
+			places_of(places,
+				  json_object_get(json_object_get(debt, "network"), "config"));
 	}
-}
-
-static void rules(struct tool_ctx *c, json_t *lines)
-{
-	static const char *const programs[] = {"/usr/sbin/iptables-save",
-					       "/usr/sbin/ip6tables-save"};
-	AUTO_JSON json_t *counts = json_object();
-	const char *id;
-	json_t *count;
-	for (size_t i = 0; i < ARRAY_LEN(programs); i++) {
-		AUTO_BUF struct buf out = BUF_INIT(RULES_MAX);
-		AUTO_BUF struct buf errout = BUF_INIT(4096);
-		struct proc_result r;
-		struct err ignored;
-		const char *argv[] = {programs[i], NULL};
-		struct proc_spec spec = PROC_SPEC(argv);
-		if (access(programs[i], X_OK) == 0 &&
-		    proc_run(&spec, NULL, 0, &out, &errout, RULES_MS, &r, &ignored) == 0)
-			count_rules(counts, out.data ? out.data : "");
-	}
-	json_object_foreach (counts, id, count) {
-		char what[32];
-		snprintf(what, sizeof what, "%d of %.13s", (int)json_integer_value(count), id);
-		add(c, lines, "rules", what, id);
-	}
+	json_object_foreach (places, name, one)
+		leases_of(c, lines, owners, name);
 }
 
 void gc_survey(struct tool_ctx *c, json_t *lines)
 {
+	AUTO_JSON json_t *owners = json_object();
 	namespaces(c, lines);
-	leases(c, lines);
-	rules(c, lines);
+	leases(c, lines, owners);
+	gc_survey_rules(c, lines, owners);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
+#include "debt.h"
 #include "init.h"
 #include "jsonx.h"
 #include "ns.h"
@@ -42,21 +43,20 @@ static json_t *namespaces_of(const struct pod *p)
 
 int cmd_inspect(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
-	char id[ID_SIZE], debt[96];
+	char id[ID_SIZE];
 	struct err ignored;
 	AUTO_POD struct pod p = {.dir = -1};
 	(void)argc;
 	if (object_resolve(&c->st, OBJ_POD, argv[0], id, e) < 0 || pod_open(&p, c, id, e) < 0)
 		return -1;
-	snprintf(debt, sizeof debt, "debts/%s.json", id);
 	AUTO_CLOSE int run = object_open_run(&c->st, OBJ_POD, id, false, &ignored);
 	AUTO_JSON json_t *out = json_pack(
 		"{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", id, "directory", "",
 		"run", p.run, "record", file_of(p.dir, "state.json"), "config",
 		file_of(p.dir, "pod.json"), "resources", file_of(p.dir, "resources.json"),
-		"attachment", file_of(p.dir, NETWORK_FILE), "namespaces", namespaces_of(&p), "init",
-		init_alive(&p) > 0 ? file_of(run, "init.json") : json_null(), "debt",
-		file_of(c->st.root, debt));
+		"attachments", network_records(p.dir), "namespaces", namespaces_of(&p), "init",
+		init_alive(&p) > 0 ? file_of(run, "init.json") : json_null(),
+		"debts", debt_records(c, id));
 	json_object_set_new(out, "directory", json_sprintf("%s/pods/%s", c->cfg.root, id));
 	json_dumpf(out, stdout, JSON_INDENT(2));
 	putchar('\n');

@@ -13,20 +13,68 @@
 
 enum { NETWORK_MAX = 4 << 20, NETWORK_VERSION = 1 };
 
-json_t *network_plan(const struct pod *p, json_t *list, const char *file, const char *args,
-		     json_t *runtime)
+static void file_name(size_t index, char name[32])
 {
-	return json_pack("{s:i, s:s, s:O, s:s, s:s, s:s, s:O, s:O, s:s}", "version",
-			 NETWORK_VERSION, "file", file, "name", json_object_get(list, "name"),
-			 "ifname", "eth0", "netns", p->netns, "args", args, "runtime", runtime,
-			 "config", list, "stage", "planned");
+	if (index == 0)
+		snprintf(name, 32, "network.json");
+	else
+		snprintf(name, 32, "network.%hhu.json", (unsigned char)index);
+}
+
+/* What belongs to the pod as a whole (its host ports, its one MAC address) is the first network's:
+ * two that map one host port would be in each other's way. */
+static json_t *runtime_for(size_t index, json_t *runtime)
+{
+	static const char *const shared[] = {"dns", "cgroupPath",
+					     "io.kubernetes.cri.pod-annotations"};
+	if (index == 0)
+		return json_incref(runtime);
+	json_t *out = json_object();
+	for (size_t i = 0; i < ARRAY_LEN(shared); i++)
+		json_object_set(out, shared[i], json_object_get(runtime, shared[i]));
+	return out;
+}
+
+json_t *network_plan(const struct pod *p, size_t index, const struct network_plan *plan)
+{
+	char ifname[16];
+	snprintf(ifname, sizeof ifname, "eth%zu", index);
+	return json_pack("{s:i, s:i, s:s, s:O, s:s, s:s, s:s, s:o, s:O, s:O?, s:s}", "version",
+			 NETWORK_VERSION, "index", (int)index, "file", plan->file, "name",
+			 json_object_get(plan->list, "name"), "ifname",
+			 plan->ifname ? plan->ifname : ifname, "netns", p->netns, "args",
+			 plan->args, "runtime", runtime_for(index, plan->runtime), "config",
+			 plan->list, "networks", plan->networks, "stage", "planned");
 }
 
 static int save_stage(const struct pod *p, json_t *net, const char *verb, const char *plugin,
 		      struct err *e)
 {
+	char name[32];
+	file_name((size_t)jsonx_opt_int(net, "index", 0), name);
 	json_object_set_new(net, "stage", json_sprintf("%s%s%s", verb, *plugin ? " " : "", plugin));
-	return jsonx_replace_at(p->dir, NETWORK_FILE, 0600, net, 0, e);
+	return jsonx_replace_at(p->dir, name, 0600, net, 0, e);
+}
+
+json_t *network_records(int dir)
+{
+	json_t *out = json_array();
+	for (size_t i = 0; dir >= 0 && i < NETWORKS_MAX; i++) {
+		char name[32];
+		struct err ignored;
+		file_name(i, name);
+		if (faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+			break;
+		json_t *net = jsonx_read_at(dir, name, NETWORK_MAX, &ignored);
+		json_array_append_new(out, net ? net : json_null());
+	}
+	return out;
+}
+
+bool network_is_attached(json_t *net)
+{
+	const char *stage = jsonx_opt_string(net, "stage", "detached");
+	return strcmp(stage, "detached") != 0 && strcmp(stage, "planned") != 0;
 }
 
 static struct cni_env env_of(const struct pod *p, json_t *net, const char *netns, int lock)
@@ -47,14 +95,28 @@ static int plugin_lock(const struct pod *p, int timeout_ms, struct err *e)
 	return fs_lock_at(p->dir, "network.lock", timeout_ms, e);
 }
 
-int network_add(const struct pod *p, json_t *net, json_t **ips, struct err *e)
+/* The addresses are judged before they are kept: a DEL must not be handed nonsense. A pod needs one
+ * of its first network; others may be wires without. */
+static int keep_result(json_t *net, json_t *result, struct err *e)
+{
+	const char *ifname = jsonx_opt_string(net, "ifname", "");
+	const char *name = jsonx_opt_string(net, "name", "");
+	AUTO_JSON json_t *ips = cni_result_ips(result, ifname, e);
+	if (!ips)
+		return err_wrap(e, "network '%s'", name);
+	if (json_array_size(ips) == 0 && jsonx_opt_int(net, "index", 0) == 0)
+		return err_set(e, ERR_FAILED, "network '%s': its plugins gave %s no address", name,
+			       ifname);
+	json_object_set(net, "result", result);
+	json_object_set(net, "ips", ips);
+	return 0;
+}
+
+static int add_one(const struct pod *p, json_t *net, int lock, struct err *e)
 {
 	json_t *list = json_object_get(net, "config");
 	size_t n = json_array_size(json_object_get(list, "plugins"));
 	AUTO_JSON json_t *prev = NULL;
-	AUTO_CLOSE int lock = plugin_lock(p, 0, e);
-	if (lock < 0)
-		return -1;
 	struct cni_env env = env_of(p, net, p->netns, lock);
 	for (size_t i = 0; i < n; i++) {
 		AUTO_JSON json_t *in =
@@ -66,15 +128,21 @@ int network_add(const struct pod *p, json_t *net, json_t **ips, struct err *e)
 		json_decref(prev);
 		prev = result;
 	}
-	/* Judged before it is kept: a DEL must not be handed nonsense. */
-	*ips = cni_result_ips(prev, env.ifname, e);
-	if (!*ips)
-		return err_wrap(e, "network '%s'", jsonx_opt_string(list, "name", ""));
-	if (json_array_size(*ips) == 0)
-		return err_set(e, ERR_FAILED, "network '%s': its plugins gave %s no address",
-			       jsonx_opt_string(list, "name", ""), env.ifname);
-	json_object_set(net, "result", prev);
-	return save_stage(p, net, "attached", "", e);
+	return keep_result(net, prev, e) < 0 ? -1 : save_stage(p, net, "attached", "", e);
+}
+
+int network_add(const struct pod *p, json_t *nets, json_t **ips, struct err *e)
+{
+	size_t i;
+	json_t *net;
+	AUTO_CLOSE int lock = plugin_lock(p, 0, e);
+	if (lock < 0)
+		return -1;
+	json_array_foreach (nets, i, net)
+		if (add_one(p, net, lock, e) < 0)
+			return -1;
+	*ips = json_deep_copy(json_object_get(json_array_get(nets, 0), "ips"));
+	return 0;
 }
 
 int network_del(const struct pod *p, json_t *net, const char *netns, int lock, struct err *e)
@@ -101,48 +169,60 @@ int network_del(const struct pod *p, json_t *net, const char *netns, int lock, s
 	return ret;
 }
 
-/* The saved attachment; if that is damaged, the network that a new pod would get, which is most
- * probably the same. NULL when there is none. */
-static json_t *load(const struct pod *p)
+/* What a damaged record was about: the others name all networks of the pod; without them it is most
+ * probably the one that a new pod would get. */
+static const char *name_of(const struct pod *p, json_t *records, size_t index)
+{
+	size_t i;
+	json_t *net;
+	json_array_foreach (records, i, net) {
+		json_t *name = json_array_get(json_object_get(net, "networks"), index);
+		if (json_is_string(name))
+			return json_string_value(name);
+	}
+	return index == 0 ? p->c->cfg.cni_default_network : NULL;
+}
+
+/* The record as it was saved; one that is damaged is guessed, or given up: NULL. */
+static json_t *usable(const struct pod *p, json_t *records, size_t index)
 {
 	struct err e;
+	char name[32];
 	AUTO_FREE char *file = NULL;
-	if (faccessat(p->dir, NETWORK_FILE, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
-		return NULL;
-	AUTO_JSON json_t *net = jsonx_read_at(p->dir, NETWORK_FILE, NETWORK_MAX, &e);
-	if (net && jsonx_opt_int(net, "version", 0) == NETWORK_VERSION) {
-		json_t *list = cni_list_of(json_object_get(net, "config"), NETWORK_FILE, &e);
+	json_t *net = json_array_get(records, index);
+	file_name(index, name);
+	if (jsonx_opt_int(net, "version", 0) == NETWORK_VERSION &&
+	    jsonx_opt_int(net, "index", 0) == (json_int_t)index) {
+		json_t *list = cni_list_of(json_object_get(net, "config"), name, &e);
 		json_decref(list);
 		if (list)
-			return TAKE(net);
+			return json_incref(net);
 	}
-	log_warn("pod %s: %s is damaged: detaching by the present configuration", p->id,
-		 NETWORK_FILE);
-	AUTO_JSON json_t *list =
-		cni_conf_find(p->c->cfg.network_dir, p->c->cfg.cni_default_network, &file, &e);
+	const char *want = name_of(p, records, index);
+	log_warn("pod %s: %s is damaged: %s", p->id, name,
+		 want ? "detaching by the present configuration"
+		      : "what its network has of the pod is left to CNI GC");
+	if (!want)
+		return NULL;
+	AUTO_JSON json_t *list = cni_conf_find(p->c->cfg.network_dir, want, &file, &e);
 	if (!list || cni_negotiate(&p->c->cfg, p->c->st.run, list, &e) < 0) {
 		log_warn("pod %s: %s", p->id, e.msg);
 		return NULL;
 	}
 	AUTO_JSON json_t *none = json_object();
-	AUTO_JSON json_t *guess = network_plan(p, list, file, "IgnoreUnknown=1", none);
+	struct network_plan plan = {.list = list,
+				    .file = file,
+				    .ifname = NULL,
+				    .args = "IgnoreUnknown=1",
+				    .runtime = none};
+	AUTO_JSON json_t *guess = network_plan(p, index, &plan);
 	json_object_set_new(guess, "stage", json_string("unknown"));
 	return TAKE(guess);
 }
 
-int network_detach(const struct pod *p, struct err *e)
+static int detach_one(const struct pod *p, json_t *net, int lock, struct err *e)
 {
 	struct err why;
-	AUTO_JSON json_t *net = load(p);
-	const char *stage = jsonx_opt_string(net, "stage", "");
-	if (!net || strcmp(stage, "detached") == 0 || strcmp(stage, "planned") == 0)
-		return 0;
-	/* A creator that was killed may have left a plugin behind that is still at work. One that
-	 * keeps the lock after a finished ADD is a daemon: there is no use in waiting for it. */
-	int wait = strcmp(stage, "attached") == 0 ? 0 : (int)p->c->cfg.network_timeout * 1000;
-	AUTO_CLOSE int lock = plugin_lock(p, wait, &why);
-	if (lock < 0 && wait)
-		log_warn("pod %s: a network plugin does not end: %s", p->id, why.msg);
 	/* The specification wants an empty CNI_NETNS when the namespace is gone: after a reboot. */
 	const char *netns = ns_is_pinned(p->netns) ? p->netns : "";
 	if (network_del(p, net, netns, lock, &why) < 0) {
@@ -151,4 +231,31 @@ int network_detach(const struct pod *p, struct err *e)
 			return -1;
 	}
 	return save_stage(p, net, "detached", "", e);
+}
+
+int network_detach(const struct pod *p, struct err *e)
+{
+	struct err why;
+	AUTO_JSON json_t *nets = network_records(p->dir);
+	size_t n = json_array_size(nets);
+	while (n > 0 && json_is_object(json_array_get(nets, n - 1)) &&
+	       !network_is_attached(json_array_get(nets, n - 1)))
+		n--;
+	if (n == 0)
+		return 0;
+	/* A creator that was killed may have left a plugin behind that is still at work on the last
+	 * network. One that keeps the lock after a finished ADD is a daemon: there is no use in
+	 * waiting for it. */
+	bool busy =
+		strcmp(jsonx_opt_string(json_array_get(nets, n - 1), "stage", ""), "attached") != 0;
+	AUTO_CLOSE int lock =
+		plugin_lock(p, busy ? (int)p->c->cfg.network_timeout * 1000 : 0, &why);
+	if (lock < 0 && busy)
+		log_warn("pod %s: a network plugin does not end: %s", p->id, why.msg);
+	while (n-- > 0) {
+		AUTO_JSON json_t *net = usable(p, nets, n);
+		if (net && network_is_attached(net) && detach_one(p, net, lock, e) < 0)
+			return -1;
+	}
+	return 0;
 }

@@ -85,14 +85,18 @@ static int survey_pod(void *arg, const char *id, struct err *e)
 {
 	struct survey *s = arg;
 	AUTO_CLOSE int dir = object_open(&s->c->st, OBJ_POD, id, e);
-	AUTO_JSON json_t *net = dir < 0 ? NULL : jsonx_read_at(dir, NETWORK_FILE, 4 << 20, e);
-	const char *stage = jsonx_opt_string(net, "stage", "detached");
-	if (!net || strcmp(stage, "detached") == 0 || strcmp(stage, "planned") == 0)
-		return 0;
-	AUTO_JSON json_t *list = cni_list_of(json_object_get(net, "config"), NETWORK_FILE, e);
-	if (list)
-		add_valid(json_object_get(network_of(s, list), "valid"), id,
-			  jsonx_opt_string(net, "ifname", "eth0"));
+	AUTO_JSON json_t *nets = network_records(dir);
+	size_t i;
+	json_t *net;
+	json_array_foreach (nets, i, net) {
+		if (!network_is_attached(net))
+			continue;
+		AUTO_JSON json_t *list =
+			cni_list_of(json_object_get(net, "config"), "network.json", e);
+		if (list)
+			add_valid(json_object_get(network_of(s, list), "valid"), id,
+				  jsonx_opt_string(net, "ifname", "eth0"));
+	}
 	return 0;
 }
 

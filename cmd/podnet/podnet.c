@@ -70,6 +70,8 @@ static const struct opt create_table[] = {
 	{"id", 0, OPT_STRING, &create_opts.id, "ID", "use this id (64 hex digits)"},
 	{"handler", 0, OPT_STRING, &create_opts.handler, "NAME",
 	 "runtime handler of its containers (default: the configured one)"},
+	{"network", 0, OPT_STRINGS, &create_opts.networks, "NAME[=INTERFACE]",
+	 "attach it to this network, as eth0; again for eth1 and so on"},
 	{"origin", 0, OPT_STRING, &create_opts.origin, "cri|hand",
 	 "who made it; hand-made pods are not shown to a kubelet (default: hand)"},
 	{0},

@@ -12,7 +12,7 @@
 
 #define NETNS_DIR "/run/netns"
 #define NETNS_PREFIX "crisp-"
-#define NETWORK_FILE "network.json"
+enum { NETWORKS_MAX = 8 };
 
 struct pod {
 	struct tool_ctx *c;
@@ -31,17 +31,31 @@ void pod_release(struct pod *p);
 /* How long a verb waits for another one that works on the same pod. */
 int pod_lock_ms(const struct tool_ctx *c);
 
-/* network.c. The attachment record {"version","file","name","ifname","netns","args","runtime",
- * "config","stage","result"}; `stage` is "ADD <plugin>" while one runs, then "attached",
- * "detached". */
-json_t *network_plan(const struct pod *p, json_t *list, const char *file, const char *args,
-		     json_t *runtime);
-/* ADD of every plugin; *ips gets the pod's addresses. Saves each stage before it begins. Undoing is
- * network_detach's. */
-int network_add(const struct pod *p, json_t *net, json_t **ips, struct err *e);
-/* DEL with the saved configuration, in reverse order; a plugin that is missing or fails leaves a
- * debt. Fails only when the debt cannot be recorded either. Nothing to do is success. */
+/* network.c. One attachment record for each network of the pod, {"version","index","file","name",
+ * "ifname","netns","args","runtime","config","stage","result","ips"}, in network.json, network.1.json
+ * and so on; `stage` is "ADD <plugin>" while one runs, then "attached", "detached". The first one's
+ * addresses are the pod's. */
+struct network_plan {
+	json_t *list;       /* the configuration (cniconf.h) */
+	const char *file;   /* where it is from */
+	const char *ifname; /* NULL = eth<index> */
+	const char *args;   /* CNI_ARGS */
+	json_t *runtime;    /* values for capabilities */
+	json_t *networks;   /* names of all networks of the pod, in order; NULL = this one */
+};
+json_t *network_plan(const struct pod *p, size_t index, const struct network_plan *plan);
+/* ADD to every network of the array of records, by every plugin; *ips gets the pod's addresses.
+ * Saves each stage before it begins. Undoing is network_detach's. */
+int network_add(const struct pod *p, json_t *nets, json_t **ips, struct err *e);
+/* DEL with the saved configurations, the last network and the last plugin first; a plugin that is
+ * missing or fails leaves a debt of that network. Fails only when the debt cannot be recorded
+ * either. Nothing to do is success. */
 int network_detach(const struct pod *p, struct err *e);
+/* The records there are in a pod's directory, as they are: an array of objects, null for a damaged
+ * one. */
+json_t *network_records(int dir);
+/* True if the record's network holds something of the pod's. */
+bool network_is_attached(json_t *net);
 /* DEL of one attachment record; every plugin gets its turn, the first error is returned. */
 int network_del(const struct pod *p, json_t *net, const char *netns, int lock, struct err *e);
 
@@ -75,6 +89,7 @@ int boot_settle(struct tool_ctx *c, struct err *e);
 
 struct create_opts {
 	const char *id, *handler, *origin;
+	struct opt_strings networks;
 };
 extern struct create_opts create_opts;
 #endif

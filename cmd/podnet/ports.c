@@ -74,13 +74,6 @@ static bool read_owner(int dir, const char *name, char id[ID_SIZE])
 	return readlinkat(dir, name, id, ID_LEN) == ID_LEN && id_is_valid(id);
 }
 
-static bool owes(const struct tool_ctx *c, const char *id)
-{
-	char path[96];
-	snprintf(path, sizeof path, "debts/%s.json", id);
-	return faccessat(c->st.root, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
 enum owner { OWNER_GONE, OWNER_LIVE, OWNER_ABANDONED, OWNER_DEBTOR };
 
 static enum owner judge(const struct tool_ctx *c, const char *id)
@@ -88,7 +81,7 @@ static enum owner judge(const struct tool_ctx *c, const char *id)
 	struct err e;
 	AUTO_POD_RECORD struct pod_record r = {0};
 	AUTO_CLOSE int dir = object_open(&c->st, OBJ_POD, id, &e);
-	if (owes(c, id))
+	if (debt_owed(c, id))
 		return OWNER_DEBTOR;
 	if (dir < 0)
 		return e.kind == ERR_NOT_FOUND ? OWNER_GONE : OWNER_LIVE;
@@ -187,7 +180,7 @@ void ports_release(struct tool_ctx *c, const char *id)
 	struct err ignored;
 	char owner[ID_SIZE];
 	const struct dirent *de;
-	if (faccessat(c->st.root, LEDGER, F_OK, 0) < 0 || owes(c, id))
+	if (faccessat(c->st.root, LEDGER, F_OK, 0) < 0 || debt_owed(c, id))
 		return;
 	int fd = fs_open_dir(c->st.root, LEDGER, &ignored);
 	AUTO_CLOSEDIR DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -203,8 +196,8 @@ static void describe(struct tool_ctx *c, const char *id, const struct hostport *
 	size_t i;
 	json_t *m;
 	AUTO_CLOSE int dir = object_open(&c->st, OBJ_POD, id, &ignored);
-	AUTO_JSON json_t *net =
-		dir < 0 ? NULL : jsonx_read_at(dir, NETWORK_FILE, 4 << 20, &ignored);
+	AUTO_JSON json_t *nets = network_records(dir);
+	json_t *net = json_array_get(nets, 0);
 	AUTO_JSON json_t *config = dir < 0 ? NULL : object_config_read(dir, OBJ_POD, &ignored);
 	AUTO_POD_RECORD struct pod_record r = {0};
 	if (config)
@@ -218,7 +211,7 @@ static void describe(struct tool_ctx *c, const char *id, const struct hostport *
 		    strcmp(own.ip, h->ip) == 0)
 			json_object_set(out, "container_port", json_object_get(m, "containerPort"));
 	}
-	if (owes(c, id))
+	if (debt_owed(c, id))
 		json_object_set_new(out, "reason", json_string("its detachment is a debt"));
 }
 

@@ -4,13 +4,12 @@
 #include "jsonx.h"
 #include "ns.h"
 #include "podnet.h"
+#include "sandbox.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { CONFIG_MAX = 4 << 20 };
 
 /* What the record says, corrected by what is there: a "ready" pod whose namespace or boot is gone
  * is not. *why gets the reason. */
@@ -25,6 +24,8 @@ static const char *effective(const struct pod *p, const struct pod_record *r, co
 		*why = "its network namespace is gone";
 	else if (init_alive(p) == 0)
 		*why = "its first process is gone";
+	else if (r->sandbox && !sandbox_runs(p))
+		*why = "its sandbox container has ended";
 	else
 		return r->state;
 	return "notready";
@@ -38,20 +39,40 @@ static json_t *read_config(const struct pod *p, struct err *e)
 /* A new object; `config` is borrowed and may be NULL. */
 static json_t *describe(const struct pod *p, const struct pod_record *r, json_t *config)
 {
-	struct err ignored;
 	const char *why;
 	const char *state = effective(p, r, &why);
 	bool live = strcmp(state, "ready") == 0;
 	AUTO_JSON json_t *none = json_array();
-	AUTO_JSON json_t *net = jsonx_read_at(p->dir, NETWORK_FILE, CONFIG_MAX, &ignored);
+	AUTO_JSON json_t *nets = network_records(p->dir);
 	json_t *meta = json_object_get(config, "metadata");
 	return json_pack("{s:s, s:O, s:s, s:s, s:O, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:s}", "id",
 			 p->id, "metadata", meta ? meta : json_null(), "state", state, "ip",
 			 live ? r->ip : "", "additional_ips", live ? r->additional_ips : none,
 			 "netns", r->netns, "network_mode", r->network_mode, "network",
-			 jsonx_opt_string(net, "name", ""), "handler", r->handler, "origin",
+			 jsonx_opt_string(json_array_get(nets, 0), "name", ""), "handler", r->handler, "origin",
 			 r->origin, "cgroup_parent", r->cgroup_parent, "created_at",
 			 (json_int_t)r->created_at, "reason", why);
+}
+
+/* Each network of the pod with what it gave; the first one's addresses are the pod's. */
+static json_t *describe_networks(const struct pod *p)
+{
+	AUTO_JSON json_t *nets = network_records(p->dir);
+	AUTO_JSON json_t *none = json_array();
+	json_t *out = json_array(), *net;
+	size_t i;
+	json_array_foreach (nets, i, net) {
+		json_t *ips = json_object_get(net, "ips");
+		bool live = ips && network_is_attached(net);
+		json_array_append_new(
+			out, json_pack("{s:s, s:s, s:s, s:O}", "name",
+				       jsonx_opt_string(net, "name", ""), "ifname",
+				       jsonx_opt_string(net, "ifname", ""), "stage",
+				       json_is_object(net) ? jsonx_opt_string(net, "stage", "")
+							   : "damaged",
+				       "ips", live ? ips : none));
+	}
+	return out;
 }
 
 int cmd_status(struct tool_ctx *c, int argc, char **argv, struct err *e)
@@ -73,6 +94,7 @@ int cmd_status(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		return err_wrap(e, "pod %s is damaged", id);
 	}
 	AUTO_JSON json_t *out = describe(&p, &r, config);
+	json_object_set_new(out, "networks", describe_networks(&p));
 	json_object_set(out, "config", config);
 	json_dumpf(out, stdout, JSON_INDENT(2));
 	putchar('\n');

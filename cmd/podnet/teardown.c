@@ -72,10 +72,12 @@ static void show_mount(const char *what, const char *path)
 void pod_show_holdings(const struct pod *p)
 {
 	static const char *const mounts[] = {"ns/ipc", "ns/uts", "ns/pid", "shm"};
-	struct err ignored;
-	AUTO_JSON json_t *net = jsonx_read_at(p->dir, NETWORK_FILE, 4 << 20, &ignored);
-	if (net && strcmp(jsonx_opt_string(net, "stage", ""), "detached") != 0)
-		printf("detach network %s\n", jsonx_opt_string(net, "name", ""));
+	AUTO_JSON json_t *nets = network_records(p->dir);
+	for (size_t i = json_array_size(nets); i-- > 0;) {
+		json_t *net = json_array_get(nets, i);
+		if (!json_is_object(net) || network_is_attached(net))
+			printf("detach network %s\n", jsonx_opt_string(net, "name", "(damaged)"));
+	}
 	if (init_alive(p) > 0)
 		printf("end podinit and every process of the pod\n");
 	show_mount("unpin", p->netns);

@@ -324,7 +324,7 @@ init_of() { jq .pid "$RUNROOT/pods/$1/init.json"; }
 
 @test "create --dry-run shows the plan and makes nothing; rm --dry-run shows what would go" {
   run -0 --separate-stderr podnet create --dry-run - <<<"$(pod_json plan)"
-  [ "$(jq -c '[.namespaces, .network.name, .hostname]' <<<"$output")" = '[["net","uts","ipc"],"'"$NET_NAME"'","plan"]' ]
+  [ "$(jq -c '[.namespaces, .networks[0].name, .hostname]' <<<"$output")" = '[["net","uts","ipc"],"'"$NET_NAME"'","plan"]' ]
   [ "$(podnet ls --json)" = "[]" ]
   id=$(make plan)
   run -0 podnet rm --dry-run plan
@@ -380,11 +380,11 @@ remove $ROOT/pods/$id" ]
   [[ "$output" == *"udp   127.0.0.1:5353 "*" $ip:53 "* ]]
   [ "$(podnet ports --json web | jq -c '.[] | select(.protocol == "tcp") | [.host_ip, .host_port, .container_port, .pod_ip, .metadata.name]')" = "[\"\",$port,80,\"$ip\",\"web\"]" ]
   run -0 podnet inspect web
-  [ "$(jq -r '.record.state, .config.metadata.name, .attachment.stage, .namespaces.net.path, .debt' <<<"$output" | paste -sd' ')" = "ready web attached /run/netns/crisp-$id null" ]
+  [ "$(jq -r '.record.state, .config.metadata.name, .attachments[0].stage, .namespaces.net.path, .debts[]' <<<"$output" | paste -sd' ')" = "ready web attached /run/netns/crisp-$id" ]
   [ "$(jq .namespaces.ipc.inode <<<"$output")" = "$(stat -c %i "$RUNROOT/pods/$id/ns/ipc")" ]
   podnet stop web
   [ "$(podnet ports --json)" = "[]" ]
-  [ "$(podnet inspect web | jq -c '[.record.state, .attachment.stage, .namespaces]')" = '["notready","detached",{}]' ]
+  [ "$(podnet inspect web | jq -c '[.record.state, .attachments[0].stage, .namespaces]')" = '["notready","detached",{}]' ]
 }
 
 @test "a host port that is taken is refused with its owner; other addresses and protocols are free; stop frees it" {

@@ -24,7 +24,7 @@ teardown_file() {
   load ../lib/helpers
   ip netns del "$FAR"
   ip link del "crd$N" 2>/dev/null || true
-  for l in cr{a,b,c,e,f,g}"$N"; do ip link del "$l" 2>/dev/null || true; done
+  for l in cr{a,b,c,e,f,g,h,i,j}"$N"; do ip link del "$l" 2>/dev/null || true; done
   crisp_file_teardown
 }
 setup() {
@@ -231,7 +231,7 @@ settled() { [ -z "$(ip -6 addr show dev "$1" tentative)" ]; }
   net versions "$(bridge "crf$N" "10.221.$N.0/24")"
   jq '.cniVersion = "1.1.0" | .cniVersions = ["0.4.0", "1.0.0", "1.1.0", "9.9.9"]' "$NETD/1.conflist" >"$NETD/2" && mv "$NETD/2" "$NETD/1.conflist"
   make versions
-  [ "$(podnet inspect versions | jq -r '.attachment.config.cniVersion, .attachment.result.cniVersion' | paste -sd' ')" = "1.0.0 1.0.0" ]
+  [ "$(podnet inspect versions | jq -r '.attachments[0].config.cniVersion, .attachments[0].result.cniVersion' | paste -sd' ')" = "1.0.0 1.0.0" ]
   [ "$(jq -r 'keys[]' "$RUNROOT/cni-versions.json" | wc -l)" = 1 ]
   # What the plugin has said is asked once.
   strace -f -qq -o "$CRISP_TMP/trace" -e trace=execve podnet network
@@ -248,4 +248,121 @@ settled() { [ -z "$(ip -6 addr show dev "$1" tentative)" ]; }
   wait
   for i in {1..20}; do nothing_left "$(cat "$CRISP_TMP/many.$i")"; done
   [ -z "$(ip -o link show master "$BRIDGE")" ]
+}
+
+@test "several networks: eth0, eth1 and a wire without addresses, each with traffic, check, debts and DEL of its own" {
+  other_net multi
+  port=$(free_port)
+  cp "$CRISP_TMP/etc/net.d/10-test.conflist" "$NETD/10-default.conflist"
+  # cniVersion 1.1.0 of a list whose plugin can only do 1.0.0 is settled for each network by itself.
+  jq -n --argjson p "$(bridge "crh$N" "10.223.$N.0/24" | jq -c 'del(.ipam.routes)')" '{ cniVersion: "1.1.0", cniVersions: ["1.0.0", "1.1.0"], name: "storage", plugins: [$p] }' >"$NETD/20-storage.conflist"
+  jq -n --arg b "cri$N" '{ cniVersion: "0.4.0", name: "wire", type: "bridge", bridge: $b }' >"$NETD/30-wire.conf"
+  two() { pod_json "$1" | jq "${2:-.}" | podnet create --network "$NET_NAME" --network storage --network wire=data0 -; }
+  a=$(two a ".port_mappings = [{ container_port: 80, host_port: $port }] | .annotations = { \"crisp.network/mac\": \"02:11:22:33:44:66\" }") b=$(two b)
+  run -0 podnet status a
+  second=$(jq -r '.networks[1].ips[0]' <<<"$output")
+  [ "$(jq -c '[.network, (.networks | map([.name, .ifname, .stage])), .additional_ips, .networks[2].ips]' <<<"$output")" = \
+    "[\"$NET_NAME\",[[\"$NET_NAME\",\"eth0\",\"attached\"],[\"storage\",\"eth1\",\"attached\"],[\"wire\",\"data0\",\"attached\"]],[],[]]" ]
+  [[ "$(ip_of a) $second" == "$SUBNET".*" 10.223.$N."* ]]
+  serve "$a" tcp 80
+  [ "$(from_pod b tcp "$(ip_of a)" 80 x)" = "x from $(ip_of b)" ]
+  [ "$(from_pod b tcp "$second" 80 x)" = "x from $(ip_of b '.networks[1].ips[0]')" ]
+  # Host ports and the pod's MAC are the first network's.
+  [ "$(far tcp "10.214.$N.1" "$port" x)" = "x from 10.214.$N.2" ]
+  [ "$(iptables-save -t nat 2>/dev/null | grep -c -- "--dport $port .*DNAT")" = 1 ]
+  podnet exec a -- busybox ifconfig data0 169.254.1.1 up
+  podnet exec b -- busybox ifconfig data0 169.254.1.2 up
+  [ "$(from_pod b tcp 169.254.1.1 80 x)" = "x from 169.254.1.2" ]
+  run podnet check b
+  [[ "$output" == *"ok   attachment: network 'storage': attached"*"ok   address: 10.223.$N."*" is on eth1"*"ok   CNI CHECK: bridge"*"ok   attachment: network 'wire': attached"* ]]
+  ip -n "crisp-$b" addr flush dev eth1
+  run -1 podnet check b
+  [[ "$output" == *"bad  address: 10.223.$N."*" is not on eth1"* ]]
+  run -0 podnet gc --dry-run
+  [[ "$output" == *"keep lease $second of ${a:0:13}: its pod is ready"* ]]
+  [[ "$(podnet rm --dry-run a)" == "detach network wire"$'\n'"detach network storage"$'\n'"detach network $NET_NAME"$'\n'* ]]
+  # One network that cannot be given back does not keep the others; each owes for itself.
+  jq '.plugin_dirs = ["/nowhere"]' "$CRISP_CONFIG" >"$CRISP_TMP/etc/no-plugins.json"
+  CRISP_CONFIG=$CRISP_TMP/etc/no-plugins.json podnet rm a
+  [ "$(podnet gc --dry-run --json | jq -r '[.[] | select(.kind == "debt") | .id] | unique | join(" ")')" = "$a" ]
+  [ "$(jq -r .network.name "$ROOT/debts/$a.json" "$ROOT/debts/$a.1.json" "$ROOT/debts/$a.2.json" | paste -sd' ')" = "$NET_NAME storage wire" ]
+  podnet gc
+  nothing_left "$a"
+  [ -z "$(ls "$ROOT/debts")" ]
+  # A record that is damaged is made good by the others.
+  echo nonsense >"$ROOT/pods/$b/network.1.json"
+  podnet rm b
+  nothing_left "$b"
+  run_err 6 podnet create --network storage --network "$NET_NAME=eth0" - <<<"$(pod_json x)"
+  [[ $stderr == *"interface eth0 is another network's"* ]]
+  run_err 6 podnet create --network storage=e/h - <<<"$(pod_json x)"
+  run_err 6 podnet create --network storage --network storage - <<<"$(pod_json x)"
+  run_err 8 podnet create --network absent - <<<"$(pod_json x)"
+  [[ $stderr == *"no network configuration named 'absent' in $NETD"* ]]
+}
+
+@test "a runtime handler says which networks its pods get; what fails in the second network undoes the first" {
+  fake_net two broken
+  cp "$CRISP_TMP/etc/net.d/10-test.conflist" "$NETD/10-default.conflist"
+  jq -n --arg n "$NET_NAME" --arg p "$(command -v runc || command -v crun)" '{ path: $p, networks: [$n, "two=net7"] }' >"$CRISP_TMP/etc/handlers.d/wired.json"
+  fake broken <<<'[ "$CNI_COMMAND" = ADD ] || exit 0; echo "{\"code\":9,\"msg\":\"no second\"}"; exit 1'
+  id=$(new_id)
+  run_err 1 podnet create --handler wired --id "$id" - <<<"$(pod_json wired)"
+  [[ $stderr == *"network 'two': plugin 'broken' ADD: no second (code 9)"* ]]
+  [ "$(sed 's/ ns=.*//' "$CRISP_TMP/calls" | paste -sd' ')" = "ADD broken DEL broken" ]
+  nothing_left "$id"
+  fake broken <<<'[ "$CNI_COMMAND" = ADD ] && echo "'"${OK_RESULT//\"/\\\"}"'"; echo "$CNI_COMMAND $CNI_IFNAME" >>'"$CRISP_TMP/ifnames"
+  id=$(podnet create --handler wired - <<<"$(pod_json wired)")
+  podnet rm wired
+  [ "$(paste -sd' ' "$CRISP_TMP/ifnames")" = "ADD net7 DEL net7" ]
+  nothing_left "$id"
+  rm "$CRISP_TMP/etc/handlers.d/wired.json"
+}
+
+@test "gc --dry-run says of each rule why it stays or goes: nftables, iptables over it and of old, both families" {
+  net ruled "$(bridge "crj$N" "10.224.$N.0/24" | jq -c '.ipMasq = true')" "$PORTMAP" '{ "type": "firewall", "backend": "iptables" }'
+  port=$(free_port)
+  id=$(make ruled ".port_mappings = [{ container_port: 80, host_port: $port }]") short=${id:0:13}
+  ip=$(ip_of ruled)
+  run -0 podnet gc --dry-run
+  # Named by the pod's id, in a chain that only such a rule leads to, by its address.
+  [[ "$output" == *"keep rule nft ip nat CNI-HOSTPORT-DNAT handle "*" of $short: its pod is ready"* ]]
+  [ "$(grep -cE "^keep rule nft ip nat CNI-DN-[0-9a-f]+ handle [0-9]+ of $short: its pod is ready" <<<"$output")" -ge 2 ]
+  [[ "$output" == *"keep rule nft ip filter CNI-FORWARD handle "*" of $short: its pod is ready"* ]]
+  # All that iptables-save shows of the pod is there.
+  [ "$(grep -c "^keep rule nft ip nat .* of $short" <<<"$output")" = "$(iptables-save -t nat 2>/dev/null | grep -c -e "$id" -e '^-A CNI-DN-.*--dport '"$port " -e "^-A CNI-DN.*-s $ip")" ]
+  mv "$ROOT/pods/$id" "$CRISP_TMP/held"
+  run -0 podnet gc --dry-run
+  [[ "$output" == *"remove rule nft ip nat CNI-HOSTPORT-DNAT handle "*" of $short: its pod has no record"* ]]
+  mv "$CRISP_TMP/held" "$ROOT/pods/$id"
+  podnet rm ruled
+  run -0 podnet gc --dry-run
+  [[ "$output" != *"of $short"* ]]
+  # Front ends and backends that this host's plugins do not use, in a network of their own.
+  a=$(new_id) b=$(new_id)
+  ip netns exec "$FAR" bash -e <<SETUP
+    iptables-legacy -t nat -N CNI-X
+    iptables-legacy -t nat -A PREROUTING -m comment --comment 'dnat name: "n" id: "$a"' -j CNI-X
+    iptables-legacy -t nat -A CNI-X -p tcp --dport 80 -j DNAT --to-destination 10.0.0.1:80
+    ip6tables-legacy -N CNI-FORWARD
+    ip6tables-legacy -A CNI-FORWARD -s fd00::7 -j ACCEPT
+    nft add table ip6 cni_hostport
+    nft add chain ip6 cni_hostport hostports
+    nft add rule ip6 cni_hostport hostports tcp dport 8080 drop comment '"$b"'
+    nft add table inet cni_plugins_masquerade
+    nft add chain inet cni_plugins_masquerade masq_checks
+    nft add rule inet cni_plugins_masquerade masq_checks ip saddr 10.0.0.3 accept comment '"0123456789abcdef-0123456789abcdef, net: a-long-name, if: eth0, id: ${a:0:40}"'
+SETUP
+  run -0 ip netns exec "$FAR" "$BUILD/bin/podnet" gc --dry-run
+  for line in "iptables-legacy nat PREROUTING 1 of ${a:0:13}" "iptables-legacy nat CNI-X 1 of ${a:0:13}" "nft ip6 cni_hostport hostports handle 2 of ${b:0:13}" \
+    "nft inet cni_plugins_masquerade masq_checks handle 2 of ${a:0:13}"; do
+    grep -qxF "keep rule $line: no pod of this root has that id" <<<"$output" || { echo "missing: $line"; false; }
+  done
+  grep -qxF "keep rule ip6tables-legacy filter CNI-FORWARD 1: no pod of this root has fd00::7" <<<"$output"
+  # What it calls a rule is what its program removes.
+  ip netns exec "$FAR" iptables-legacy -t nat -D CNI-X 1
+  ip netns exec "$FAR" nft delete rule ip6 cni_hostport hostports handle 2
+  run -0 ip netns exec "$FAR" "$BUILD/bin/podnet" gc --dry-run
+  [[ "$output" != *"CNI-X 1"* ]]
+  [[ "$output" != *"hostports"* ]]
 }

@@ -101,7 +101,7 @@ teardown() { podnet_teardown; }
   for line in "keep pod $keep: ready" "remove pod $dead: its creation was interrupted" "remove leftover $orphan: its pod has no record" \
     "remove claim $orphan: the object it names does not exist" "keep namespace crisp-$keep: its pod is ready" \
     "remove namespace crisp-$orphan: its pod has no record" "keep namespace ${foreign##*/}: no pod of this root has that id" \
-    "keep lease $ip: its pod is ready"; do
+    "keep lease $ip of ${keep:0:13}: its pod is ready"; do
     grep -qxF "$line" <<<"$output" || { echo "missing: $line"; false; }
   done
   run -0 podnet gc --json

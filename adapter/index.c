@@ -201,7 +201,8 @@ void index_refresh_pod(struct index *ix, const char *id)
 
 static bool has_run(const struct ctr *c)
 {
-	if (!c || (c->state == CTR_EXITED && strcmp(c->exit.reason, "StartError") == 0))
+	if (!c || c->state == CTR_PREPARED ||
+	    (c->state == CTR_EXITED && strcmp(c->exit.reason, "StartError") == 0))
 		return false;
 	return c->rec.started_at || c->exit.started_at;
 }

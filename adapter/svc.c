@@ -45,7 +45,7 @@ struct pod *svc_pod(struct call *c, const char *id)
 	return p && pod_visible(p) ? p : NULL;
 }
 
-/* One that is still prepared is not listed, yet who knows its id may name it. */
+/* One that is still prepared is not listed, yet who knows its id may have it stopped and removed. */
 struct ctr *svc_ctr(struct call *c, const char *id)
 {
 	struct ctr *k = index_ctr(call_daemon(c)->index, id);
@@ -65,9 +65,10 @@ struct pod *svc_need_pod(struct call *c, const char *id)
 struct ctr *svc_need_ctr(struct call *c, const char *id)
 {
 	struct ctr *k = svc_ctr(c, id);
-	if (!k)
-		svc_fail(c, ERR_NOT_FOUND, "no such container: %.80s", id);
-	return k;
+	if (k && ctr_visible(k))
+		return k;
+	svc_fail(c, ERR_NOT_FOUND, "no such container: %.80s", id);
+	return NULL;
 }
 
 bool svc_labels_match(size_t n_want, void *const *want, size_t n_have, void *const *have)

@@ -43,18 +43,22 @@ static void step_runtime_create(struct job *j, const char *id)
 }
 
 /* A container of that name is there. One that is just what is asked for is the answer to a repeated
- * request; one whose creation stopped half way is taken further. False when there is none. */
+ * request; one whose creation stopped half way is taken further. False when there is none, or what
+ * is there is a remainder that nobody can see: a removal, or the creation of something else, that
+ * stopped half way. Its place is taken. */
 static bool answer_existing(struct call *c, const char *key, json_t *wanted)
 {
 	struct crispd *d = call_daemon(c);
 	struct ctr *k = namesake(d->index, wanted);
 	if (!k)
 		return false;
+	bool ours = strcmp(k->rec.origin, "cri") == 0;
 	AUTO_JSON json_t *have = svc_disk_config(d, OBJ_CONTAINER, k->o.id);
-	bool equal = have && json_equal(have, json_object_get(wanted, "config")) &&
-		     strcmp(k->rec.origin, "cri") == 0;
+	bool equal = have && json_equal(have, json_object_get(wanted, "config")) && ours;
 	if (equal && k->state == CTR_CREATED) {
 		reply_create(c, k->o.id);
+	} else if (ours && k->state == CTR_PREPARED && key && (!equal || k->rec.started_at)) {
+		return false;
 	} else if (equal && k->state == CTR_PREPARED && key) {
 		struct job *j = job_new(d, call_rpc(c), call_id(c), JOB_CREATE);
 		job_for(j, k->rec.pod_id, k->o.id);
@@ -96,6 +100,12 @@ static void submit_create(struct call *c, const struct pod *p, const char *key, 
 	struct job *j = job_new(d, call_rpc(c), call_id(c), JOB_CREATE);
 	job_for(j, p->o.id, id);
 	job_identify(j, key, json_incref(wanted));
+	const struct ctr *remainder = namesake(d->index, wanted);
+	if (remainder) {
+		job_step(j, STEP_PLAIN, svc_runtime_ms(d), "ctrrun", "rm", "--force",
+			 remainder->o.id);
+		job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocibundle", "rm", remainder->o.id);
+	}
 	AUTO_FREE char *file = xasprintf("%s/containers/%s/container.json", d->cfg.root, id);
 	struct step *s = job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocibundle", "create", "--id", id,
 				  "--origin", "cri", p->o.id, "-");

@@ -287,6 +287,16 @@ static int fail(const struct exec *x, int status, const struct err *e)
 	return status;
 }
 
+/* A container that ended meanwhile has its commands fail in as many words as there are moments. */
+static void tell_end(struct exec *x, struct err *e)
+{
+	ctr_look(&x->k);
+	if (x->k.state == CTR_RUNNING)
+		return;
+	err_wrap(e, "container %s ended before its command began", x->k.id);
+	e->kind = ERR_BAD_STATE;
+}
+
 static int run(struct exec *x, struct err *e)
 {
 	int signal_number = 0;
@@ -297,6 +307,8 @@ static int run(struct exec *x, struct err *e)
 	if (exec_tty && terminal_open(&x->term, x->run_dir, e) < 0)
 		return fail(x, OWN_FAILURE, e);
 	int status = begin(x, e);
+	if (status == OWN_FAILURE && e->kind != ERR_TIMEOUT)
+		tell_end(x, e);
 	if (status == 0) {
 		status = finish(x, &signal_number, e);
 		if (status >= 0) {

@@ -114,8 +114,9 @@ static int reset(struct ctr *k, struct err *e)
 		return -1;
 	record_set(&k->rec.state, "prepared");
 	record_set(&k->rec.start_error, "");
+	/* started_at stays until the next creation: it tells a used root file system from a new
+	 * one. */
 	k->rec.pid = k->rec.pid_start = k->rec.monitor = k->rec.monitor_start = 0;
-	k->rec.started_at = 0;
 	/* First the record: a leftover exit.json makes it exited, still removable. */
 	if (ctr_save(k, e) < 0)
 		return -1;

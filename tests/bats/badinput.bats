@@ -4,6 +4,7 @@
 # nothing left behind: the world is the same before and after.
 load ../lib/helpers
 load ../lib/crispd
+load ../lib/world
 
 setup_file() {
   requires root runc
@@ -29,7 +30,7 @@ SH
 teardown_file() { crisp_file_teardown; }
 setup() {
   NETD=$CRISP_TMP/etc/net.d
-  world >"$BATS_TEST_TMPDIR/world"
+  world_saved
 }
 teardown() {
   local dir
@@ -41,23 +42,6 @@ teardown() {
 }
 
 cri() { timeout 100 cricall --socket "$SOCK" "$@"; }
-
-# All that a failure could leave. The bridge's address of the host and its files are the network's, not a pod's.
-world() {
-  local dir
-  for dir in "$ROOT"/{pods,containers,reserved,tmp,images,names,layers,debts} "$RUNROOT"/{pods,containers} "$RUNROOT"/runtimes/*; do
-    [ ! -d "$dir" ] || find "$dir" -mindepth 1 -maxdepth 1 -not -name '.*' | sort
-  done
-  find "$CRISP_TMP/ipam" -name "$SUBNET.*" 2>/dev/null | sort
-  awk '{ print $5 }' /proc/self/mountinfo | grep -F "$CRISP_TMP" | sort
-  find /sys/fs/cgroup -type d -path '*/crisp-test/bad-*/*' -not -path '*/unified/*' 2>/dev/null | sort
-  ip -o link show master "$BRIDGE" 2>/dev/null | wc -l
-  pgrep -af "$CRISP_TMP" | grep -vE 'docker-registry|bats' | sed 's/^[0-9]* //' | sort
-  grep -h . /proc/[0-9]*/cgroup 2>/dev/null | grep -F /crisp-test/bad- | sort -u
-}
-world_is_same() { diff "$BATS_TEST_TMPDIR/world" <(world); }
-# A process that was killed may need a moment to be reaped.
-nothing_left() { wait_for 5 world_is_same || world_is_same; }
 
 # at_tool STATUS TEXT CMD...: that exit status, nothing on stdout, one line on stderr with TEXT in it
 at_tool() {
@@ -123,7 +107,7 @@ all_removed() { [ -z "$(find "$ROOT/tmp" -name 'trash-*')" ]; }
 spoilt_pull() { # NAME TEXT; neither has the layer, so that it is asked for
   cri RemoveImage "$(pull_request "$IMAGE")"
   wait_for 10 all_removed
-  world >"$BATS_TEST_TMPDIR/world"
+  world_saved
   at_tool 6 "$2" ocipull "$REGISTRY/$1:1"
   at_socket INVALID_ARGUMENT "$2" PullImage "$(pull_request "$REGISTRY/$1:1")"
   [ "$(cri ImageStatus "$(pull_request "$REGISTRY/$1:1")")" = '{}' ]
@@ -163,7 +147,7 @@ PY
 @test "malformed JSON" {
   local pod
   pod=$(run_pod bad-json)
-  world >"$BATS_TEST_TMPDIR/world"
+  world_saved
   local text json
   while IFS='|' read -r text json; do
     at_tool 6 "$text" podnet create - <<<"$json"
@@ -241,7 +225,7 @@ prepare() { CTR=$(ctr_json "$2" "$IMAGE" "${@:3}" | ocibundle create "$1" -); }
 @test "a runtime that fails" {
   local pod ctr
   pod=$(run_pod bad-runtime fake)
-  world >"$BATS_TEST_TMPDIR/world"
+  world_saved
   prepare "$pod" hand sleep 1000
   echo 'echo "the runtime has no mood" >&2; exit 1' >"$CRISP_TMP/fake.create"
   at_tool 1 "create $CTR: the runtime has no mood" ctrrun create "$CTR"
@@ -272,7 +256,7 @@ prepare() { CTR=$(ctr_json "$2" "$IMAGE" "${@:3}" | ocibundle create "$1" -); }
 @test "a runtime that hangs" {
   local pod ctr
   pod=$(run_pod bad-hang fake)
-  world >"$BATS_TEST_TMPDIR/world"
+  world_saved
   echo 'trap "" TERM; sleep 98759 & sleep 98759' | tee "$CRISP_TMP/fake.create" >"$CRISP_TMP/fake.start"
   prepare "$pod" hand sleep 1000
   at_tool 124 "did not end within 4 s" ctrrun create "$CTR"
@@ -293,7 +277,7 @@ prepare() { CTR=$(ctr_json "$2" "$IMAGE" "${@:3}" | ocibundle create "$1" -); }
 @test "a container command that does not exist: StartError, its message, 128" {
   local pod ctr command
   pod=$(run_pod bad-command)
-  world >"$BATS_TEST_TMPDIR/world"
+  world_saved
   for command in /no/such/program no-such-program /etc/passwd /etc; do
     prepare "$pod" hand "$command"
     at_tool 1 "$command" ctrrun create "$CTR"
@@ -317,7 +301,7 @@ prepare() { CTR=$(ctr_json "$2" "$IMAGE" "${@:3}" | ocibundle create "$1" -); }
   local pod ctr
   pod=$(run_pod bad-clash)
   ctr=$(create_ctr "$pod" c "$IMAGE" sleep 1000)
-  world >"$BATS_TEST_TMPDIR/world"
+  world_saved
   at_tool 4 "$pod" podnet create - <<<"$(pod_json bad-clash)"
   at_tool 4 "$ctr" ocibundle create "$pod" - <<<"$(ctr_json c "$IMAGE" sleep 1000)"
   at_socket ALREADY_EXISTS "$pod" RunPodSandbox "{\"config\":$(pod_json bad-clash | jq -c '.labels = { other: "1" }')}"

@@ -279,6 +279,32 @@ EOF
   fcri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
 }
 
+@test "a removal that stopped half way is a removal: a new container of that name begins anew" {
+  fake_daemon
+  "$BUILD/bin/ocipull" --config "$FAKE/crisp.json" "oci:$CRISP_TMP/oci:bb"
+  pod=$(fcri RunPodSandbox "{\"config\":$(pod_json halfgone)}" | jq -r .pod_sandbox_id)
+  local request
+  request="{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json c "$IMAGE" sh -c 'ls /used; touch /used; sleep 1000')}"
+  old=$(fcri CreateContainer "$request" | jq -r .container_id)
+  fcri StartContainer "{\"container_id\":\"$old\"}"
+  wait_for 10 test -e "$FAKE/root/containers/$old/upper/used"
+  tool ocibundle <<<"kill -9 $FAKE_PID"
+  run fcri RemoveContainer "{\"container_id\":\"$old\"}"
+  [ "$status" != 0 ]
+  [ -d "$FAKE/root/containers/$old" ]
+  ln -sf "$BUILD/bin/ocibundle" "$FAKE/tools/ocibundle"
+  fake_start
+  [ "$(fcri ListContainers | jq -c .containers)" = null ]
+  run_err 3 fcri ContainerStatus "{\"container_id\":\"$old\"}"
+  run_err 3 fcri StartContainer "{\"container_id\":\"$old\"}"
+  new=$(fcri CreateContainer "$request" | jq -r .container_id)
+  [ "$new" != "$old" ]
+  [ "$(ls "$FAKE/root/containers")" = "$new" ]
+  [ ! -e "$FAKE/root/containers/$new/upper/used" ]
+  fcri StartContainer "{\"container_id\":\"$new\"}"
+  fcri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
+}
+
 @test "kill -9 of crispd again and again: every retry succeeds, nothing is left" {
   fake_daemon
   kill "$FAKE_PID" && timeout 20 tail --pid="$FAKE_PID" -f /dev/null

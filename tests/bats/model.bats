@@ -28,6 +28,12 @@ model() {
   CLUSTER=$1 py crispd_model.py "${@:2}" "$RUNROOT/crisp.sock" "$seed" "${MODEL_SECONDS:-8}"
 }
 
+@test "the model tells a lie from the truth" {
+  run py cri_model_check.py
+  echo "$output"
+  [ "$status" = 0 ]
+}
+
 @test "random concurrent calls: every answer is one that the model allows, and nothing is left" {
   crispd_start
   run model yes

@@ -13,25 +13,42 @@
 
 enum { PROFILE_MAX = 4 << 20 };
 
-/* The native architecture first, then the 32-bit one whose binaries it runs too. Each costs the
- * runtime some 7 ms a container; x32, which hardly a kernel has switched on, is not worth it, and
- * without it its calls are refused. */
+/* The one that this program was built for. */
 #if defined(__x86_64__)
-#define NATIVE "SCMP_ARCH_X86_64"
-#define NATIVE_SHORT "amd64"
-#define SIBLING "SCMP_ARCH_X86"
+#define NATIVE "amd64"
 #elif defined(__aarch64__)
-#define NATIVE "SCMP_ARCH_AARCH64"
-#define NATIVE_SHORT "arm64"
-#define SIBLING "SCMP_ARCH_ARM"
+#define NATIVE "arm64"
+#elif defined(__arm__)
+#define NATIVE "arm"
+#elif defined(__i386__)
+#define NATIVE "386"
+#elif defined(__riscv) && __riscv_xlen == 64
+#define NATIVE "riscv64"
+#elif defined(__powerpc64__) && defined(__LITTLE_ENDIAN__)
+#define NATIVE "ppc64le"
+#elif defined(__s390x__)
+#define NATIVE "s390x"
+#elif defined(__loongarch64)
+#define NATIVE "loong64"
 #else
 /* cppcheck-suppress preprocessorErrorDirective */
 #error "no default seccomp profile for this architecture"
 #endif
 
+static const struct seccomp_arch *native(void)
+{
+	size_t i = 0;
+	while (strcmp(seccomp_arches[i].name, NATIVE) != 0)
+		i++;
+	return &seccomp_arches[i];
+}
+
 static json_t *default_architectures(void)
 {
-	return json_pack("[s, s]", NATIVE, SIBLING);
+	json_t *out = json_array();
+	for (const char *const *word = native()->words; *word; word++)
+		json_array_append_new(out, json_string(*word));
+	return out;
 }
 
 static void add_names(json_t *names, const char *list)
@@ -42,6 +59,11 @@ static void add_names(json_t *names, const char *list)
 		list += n;
 		list += strspn(list, " ");
 	}
+}
+
+static bool rule_counts(const struct seccomp_rule *r, uint64_t caps)
+{
+	return (!r->caps || r->caps & caps) && !(r->unless & caps);
 }
 
 static json_t *rule_to_json(const struct seccomp_rule *r)
@@ -64,15 +86,41 @@ static json_t *rule_to_json(const struct seccomp_rule *r)
 	return out;
 }
 
+/* The calls of rows that do not count, unless another row speaks of them. */
+static json_t *refused_names(uint64_t caps)
+{
+	json_t *out = json_array(), *spoken_of = json_object();
+	add_names(out, seccomp_default_refused);
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < seccomp_default_count; i++) {
+			const struct seccomp_rule *r = &seccomp_default_rules[i];
+			AUTO_JSON json_t *names = json_array();
+			size_t k;
+			json_t *name;
+			add_names(names, r->names);
+			json_array_foreach (names, k, name) {
+				const char *s = json_string_value(name);
+				if (pass == 1 && !json_object_get(spoken_of, s))
+					json_array_append(out, name);
+				if (pass == 1 || rule_counts(r, caps))
+					json_object_set_new(spoken_of, s, json_true());
+			}
+		}
+	json_decref(spoken_of);
+	return out;
+}
+
 json_t *seccomp_default(uint64_t caps)
 {
 	json_t *plain = json_array(), *rules = json_array();
 	/* Rows that only allow are one rule: a runtime adds them in one go. */
 	json_array_append_new(rules,
 			      json_pack("{s:O, s:s}", "names", plain, "action", "SCMP_ACT_ALLOW"));
+	json_array_append_new(rules, json_pack("{s:o, s:s, s:i}", "names", refused_names(caps),
+					       "action", "SCMP_ACT_ERRNO", "errnoRet", EPERM));
 	for (size_t i = 0; i < seccomp_default_count; i++) {
 		const struct seccomp_rule *r = &seccomp_default_rules[i];
-		if ((r->caps && !(r->caps & caps)) || r->unless & caps)
+		if (!rule_counts(r, caps))
 			continue;
 		if (r->op == SECCOMP_ALWAYS && !r->err)
 			add_names(plain, r->names);
@@ -81,7 +129,7 @@ json_t *seccomp_default(uint64_t caps)
 	}
 	json_decref(plain);
 	return json_pack("{s:s, s:i, s:o, s:o}", "defaultAction", "SCMP_ACT_ERRNO",
-			 "defaultErrnoRet", EPERM, "architectures", default_architectures(),
+			 "defaultErrnoRet", ENOSYS, "architectures", default_architectures(),
 			 "syscalls", rules);
 }
 
@@ -115,7 +163,7 @@ static bool has_arch(const json_t *list)
 	size_t i;
 	const json_t *item;
 	json_array_foreach (list, i, item)
-		if (json_is_string(item) && strcmp(json_string_value(item), NATIVE_SHORT) == 0)
+		if (json_is_string(item) && strcmp(json_string_value(item), NATIVE) == 0)
 			return true;
 	return false;
 }
@@ -192,9 +240,9 @@ static void add_arch_map(json_t *out, json_t *map)
 	json_t *entry, *sub;
 	json_t *list = json_array();
 	json_array_foreach (map, i, entry) {
-		if (strcmp(jsonx_opt_string(entry, "architecture", ""), NATIVE) != 0)
+		if (strcmp(jsonx_opt_string(entry, "architecture", ""), native()->words[0]) != 0)
 			continue;
-		json_array_append_new(list, json_string(NATIVE));
+		json_array_append_new(list, json_string(native()->words[0]));
 		json_array_foreach (json_object_get(entry, "subArchitectures"), k, sub)
 			json_array_append(list, sub);
 	}

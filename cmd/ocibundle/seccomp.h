@@ -21,8 +21,18 @@ struct seccomp_rule {
 };
 extern const struct seccomp_rule seccomp_default_rules[];
 extern const size_t seccomp_default_count;
+/* Names that fail with EPERM whatever the capabilities. */
+extern const char seccomp_default_refused[];
 
-/* The built-in profile for a container with these capabilities, as an OCI seccomp object. */
+/* Architectures: the name that images and profiles use, and libseccomp's words for it and for those whose programs it runs too; NULL ends. */
+struct seccomp_arch {
+	const char *name, *words[3];
+};
+extern const struct seccomp_arch seccomp_arches[];
+extern const size_t seccomp_arch_count;
+
+/* The built-in profile for a container with these capabilities on this machine, as an OCI seccomp
+ * object. */
 json_t *seccomp_default(uint64_t caps);
 
 /* A profile from a file (absolute path): an OCI seccomp object, or the form that Docker and CRI-O

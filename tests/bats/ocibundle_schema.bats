@@ -75,6 +75,29 @@ made() { dry "${2:-.}" >"$CRISP_TMP/made.$1"; }
   valid "$CRISP_TMP/made.podman"
 }
 
+@test "RuntimeDefault differs from podman's default in exactly what seccomp_default.md says" {
+  local list=/usr/share/containers/seccomp.json doc=$BATS_TEST_DIRNAME/../../cmd/ocibundle/seccomp_default.md cap
+  [ -e "$list" ] || skip "needs golang-github-containers-common"
+  : >"$CRISP_TMP/ours"
+  for cap in "" SYS_ADMIN BPF PERFMON SYSLOG SYS_CHROOT SYS_PTRACE CHECKPOINT_RESTORE DAC_READ_SEARCH SYS_NICE SYS_TIME SYS_MODULE SYS_RAWIO \
+    SYS_BOOT SYS_PACCT SYS_TTY_CONFIG AUDIT_WRITE NET_ADMIN IPC_LOCK; do
+    dry "$(sec "seccomp: { profile_type: \"RuntimeDefault\" }, capabilities: { drop_capabilities: [\"ALL\"], add_capabilities: [${cap:+\"$cap\"}] }")" |
+      jq -c --arg cap "${cap:+CAP_$cap}" '{ cap: $cap, seccomp: .linux.seccomp }' >>"$CRISP_TMP/ours"
+  done
+  [ "$(wc -l <"$CRISP_TMP/ours")" = 19 ]
+  /usr/bin/python3 "$BATS_TEST_DIRNAME/../lib/seccomp_compare.py" "$list" "$doc" <"$CRISP_TMP/ours"
+  # A row too few, a row too many, a row without a reason: each is seen.
+  grep -v '^| reboot ' "$doc" >"$CRISP_TMP/few.md"
+  sed 's/^| reboot /| reboot read /' "$doc" >"$CRISP_TMP/many.md"
+  sed 's/^\(| reboot .*EPERM |\).*/\1 because |/' "$doc" >"$CRISP_TMP/why.md"
+  for cap in few many why; do
+    run /usr/bin/python3 "$BATS_TEST_DIRNAME/../lib/seccomp_compare.py" "$list" "$CRISP_TMP/$cap.md" <"$CRISP_TMP/ours"
+    [ "$status" = 1 ]
+    [ "${#lines[@]}" = 1 ]
+    [[ $output == *reboot* || $output == *read* ]]
+  done
+}
+
 @test "hooks, CDI devices, and what handlers add" {
   echo '{ "version": "1.0.0", "hook": { "path": "/bin/true", "args": ["true"], "env": ["A=b"] }, "when": { "always": true },
     "stages": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] }' >"$CRISP_TMP/hooks/a.json"

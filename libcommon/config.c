@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -75,6 +76,7 @@ static const struct key {
 	LIST(cdi_spec_dirs, "[\"/etc/cdi\",\"/var/run/cdi\"]"),
 	MAP(default_sysctls, "{}"),
 	LIST(default_ulimits, "[]"),
+	LIST(additional_devices, "[]"),
 	INT(ctr_stop_timeout, 30, 0, 86400),
 	INT(runtime_timeout, 120, 1, 86400),
 	INT(network_timeout, 60, 1, 86400),
@@ -266,4 +268,23 @@ json_t *config_dump(const struct config *c)
 			json_object_set(out, keys[i].name, *(json_t *const *)at);
 	}
 	return out;
+}
+
+char *config_tool(const struct config *c, const char *name, struct err *e)
+{
+	char self[PATH_MAX];
+	const char *dir = c->tools_dir;
+	if (!*dir) {
+		ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+		if (n < 0)
+			return err_sys(e, "read /proc/self/exe"), NULL;
+		self[n] = '\0';
+		dir = dirname(self);
+	}
+	char *path = xasprintf("%s/%s", dir, name);
+	if (access(path, R_OK) == 0)
+		return path;
+	err_sys(e, "%s", path);
+	free(path);
+	return NULL;
 }

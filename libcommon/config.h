@@ -49,10 +49,12 @@ struct config {
 	json_t *cdi_spec_dirs;        /* strings; /etc/cdi, /var/run/cdi */
 	json_t *default_sysctls;      /* object of strings */
 	json_t *default_ulimits;      /* strings name=soft:hard */
-	json_t *sources;              /* key -> the file that set it; not a key itself */
-	json_int_t ctr_stop_timeout;  /* seconds a stop waits when nobody says; 30 */
-	json_int_t runtime_timeout;   /* seconds for one call of an OCI runtime; 120 */
-	json_int_t network_timeout;   /* seconds for one CNI plugin; 60 */
+	json_t *additional_devices; /* strings HOST[:INSIDE][:rwm], HOST a path or a pattern (glob(7)):
+					 devices that every container gets */
+	json_t *sources;            /* key -> the file that set it; not a key itself */
+	json_int_t ctr_stop_timeout; /* seconds a stop waits when nobody says; 30 */
+	json_int_t runtime_timeout;  /* seconds for one call of an OCI runtime; 120 */
+	json_int_t network_timeout;  /* seconds for one CNI plugin; 60 */
 	json_int_t
 		pull_progress_timeout; /* seconds below pull_progress_rate that end a transfer; 60 */
 	json_int_t pull_progress_rate;     /* bytes a second that count as progress; 1024 */
@@ -79,5 +81,8 @@ int config_load(struct config *c, const char *file, struct err *e);
 void config_release(struct config *c);
 /* All values as a JSON object (new reference): `crispd config`. */
 json_t *config_dump(const struct config *c);
+/* The path of another program of ours, to be freed: in tools_dir, else beside ourselves. NULL with
+ * ERR_NOT_FOUND when it is not there. */
+char *config_tool(const struct config *c, const char *name, struct err *e);
 #define AUTO_CONFIG __attribute__((cleanup(config_release)))
 #endif

@@ -12,6 +12,30 @@
 
 enum { CAN_MAX = 1 << 20 };
 
+const char *const handler_words[] = {"recursive_read_only",
+				     "idmapped_mounts",
+				     "user_namespaces",
+				     "seccomp",
+				     "apparmor",
+				     "selinux",
+				     "cgroup_v1",
+				     "cgroup_v2",
+				     "systemd_cgroup",
+				     "terminal",
+				     "update",
+				     "pause",
+				     "checkpoint",
+				     "container_limits",
+				     "devices",
+				     "privileged",
+				     "host_processes",
+				     "host_ipc",
+				     "target_processes",
+				     "sysctls",
+				     "mount_propagation",
+				     "masked_paths",
+				     NULL};
+
 json_t *handler_identity(const struct handler *h, struct err *e)
 {
 	struct stat st;
@@ -23,7 +47,7 @@ json_t *handler_identity(const struct handler *h, struct err *e)
 			 (json_int_t)st.st_size, "args", h->args);
 }
 
-json_t *handler_can(const struct config *c, const struct handler *h)
+static json_t *found_out(const struct config *c, const struct handler *h)
 {
 	struct err ignored;
 	AUTO_FREE char *file = xasprintf("%s/handlers/%s.json", c->runroot, h->name);
@@ -34,6 +58,29 @@ json_t *handler_can(const struct config *c, const struct handler *h)
 	if (!now || !json_equal(now, json_object_get(j, "runtime")))
 		return NULL;
 	return TAKE(j);
+}
+
+void handler_can_say(const struct handler *h, json_t *can)
+{
+	json_t *words = json_object_get(can, "can");
+	if (!h->can)
+		return;
+	if (!words) {
+		words = json_object();
+		json_object_set_new(can, "can", words);
+	}
+	json_object_update(words, h->can);
+}
+
+json_t *handler_can(const struct config *c, const struct handler *h)
+{
+	json_t *j = found_out(c, h);
+	if (!h->can)
+		return j;
+	if (!j)
+		j = json_pack("{s:s}", "known_by", "file");
+	handler_can_say(h, j);
+	return j;
 }
 
 int handler_can_do(const json_t *can, const char *what)

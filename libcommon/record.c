@@ -54,6 +54,7 @@ static const struct member pod_members[] = {STR(pod_record, id),
 					    LIST(pod_record, additional_ips),
 					    STR(pod_record, cgroup_parent),
 					    STR(pod_record, reason),
+					    BOOL(pod_record, sandbox),
 					    INT(pod_record, created_at),
 					    BOOL(pod_record, complete),
 					    END};
@@ -82,6 +83,7 @@ static const struct member ctr_members[] = {STR(ctr_record, id),
 					    BOOL(ctr_record, tty),
 					    BOOL(ctr_record, stdin_open),
 					    BOOL(ctr_record, stdin_once),
+					    BOOL(ctr_record, sandboxed),
 					    BOOL(ctr_record, complete),
 					    END};
 
@@ -260,6 +262,11 @@ const char *ctr_state_name(enum ctr_state s)
 {
 	static const char *const names[] = {"prepared", "created", "running", "exited", "unknown"};
 	return names[s];
+}
+
+bool ctr_is_sandbox(const struct ctr_record *r)
+{
+	return strcmp(r->origin, ORIGIN_SANDBOX) == 0;
 }
 
 static enum ctr_state lost(const struct ctr_record *r, struct exit_record *x, const char *why)

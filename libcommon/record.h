@@ -33,6 +33,7 @@ struct pod_record {
 	json_t *additional_ips; /* array of strings, never NULL */
 	char *cgroup_parent;    /* as given; "" = ours */
 	char *reason;           /* why it is notready, for people */
+	bool sandbox; /* it has a sandbox container, which is the container whose id is the pod's */
 	int64_t created_at;
 	bool complete; /* creation was finished (state.h: claims) */
 };
@@ -45,7 +46,7 @@ struct ctr_record {
 	char *handler;      /* resolved name, never "" */
 	char *runtime;      /* absolute path of the OCI runtime, fixed at creation */
 	char *runtime_root; /* its --root */
-	char *origin;       /* "cri" or "hand" */
+	char *origin;       /* "cri", "hand" or ORIGIN_SANDBOX */
 	char *boot_id;
 	char *image;          /* as the user named it (image_spec.user_specified_image or image) */
 	char *image_id;       /* sha256:<hex> */
@@ -58,8 +59,14 @@ struct ctr_record {
 	int64_t monitor, monitor_start; /* its ctrmon */
 	int64_t stop_signal;            /* number; 0 = TERM */
 	bool tty, stdin_open, stdin_once;
+	bool sandboxed; /* pid is that of a sandbox with all of the pod's processes in it: how this
+			   container ended is what the runtime says (handler.h, "processes") */
 	bool complete;
 };
+
+/* The origin of a pod's sandbox container, which is nobody's but the pod's. */
+#define ORIGIN_SANDBOX "sandbox"
+bool ctr_is_sandbox(const struct ctr_record *r);
 
 struct exit_record {
 	int64_t exit_code; /* 0..255; 128+n when killed by signal n; 128 start error; 255 unknown */

@@ -19,38 +19,25 @@ static const struct {
 	const char *name, *can, *hooks;
 } by_version[] = {
 	/* crun tells of itself from 1.8.4 on; what it was built with, its version says. */
-	{"crun",
-	 "recursive_read_only idmapped_mounts user_namespaces cgroup_v1 cgroup_v2 terminal update "
-	 "pause",
+	{"crun", "recursive_read_only idmapped_mounts user_namespaces cgroup_v1 cgroup_v2",
 	 "prestart createRuntime createContainer startContainer poststart poststop"},
 	{"runc",
 	 "recursive_read_only user_namespaces seccomp apparmor selinux cgroup_v1 cgroup_v2 "
-	 "systemd_cgroup terminal update pause checkpoint",
+	 "systemd_cgroup checkpoint",
 	 "prestart createRuntime createContainer startContainer poststart poststop"},
-	/* Its own kernel is between a container and the host's system calls. */
-	{"runsc", "cgroup_v1 cgroup_v2 systemd_cgroup terminal pause checkpoint",
-	 "prestart createRuntime poststart poststop"},
 };
+/* For which no runtime has a word, as each of those that run on the host's kernel has them; another
+ * one's handler says what it lacks. */
+static const char *const usual[] = {"terminal",     "update",           "pause",
+				    "devices",      "sysctls",          "container_limits",
+				    "privileged",   "host_ipc",         "host_processes",
+				    "masked_paths", "target_processes", "mount_propagation"};
 /* crun's words for it in --version. */
 static const char *const built_with[][2] = {{"+SECCOMP", "seccomp"},
 					    {"+APPARMOR", "apparmor"},
 					    {"+SELINUX", "selinux"},
 					    {"+SYSTEMD", "systemd_cgroup"},
 					    {"+CRIU", "checkpoint"}};
-static const char *const all[] = {"recursive_read_only",
-				  "idmapped_mounts",
-				  "user_namespaces",
-				  "seccomp",
-				  "apparmor",
-				  "selinux",
-				  "cgroup_v1",
-				  "cgroup_v2",
-				  "systemd_cgroup",
-				  "terminal",
-				  "update",
-				  "pause",
-				  "checkpoint"};
-
 static bool has_word(const char *list, const char *word)
 {
 	size_t n = strlen(word);
@@ -81,8 +68,10 @@ json_t *handler_can_by_version(const char *name, const char *version)
 		if (strcmp(by_version[i].name, name) != 0)
 			continue;
 		json_t *can = json_object();
-		for (size_t k = 0; k < ARRAY_LEN(all); k++)
-			set(can, all[k], has_word(by_version[i].can, all[k]));
+		for (size_t k = 0; handler_words[k]; k++)
+			set(can, handler_words[k], has_word(by_version[i].can, handler_words[k]));
+		for (size_t k = 0; k < ARRAY_LEN(usual); k++)
+			set(can, usual[k], true);
 		for (size_t k = 0; k < ARRAY_LEN(built_with); k++)
 			if (has_word(version, built_with[k][0]))
 				set(can, built_with[k][1], true);
@@ -101,7 +90,6 @@ static bool is_true(json_t *j, const char *a, const char *b)
 /* The specification's Features structure. What it has no word for is as every OCI runtime has it. */
 json_t *handler_can_by_features(json_t *f)
 {
-	static const char *const usual[] = {"terminal", "update", "pause"};
 	json_t *lin = json_object_get(f, "linux"), *stage;
 	json_t *note = json_object_get(f, "annotations");
 	json_t *can = json_object(), *hooks = json_array();
@@ -188,9 +176,9 @@ static void probe_runtime(const struct handler *h, json_t *out)
 		can = handler_can_by_version(name, text);
 		by = can ? "version" : "nothing";
 	}
-	json_object_set_new(out, "known_by", json_string(by));
 	if (can)
 		json_object_set(out, "can", can);
+	json_object_set_new(out, "known_by", json_string(!can && h->can ? "file" : by));
 }
 
 /* The record of one handler, kept when its file and its binary are in order. */
@@ -209,6 +197,7 @@ static json_t *probe(const struct config *c, const char *name)
 	probe_runtime(&h, out);
 	if (handler_can_write(c, &h, out, &e) < 0)
 		json_object_set_new(out, "error", json_string(e.msg));
+	handler_can_say(&h, out);
 	return out;
 }
 

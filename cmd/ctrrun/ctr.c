@@ -135,6 +135,17 @@ int ctr_pidfd(const struct ctr *k)
 	return proc_open((pid_t)k->rec.pid, (unsigned long long)k->rec.pid_start, &ignored);
 }
 
+void ctr_blame_end(struct ctr *k, struct err *e)
+{
+	AUTO_CLOSE int pidfd = ctr_pidfd(k);
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	ctr_look(k);
+	if (k->state == CTR_EXITED || pidfd < 0 || poll(&p, 1, 0) > 0) {
+		err_wrap(e, "container %s has ended", k->id);
+		e->kind = ERR_BAD_STATE;
+	}
+}
+
 /* "PID START" in a lock that is held. */
 static int pidfd_of_lock(const struct ctr *k)
 {

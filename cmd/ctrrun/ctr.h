@@ -45,6 +45,9 @@ int ctr_run_dir(const struct ctr *k, struct err *e);
  * when only its lock names it (ctrrun was killed before it could write the record). */
 int ctr_pidfd(const struct ctr *k);
 int ctr_monitor_pidfd(const struct ctr *k);
+/* A runtime has as many words for a container that ended under a call as the call has moments: when
+ * it has, *e becomes ERR_BAD_STATE and says so before what it said. */
+void ctr_blame_end(struct ctr *k, struct err *e);
 
 /* A new monitor for a container that has lost its own. 0 also when it has not; -1 when that is not
  * possible. */

@@ -325,6 +325,10 @@ int verb_update(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	if ((k.state != CTR_RUNNING && k.state != CTR_CREATED) || *k.rec.start_error)
 		return err_set(e, ERR_BAD_STATE, "container %s is %s: it has no limits to change",
 			       k.id, ctr_state_name(k.state));
+	AUTO_JSON json_t *can = k.handler.name ? handler_can(&c->cfg, &k.handler) : NULL;
+	if (handler_can_do(can, "update") == 0)
+		return err_set(e, ERR_UNSUPPORTED,
+			       "update: the runtime of handler '%s' cannot do it", k.handler.name);
 	AUTO_CLOSE int dir = object_open(&c->st, OBJ_CONTAINER, k.id, e);
 	AUTO_JSON json_t *have = dir < 0 ? NULL : load_present(dir, e);
 	AUTO_JSON json_t *all = have ? json_copy(have) : NULL;
@@ -333,8 +337,13 @@ int verb_update(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	/* Set for a process when it is made, and by nobody later. */
 	json_object_del(wanted, "oom_score_adj");
 	json_object_update(all, wanted);
-	if (check(all, e) < 0 || apply_or_undo(&k, have, all, e) < 0 ||
-	    jsonx_replace_at(dir, "resources.json", 0600, all, 0, e) < 0)
+	if (check(all, e) < 0)
+		return err_wrap(e, "update %s", k.id);
+	if (apply_or_undo(&k, have, all, e) < 0) {
+		ctr_blame_end(&k, e);
+		return err_wrap(e, "update %s", k.id);
+	}
+	if (jsonx_replace_at(dir, "resources.json", 0600, all, 0, e) < 0)
 		return err_wrap(e, "update %s", k.id);
 	event_publish(&c->st, "changed", "container", k.id, k.rec.pod_id, false);
 	return 0;

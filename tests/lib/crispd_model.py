@@ -46,18 +46,22 @@ def pod_name(slot):
     return "model-%d-%d" % (os.getpid(), slot)
 
 
+def labels(slot, variant):
+    return {"slot": pod_name(slot), "variant": str(variant)}
+
+
 def pod_config(slot, variant):
     ns = {"pid": "CONTAINER"}
     if slot % 2 or not os.environ.get("CLUSTER"):
         ns["network"] = "NODE"
-    return {"metadata": {"name": pod_name(slot), "namespace": "n", "uid": "u%d" % slot}, "labels": {"slot": str(slot), "variant": str(variant)},
+    return {"metadata": {"name": pod_name(slot), "namespace": "n", "uid": "u%d" % slot}, "labels": labels(slot, variant),
             "log_directory": "%s/%s" % (os.environ["LOGS"], pod_name(slot)),
             "linux": {"cgroup_parent": "/crisp-test/bad-" + pod_name(slot), "security_context": {"namespace_options": ns}}}
 
 
 def ctr_config(slot, name, variant, kind):
     return {"metadata": {"name": "c%d" % name}, "image": {"image": os.environ["IMAGE"]}, "command": COMMANDS[kind], "log_path": "c%d.log" % name,
-            "labels": {"slot": str(slot), "variant": str(variant)}}
+            "labels": labels(slot, variant)}
 
 
 def one_ctr(op, **more):
@@ -74,7 +78,7 @@ REQUESTS = {
     "stop_pod": (lambda o: ("StopPodSandbox", {"pod_sandbox_id": o.args["pod"]}), None),
     "remove_pod": (lambda o: ("RemovePodSandbox", {"pod_sandbox_id": o.args["pod"]}), None),
     "pod_status": (lambda o: ("PodSandboxStatus", {"pod_sandbox_id": o.args["pod"]}), lambda r: r.status.state == cri.pb.SANDBOX_READY),
-    "list_pods": (lambda o: ("ListPodSandbox", {"filter": {"label_selector": {"slot": str(o.slot)}}}),
+    "list_pods": (lambda o: ("ListPodSandbox", {"filter": {"label_selector": {"slot": pod_name(o.slot)}}}),
                   lambda r: [(None, p.id, p.state == cri.pb.SANDBOX_READY) for p in r.items]),
     "create": (lambda o: ("CreateContainer", {"pod_sandbox_id": o.args["pod"], "config": ctr_config(o.slot, *(o.args[k] for k in ("name", "variant", "kind")))}),
                lambda r: r.container_id),
@@ -82,7 +86,7 @@ REQUESTS = {
     "stop": (lambda o: ("StopContainer", one_ctr(o)), None),
     "remove": (lambda o: ("RemoveContainer", one_ctr(o)), None),
     "status": (lambda o: ("ContainerStatus", one_ctr(o)), lambda r: view(r.status, r.status.exit_code)),
-    "list_ctrs": (lambda o: ("ListContainers", {"filter": {"label_selector": {"slot": str(o.slot)}}}),
+    "list_ctrs": (lambda o: ("ListContainers", {"filter": {"label_selector": {"slot": pod_name(o.slot)}}}),
                   lambda r: [(int(c.metadata.name[1:]), c.id, STATES.get(c.state, c.state)) for c in r.containers]),
     "of_running": (lambda o: ("ExecSync", one_ctr(o, cmd=["true"])) if o.args["how"] else ("ReopenContainerLog", one_ctr(o)), None),
     "of_live": (lambda o: ("UpdateContainerResources", one_ctr(o, linux={"cpu_shares": o.args["how"]})), None),
@@ -247,9 +251,9 @@ def ask_all(slots):
 def remove_all(slots):
     client = cri.Client(args.socket, timeout=100)
     history = []
-    for pod in client.ListPodSandbox().items:
-        if pod.metadata.name.startswith("model-%d-" % os.getpid()):
-            perform(client, Op(int(pod.labels["slot"]), "remove_pod", pod=pod.id), None, history, None)
+    for n in range(PODS):
+        for pod in client.ListPodSandbox(filter={"label_selector": {"slot": pod_name(n)}}).items:
+            perform(client, Op(n, "remove_pod", pod=pod.id), None, history, None)
     client.close()
     check(history, slots)
     ask_all(slots)

@@ -79,7 +79,7 @@ static int op_status(struct ctl_client *c, const char *text, size_t len, struct 
 	return buf_addf(out, e,
 			"{\"ok\":true,\"state\":\"%s\",\"pid\":%d,\"log\":\"%s\","
 			"\"lost_lines\":%llu,\"dropped_lines\":%llu}",
-			monitor_state_name(m), (int)m->pid, logfile_health(&m->log),
+			monitor_state_name(m), (int)runtime_pid(m), logfile_health(&m->log),
 			(unsigned long long)m->log.lost_total,
 			(unsigned long long)m->log.limit.dropped_total);
 }
@@ -106,8 +106,32 @@ static int op_signal(struct ctl_client *c, const char *text, size_t len, struct 
 			       SIGRTMAX);
 	if (c->m->pidfd < 0 || c->m->state != MON_RUNNING)
 		return err_set(e, ERR_BAD_STATE, "container is not running");
+	if (c->m->opts->wait)
+		return err_set(e, ERR_UNSUPPORTED, "signal: only the runtime sees the process");
 	if (pidfd_send_signal(c->m->pidfd, (int)n, NULL, 0) < 0)
 		return err_sys(e, "signal %d", (int)n);
+	return buf_addstr(out, "{\"ok\":true}", e);
+}
+
+/* With --wait: `RUNTIME start` has been run, or never will be. */
+static int op_started(struct ctl_client *c, const char *text, size_t len, struct buf *out,
+		      struct err *e)
+{
+	(void)text;
+	(void)len;
+	if (c->m->opts->wait)
+		waiter_start(c->m);
+	return buf_addstr(out, "{\"ok\":true}", e);
+}
+
+static int op_gone(struct ctl_client *c, const char *text, size_t len, struct buf *out,
+		   struct err *e)
+{
+	(void)text;
+	(void)len;
+	if (!c->m->opts->wait)
+		return err_set(e, ERR_UNSUPPORTED, "gone: its process tells that");
+	waiter_gone(c->m);
 	return buf_addstr(out, "{\"ok\":true}", e);
 }
 
@@ -128,6 +152,7 @@ static const struct {
 } ops[] = {
 	{"reopen", op_reopen},    {"status", op_status},       {"resize", op_resize},
 	{"attach", attach_begin}, {"stdin_end", op_stdin_end}, {"signal", op_signal},
+	{"started", op_started},  {"gone", op_gone},
 };
 
 void ctl_tell_exit(struct monitor *m)

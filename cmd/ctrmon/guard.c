@@ -9,6 +9,7 @@
 #include "monitor.h"
 #include "proctree.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* The runtime dies with ctrrun, but may be about to write the file. */
@@ -35,16 +36,46 @@ int guard_begin(struct ctl_client *c, const char *text, size_t len, struct err *
 	return 0;
 }
 
-static bool end_command(const struct monitor *m, const char *pid_file)
+/* The number that the runtime knows the command by is beside its pid file. */
+static bool end_inside(struct monitor *m, const char *pid_file)
+{
+	struct err e;
+	char name[64], number[16];
+	struct proc p;
+	AUTO_BUF struct buf b = BUF_INIT(32);
+	snprintf(name, sizeof name, "%s.inside", pid_file);
+	if (fs_read_at(m->run_dir, name, &b, &e) < 0 || !b.len)
+		return false;
+	snprintf(number, sizeof number, "%ld", strtol(b.data, NULL, 10));
+	unlinkat(m->run_dir, name, 0);
+	unlinkat(m->run_dir, pid_file, 0);
+	log_info("process %s in the sandbox has lost its ctrrun exec", number);
+	/* Its end is reaped with the orphans. */
+	if (runtime_verb(m, &p, -1, "kill", "--pid", number, "KILL", &e) < 0)
+		log_warn("kill --pid %s: %s", number, e.msg);
+	else
+		close(p.pidfd);
+	return true;
+}
+
+static bool end_command(struct monitor *m, const char *pid_file)
 {
 	struct err ignored;
+	if (m->opts->sandboxed)
+		return end_inside(m, pid_file);
+	char second[64];
 	AUTO_BUF struct buf b = BUF_INIT(32);
+	AUTO_BUF struct buf inside = BUF_INIT(32);
+	/* The first may be a stand-in's (runtime.c), the second is of the command then. */
+	snprintf(second, sizeof second, "%s.container", pid_file);
 	if (fs_read_at(m->run_dir, pid_file, &b, &ignored) < 0 || !b.len)
 		return false;
-	long pid = strtol(b.data, NULL, 10);
+	bool stands_in = fs_read_at(m->run_dir, second, &inside, &ignored) == 0 && inside.len;
+	long pid = strtol(stands_in ? inside.data : b.data, NULL, 10);
 	unlinkat(m->run_dir, pid_file, 0);
+	unlinkat(m->run_dir, second, 0);
 	/* The number may be somebody else's by now: only what is in the container is ended. */
-	AUTO_CLOSE int group = pid > 1 && pid <= INT32_MAX && pid != m->pid
+	AUTO_CLOSE int group = pid > 1 && pid <= INT32_MAX && pid != runtime_pid(m)
 				       ? cgroup_open_of((pid_t)pid, m->id, &ignored)
 				       : -1;
 	if (group < 0)

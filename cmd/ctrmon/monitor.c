@@ -40,7 +40,7 @@ static void report_created(struct monitor *m)
 	struct err ignored;
 	AUTO_BUF struct buf b = BUF_INIT(256);
 	buf_addf(&b, &ignored, "{\"event\":\"created\",\"pid\":%d,\"pid_start\":%llu}\n",
-		 (int)m->pid, proc_start_time(m->pid));
+		 (int)runtime_pid(m), proc_start_time(runtime_pid(m)));
 	report(m, &b);
 }
 
@@ -65,6 +65,8 @@ static void reap_orphans(struct monitor *m)
 			return;
 		/* The container's own end goes through its pidfd. */
 		if (m->pidfd >= 0 && si.si_pid == m->pid)
+			return;
+		if (m->wait.proc.pid > 0 && si.si_pid == m->wait.proc.pid)
 			return;
 		waitid(P_PID, (id_t)si.si_pid, &si, WEXITED | WNOHANG);
 	}
@@ -121,6 +123,16 @@ static void protect_self(void)
 		log_debug("oom_score_adj stays as it is: %s", strerrordesc_np(errno));
 }
 
+static int sign_lock(struct monitor *m, struct err *e)
+{
+	char text[160];
+	adopt_note(m, text, sizeof text);
+	ssize_t n = (ssize_t)strlen(text);
+	if (pwrite(m->lock, text, (size_t)n, 0) != n || ftruncate(m->lock, n) < 0)
+		return err_sys(e, "monitor.lock");
+	return 0;
+}
+
 static enum mon_state runtime_ended(struct monitor *m)
 {
 	struct proc_result r;
@@ -143,7 +155,10 @@ static enum mon_state runtime_ended(struct monitor *m)
 	}
 	if (loop_add(m->loop, &m->child_watch, m->pidfd, EPOLLIN, on_child, m, &e) < 0)
 		return failed(m, &e);
-	m->cgroup = cgroup_open_of(m->pid, m->id, &e);
+	m->cgroup = cgroup_open_of(runtime_pid(m), m->id, &e);
+	oom_begin(m, runtime_pid(m));
+	if (m->inside && sign_lock(m, &e) < 0)
+		log_warn("%s", e.msg);
 	stdio_begin(m);
 	protect_self();
 	report_created(m);
@@ -152,13 +167,11 @@ static enum mon_state runtime_ended(struct monitor *m)
 	return MON_RUNNING;
 }
 
-static void collect_status(struct monitor *m)
+static void status_of_process(struct monitor *m)
 {
 	struct proc p = {.pid = m->pid, .pidfd = m->pidfd};
 	struct proc_result r;
 	struct err e;
-	m->exit.finished_at = 0;
-	loop_del(m->loop, &m->child_watch);
 	int reaped = m->opts->adopt ? 0 : proc_try_reap(&p, &r, &e);
 	if (reaped == 1) {
 		m->exit.code = proc_exit_code(&r);
@@ -170,8 +183,20 @@ static void collect_status(struct monitor *m)
 		m->exit.signal = signo;
 		close(m->pidfd);
 	}
-	m->pidfd = -1;
+}
+
+static void collect_status(struct monitor *m)
+{
 	struct timespec now;
+	m->exit.finished_at = 0;
+	loop_del(m->loop, &m->child_watch);
+	if (!m->opts->wait)
+		status_of_process(m);
+	else if (!m->wait.told)
+		waiter_sandbox_ended(m);
+	if (m->opts->wait)
+		close(m->pidfd);
+	m->pidfd = -1;
 	clock_gettime(CLOCK_REALTIME, &now);
 	m->exit.finished_at = now.tv_sec * 1000000000LL + now.tv_nsec;
 }
@@ -200,13 +225,17 @@ static enum mon_state write_record(struct monitor *m)
 static enum mon_state container_ended(struct monitor *m)
 {
 	collect_status(m);
-	if (m->cgroup >= 0) {
-		m->exit.oom = cgroup_oom_kills_at(m->cgroup) > 0;
+	/* A sandbox's group is not the container's; but what ended it ended the container. */
+	if (m->cgroup >= 0 && m->opts->wait) {
+		m->exit.oom = m->exit.sandbox_ended && cgroup_oom_kills_at(m->cgroup) > 0;
+	} else if (m->cgroup >= 0) {
+		m->exit.oom = oom_happened(m);
 		m->exit.peak_memory = cgroup_peak_memory_at(m->cgroup);
 		/* Without a PID namespace of its own, the rest of the container outlives its first
 		 * process. */
 		cgroup_kill_at(m->cgroup);
 	}
+	m->exit.oom = m->exit.oom || runtime_saw_oom(m);
 	reap_orphans(m);
 	/* The log is whole before anybody hears that the container has ended. */
 	stdio_drain(m);
@@ -249,16 +278,6 @@ const char *monitor_state_name(const struct monitor *m)
 	return names[m->state];
 }
 
-static int sign_lock(struct monitor *m, struct err *e)
-{
-	char text[128];
-	adopt_note_pipes(m, text, sizeof text);
-	ssize_t n = (ssize_t)strlen(text);
-	if (pwrite(m->lock, text, (size_t)n, 0) != n || ftruncate(m->lock, n) < 0)
-		return err_sys(e, "monitor.lock");
-	return 0;
-}
-
 /* The lock is the proof that this container has a monitor; its text names us to whoever finds it
  * held without a record. */
 static int take_lock(struct monitor *m, struct err *e)
@@ -288,6 +307,8 @@ static int watch_adopted(struct monitor *m, struct err *e)
 	protect_self();
 	m->state = MON_RUNNING;
 	report_created(m);
+	if (m->opts->wait && adopted_runs(m))
+		waiter_start(m);
 	return 0;
 }
 
@@ -321,6 +342,7 @@ static int prepare(struct monitor *m, struct err *e)
 static void release(struct monitor *m)
 {
 	if (m->loop) {
+		waiter_close(m);
 		stdio_close(m);
 		ctl_close(m);
 	}
@@ -359,8 +381,10 @@ int monitor_run(const struct tool_ctx *ctx, const struct mon_opts *o, const char
 		.child_watch = WATCH_NONE,
 		.pidfd = -1,
 		.cgroup = -1,
+		.oom = {.watch = WATCH_NONE},
 		.log = {.dir = -1, .fd = -1},
 		.exit = {.fd = -1},
+		.wait = {.proc = PROC_NONE, .watch = WATCH_NONE, .out = -1},
 		.ctl = {.listen = WATCH_NONE},
 		.io = {.out = {.watch = WATCH_NONE},
 		       .err = {.watch = WATCH_NONE},

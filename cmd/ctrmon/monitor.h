@@ -23,6 +23,8 @@ struct mon_opts {
 	struct opt_strings runtime_args;
 	long line_max, rate;
 	bool tty, stdin_open, stdin_once, systemd, adopt;
+	bool sandboxed; /* the pid file names a sandbox, not the container's process */
+	bool wait;      /* and `RUNTIME wait` tells how the container ended */
 };
 
 /* ---- logfile.c: the log file; a failing disk loses lines, which are counted, never the pump. */
@@ -85,17 +87,41 @@ void stdio_close(struct monitor *m);
 
 /* ---- runtime.c: RUNTIME create and delete. */
 int runtime_start(struct monitor *m, struct err *e);
-/* After its end: 0 with m->pid set, or -1 with the runtime's words. */
+/* After its end: 0 with m->pid and m->inside set, or -1 with the runtime's words. A runtime that is
+ * not its containers' parent (ctrshim) leaves a stand-in in the pid file, which ends as the container
+ * does, and in pid.container the container's own first process, 0 where that cannot be seen. */
 int runtime_result(struct monitor *m, const struct proc_result *r, struct err *e);
+/* Of the container itself, as far as is known: for its control group, and for others. */
+pid_t runtime_pid(const struct monitor *m);
+/* Did the runtime tell of an OOM kill that the container's control group does not show? */
+bool runtime_saw_oom(const struct monitor *m);
 /* RUNTIME delete of the ended container, within the runtime's clock; true when nothing of it is
  * left. */
 bool runtime_delete(struct monitor *m);
+/* Start RUNTIME VERB [OPTION WORD] ID [LAST], with its stdout at `out` (-1 = /dev/null). */
+int runtime_verb(struct monitor *m, struct proc *p, int out, const char *verb, const char *option,
+		 const char *word, const char *last, struct err *e);
+
+/* ---- waiter.c: with --wait. */
+struct waiter {
+	struct proc proc;
+	struct watch watch;
+	int out, tries;
+	bool told; /* exit.code is what the runtime said */
+};
+/* The container has been started: the runtime is asked how it ends. */
+void waiter_start(struct monitor *m);
+/* It was never started, and will not be. */
+void waiter_gone(struct monitor *m);
+/* The process of the pid file has ended, and with it everything of the pod. */
+void waiter_sandbox_ended(struct monitor *m);
+void waiter_close(struct monitor *m);
 
 /* ---- exitrec.c: exit.json, whose space is taken before the container starts. */
 struct exitrec {
 	int fd;
 	int64_t code, signal, finished_at, peak_memory;
-	bool oom, unknown;
+	bool oom, unknown, sandbox_ended;
 };
 int exitrec_prepare(struct monitor *m, struct err *e);
 int exitrec_write(struct monitor *m, struct err *e);
@@ -144,10 +170,17 @@ void attach_end(struct ctl_client *c);
 void attach_feed(struct monitor *m, int which, const char *data, size_t len);
 void attach_output_ended(struct monitor *m, int which);
 
+/* ---- oom.c: the OOM killer. begin() once m->cgroup is open, pid being in it. */
+void oom_begin(struct monitor *m, pid_t pid);
+bool oom_happened(struct monitor *m);
+void oom_close(struct monitor *m);
+
 /* ---- adopt.c: in place of a monitor that was lost. */
 int adopt(struct monitor *m, int (*take_lock)(struct monitor *m, struct err *e), struct err *e);
-/* The lock file's text: ourselves, and the numbers of the container's pipes. */
-void adopt_note_pipes(const struct monitor *m, char *text, size_t size);
+/* Had it been started, by its record? */
+bool adopted_runs(const struct monitor *m);
+/* The lock file's text: ourselves, the numbers of the container's pipes, and its stand-in. */
+void adopt_note(const struct monitor *m, char *text, size_t size);
 
 /* ---- monitor.c */
 enum mon_state { MON_STARTING, MON_RUNNING, MON_EXITED, MON_DRAINING, MON_DONE, MON_STATES };
@@ -171,10 +204,15 @@ struct monitor {
 	struct timer clock;
 	struct watch child_watch; /* the pidfd of the runtime, then of the container */
 	struct proc runtime;
-	pid_t pid; /* the container's first process, 0 = none yet */
+	pid_t pid;    /* the container's first process, or its stand-in (runtime.c); 0 = none yet */
+	pid_t inside; /* the container's own, when pid is a stand-in that names it; else 0 */
 	unsigned long long pid_start;
 	int pidfd;
 	int cgroup; /* its directory, held so that the counters can be read at the end; -1 */
+	struct {
+		struct watch watch; /* memory.events of the group above */
+		int64_t own, above; /* kills so far: of ours, and of the one above at that time */
+	} oom;
 	bool timed_out;
 	bool recorded; /* exit.json is on disk */
 	int exit_tries;
@@ -183,6 +221,7 @@ struct monitor {
 	struct timer tell; /* while there is something to say about lines that are missing */
 	struct stdio io;
 	struct exitrec exit;
+	struct waiter wait;
 	struct ctl ctl;
 };
 

@@ -68,7 +68,9 @@ int runtime_start(struct monitor *m, struct err *e)
 {
 	struct args a = {.n = 0};
 	build(&a, m);
-	unlinkat(m->run_dir, "pid", 0);
+	static const char *const stale[] = {"pid", "pid.container", "pid.oom"};
+	for (size_t i = 0; i < ARRAY_LEN(stale); i++)
+		unlinkat(m->run_dir, stale[i], 0);
 	unlinkat(m->run_dir, "runtime.log", 0);
 	struct proc_spec s = PROC_SPEC(a.v);
 	s.in = m->io.child[0];
@@ -80,6 +82,23 @@ int runtime_start(struct monitor *m, struct err *e)
 	int r = proc_start(&m->runtime, &s, e);
 	stdio_close_child(&m->io);
 	return r;
+}
+
+int runtime_verb(struct monitor *m, struct proc *p, int out, const char *verb, const char *option,
+		 const char *word, const char *last, struct err *e)
+{
+	struct args a = {.n = 0};
+	const char *rest[] = {verb, option, word, m->id, last};
+	build_head(&a, m);
+	for (size_t i = 0; i < ARRAY_LEN(rest); i++)
+		if (rest[i])
+			add(&a, rest[i]);
+	struct proc_spec s = PROC_SPEC(a.v);
+	s.out = out;
+	s.err = -1;
+	s.new_group = true;
+	s.die_with_parent = true;
+	return proc_start(p, &s, e);
 }
 
 bool runtime_delete(struct monitor *m)
@@ -129,19 +148,43 @@ static int refused(struct monitor *m, const struct proc_result *r, struct err *e
 		       r->exited ? "exit status" : "killed by signal", r->status);
 }
 
-int runtime_result(struct monitor *m, const struct proc_result *r, struct err *e)
+static int read_pid(const struct monitor *m, const char *name, pid_t *out, struct err *e)
 {
 	AUTO_BUF struct buf text = BUF_INIT(32);
-	if (m->timed_out || !r->exited || r->status != 0)
-		return refused(m, r, e);
-	if (fs_read_at(m->run_dir, "pid", &text, e) < 0)
-		return err_wrap(e, "%s wrote no pid file", m->opts->runtime);
 	long pid;
+	if (fs_read_at(m->run_dir, name, &text, e) < 0)
+		return -1;
 	if (text.len && text.data[text.len - 1] == '\n')
 		text.data[--text.len] = '\0';
-	if (!text.len || tool_parse_long(text.data, &pid) < 0 || pid <= 1 || pid > INT32_MAX)
+	if (!text.len || tool_parse_long(text.data, &pid) < 0 || pid < 0 || pid > INT32_MAX)
 		return err_set(e, ERR_FAILED, "%s wrote no process id into its pid file",
 			       m->opts->runtime);
-	m->pid = (pid_t)pid;
+	*out = (pid_t)pid;
+	return 0;
+}
+
+pid_t runtime_pid(const struct monitor *m)
+{
+	return m->inside ? m->inside : m->pid;
+}
+
+bool runtime_saw_oom(const struct monitor *m)
+{
+	return faccessat(m->run_dir, "pid.oom", F_OK, 0) == 0;
+}
+
+int runtime_result(struct monitor *m, const struct proc_result *r, struct err *e)
+{
+	if (m->timed_out || !r->exited || r->status != 0)
+		return refused(m, r, e);
+	if (read_pid(m, "pid", &m->pid, e) < 0)
+		return e->kind == ERR_NOT_FOUND
+			       ? err_wrap(e, "%s wrote no pid file", m->opts->runtime)
+			       : -1;
+	if (m->pid <= 1)
+		return err_set(e, ERR_FAILED, "%s wrote no process id into its pid file",
+			       m->opts->runtime);
+	if (read_pid(m, "pid.container", &m->inside, e) < 0 && e->kind != ERR_NOT_FOUND)
+		return -1;
 	return 0;
 }

@@ -40,8 +40,9 @@ static int write_unseen_exit(struct ctr *k, int pidfd, struct err *e)
 {
 	int code, signo;
 	char reason[16], message[] = "the monitor was lost", none[1] = "";
-	if (pidfd < 0 || !exitinfo_read(pidfd, (pid_t)k->rec.pid,
-					(unsigned long long)k->rec.pid_start, &code, &signo))
+	if (pidfd < 0 || k->rec.sandboxed ||
+	    !exitinfo_read(pidfd, (pid_t)k->rec.pid, (unsigned long long)k->rec.pid_start, &code,
+			   &signo))
 		return ctr_write_exit(k, 255, "ContainerStatusUnknown", "unknown, monitor lost", e);
 	snprintf(reason, sizeof reason, "%s", code ? "Error" : "Completed");
 	struct exit_record x = {
@@ -103,14 +104,28 @@ int ctr_wait_exit(struct ctr *k, long long timeout_ms, struct err *e)
 	return 1;
 }
 
+/* Nobody but the runtime has anything of one that was not started; its monitor cannot see it go. */
+static void end_unstarted(const struct ctr *k)
+{
+	struct err e;
+	if (rt_call(k, "delete", "--force", NULL, &e) < 0)
+		log_debug("delete: %s", e.msg);
+	if (ctl_ask(k, "{\"op\":\"gone\"}", &e) < 0)
+		log_debug("%s", e.msg);
+}
+
 void ctr_kill_all(const struct ctr *k, bool runtime)
 {
 	struct err e;
 	AUTO_CLOSE int pidfd = ctr_pidfd(k);
-	if (pidfd >= 0)
+	/* A sandbox is not this container's alone. */
+	if (k->rec.sandboxed && k->state == CTR_CREATED)
+		return end_unstarted(k);
+	if (pidfd >= 0 && !k->rec.sandboxed)
 		pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
 	cgroup_kill(k->rec.cgroup_path, k->id);
-	if ((runtime || pidfd < 0) && rt_call(k, "kill", "--all", "KILL", &e) < 0)
+	if ((runtime || k->rec.sandboxed || pidfd < 0) &&
+	    rt_call(k, "kill", "--all", "KILL", &e) < 0)
 		log_debug("kill --all: %s", e.msg);
 }
 
@@ -139,7 +154,8 @@ static int remove_cgroup(const struct ctr *k, struct err *e)
 
 static void remove_files(const struct ctr *k)
 {
-	static const char *const names[] = {"pid", "runtime.log", "monitor.log", "ctl.sock",
+	static const char *const names[] = {"pid",         "pid.container", "pid.oom",
+					    "runtime.log", "monitor.log",   "ctl.sock",
 					    "console.sock"};
 	struct err ignored;
 	AUTO_CLOSE int run = object_open_run(&k->c->st, OBJ_CONTAINER, k->id, false, &ignored);
@@ -194,7 +210,9 @@ int ctr_cleanup(struct ctr *k, struct err *e)
 	if (*k->rec.runtime &&
 	    rt_run(k, &a, limit < CLEANUP_TIMEOUT_MS ? limit : CLEANUP_TIMEOUT_MS, &why) < 0)
 		log_warn("container %s: %s", k->id, why.msg);
-	if (!is_dead(pidfd)) {
+	if (k->rec.sandboxed)
+		(void)ctl_ask(k, "{\"op\":\"gone\"}", &why);
+	else if (!is_dead(pidfd)) {
 		cgroup_kill(k->rec.cgroup_path, k->id);
 		pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
 		if (!wait_dead(pidfd, DEATH_MS))

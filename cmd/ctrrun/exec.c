@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 
 enum { OWN_FAILURE = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, LOG_TAIL = 4096 };
-enum { END_MS = 5000 };
+enum { END_MS = 5000, STAND_IN_MS = 2000 };
 
 bool exec_tty, exec_stdin;
 
@@ -105,8 +105,13 @@ static void ask_for_guard(struct exec *x)
 static void dismiss_guard(struct exec *x)
 {
 	static const char text[] = "{\"op\":\"guard_end\"}";
-	if (*x->pid_file)
+	char second[sizeof x->pid_file + 16];
+	snprintf(second, sizeof second, "%s.container", x->pid_file);
+	if (*x->pid_file) {
 		unlinkat(x->run_dir, x->pid_file, 0);
+		unlinkat(x->run_dir, second, 0);
+	}
+	inside_forget(x);
 	if (x->guard >= 0)
 		(void)send(x->guard, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
@@ -114,7 +119,7 @@ static void dismiss_guard(struct exec *x)
 static int start_runtime(struct exec *x, struct err *e)
 {
 	struct rt_args a;
-	char log[64], spec[64], pid_file[96], console[96];
+	char log[64], spec[64], pid_file[96], inside[96], console[96];
 	snprintf(log, sizeof log, "/proc/%d/fd/%d", (int)getpid(), x->log);
 	snprintf(spec, sizeof spec, "/proc/%d/fd/%d", (int)getpid(), x->spec);
 	snprintf(x->pid_file, sizeof x->pid_file, "exec.%d.pid", (int)getpid());
@@ -131,6 +136,11 @@ static int start_runtime(struct exec *x, struct err *e)
 	rt_add(&a, spec);
 	rt_add(&a, "--pid-file");
 	rt_add(&a, pid_file);
+	if (x->k.rec.sandboxed) {
+		inside_path(x, inside, sizeof inside);
+		rt_add(&a, "--internal-pid-file");
+		rt_add(&a, inside);
+	}
 	if (x->term.used) {
 		console_path(x->run_dir, x->term.name, console, sizeof console);
 		rt_add(&a, "--console-socket");
@@ -203,15 +213,27 @@ static int refused(const struct exec *x, const struct proc_result *r, struct err
 	return OWN_FAILURE;
 }
 
-/* From the runtime's end on the command is our child. */
-static int take_command(struct exec *x, struct err *e)
+static pid_t read_pid(const struct exec *x, const char *name, struct err *e)
 {
 	AUTO_BUF struct buf b = BUF_INIT(32);
-	if (fs_read_at(x->run_dir, x->pid_file, &b, e) < 0)
+	if (fs_read_at(x->run_dir, name, &b, e) < 0)
+		return -1;
+	return b.data ? (pid_t)strtol(b.data, NULL, 10) : 0;
+}
+
+/* From the runtime's end on the command, or its stand-in, is our child. */
+static int take_command(struct exec *x, struct err *e)
+{
+	struct err none;
+	char second[sizeof x->pid_file + 16];
+	snprintf(second, sizeof second, "%s.container", x->pid_file);
+	x->pid = read_pid(x, x->pid_file, e);
+	if (x->pid < 0)
 		return err_wrap(e, "the runtime wrote no pid file");
-	x->pid = b.data ? (pid_t)strtol(b.data, NULL, 10) : 0;
 	if (x->pid <= 1)
 		return err_set(e, ERR_FAILED, "the runtime wrote no process id");
+	x->inside = read_pid(x, second, &none);
+	pid_t seen = x->inside > 1 ? x->inside : x->pid;
 	x->pidfd = pidfd_open(x->pid, 0);
 	if (x->pidfd < 0)
 		return err_sys(e, "process %d of the command", (int)x->pid);
@@ -219,10 +241,10 @@ static int take_command(struct exec *x, struct err *e)
 	struct err why;
 	snprintf(x->fence_name, sizeof x->fence_name, "crisp-exec-%d", (int)x->pid);
 	if (x->deadline >= 0)
-		x->fence = cgroup_fence(x->pid, x->k.id, x->fence_name, &why);
+		x->fence = cgroup_fence(seen, x->k.id, x->fence_name, &why);
 	if (x->deadline >= 0 && x->fence < 0)
 		log_debug("%s", why.msg);
-	x->session = proctree_session(x->pid);
+	x->session = proctree_session(seen);
 	if (x->session == getsid(0))
 		x->session = 0;
 	x->term.live = true;
@@ -253,6 +275,20 @@ static int begin(struct exec *x, struct err *e)
 	return take_command(x, e) < 0 ? OWN_FAILURE : 0;
 }
 
+/* A stand-in ends with what it stands for, and puts away what the shim keeps of that; SIGTERM has it
+ * end a command that cannot be seen. */
+static void end_command(const struct exec *x)
+{
+	struct pollfd p = {.fd = x->pidfd, .events = POLLIN};
+	if (x->inside > 1)
+		proctree_kill(x->inside, x->session);
+	if (x->inside >= 0) {
+		pidfd_send_signal(x->pidfd, SIGTERM, NULL, 0);
+		poll(&p, 1, STAND_IN_MS);
+	}
+	proctree_kill(x->pid, x->inside < 0 ? x->session : 0);
+}
+
 /* Until the command has ended: its status; or -1 with *e, and then nothing of it is left. */
 static int finish(struct exec *x, int *signal_number, struct err *e)
 {
@@ -265,7 +301,7 @@ static int finish(struct exec *x, int *signal_number, struct err *e)
 		*signal_number = si.si_code == CLD_EXITED ? 0 : si.si_status;
 		return si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status;
 	}
-	proctree_kill(x->pid, x->session);
+	end_command(x);
 	return n == 0 ? err_set(e, ERR_TIMEOUT, "command timed out") : -1;
 }
 
@@ -287,16 +323,6 @@ static int fail(const struct exec *x, int status, const struct err *e)
 	return status;
 }
 
-/* A container that ended meanwhile has its commands fail in as many words as there are moments. */
-static void tell_end(struct exec *x, struct err *e)
-{
-	ctr_look(&x->k);
-	if (x->k.state == CTR_RUNNING)
-		return;
-	err_wrap(e, "container %s ended before its command began", x->k.id);
-	e->kind = ERR_BAD_STATE;
-}
-
 static int run(struct exec *x, struct err *e)
 {
 	int signal_number = 0;
@@ -308,7 +334,7 @@ static int run(struct exec *x, struct err *e)
 		return fail(x, OWN_FAILURE, e);
 	int status = begin(x, e);
 	if (status == OWN_FAILURE && e->kind != ERR_TIMEOUT)
-		tell_end(x, e);
+		ctr_blame_end(&x->k, e);
 	if (status == 0) {
 		status = finish(x, &signal_number, e);
 		if (status >= 0) {
@@ -321,6 +347,7 @@ static int run(struct exec *x, struct err *e)
 		status = e->kind == ERR_TIMEOUT ? err_exit_status(e) : OWN_FAILURE;
 	}
 	/* Before the answer: nothing that was started goes on behind it. */
+	inside_kill(x);
 	drop_fence(x, true);
 	if (!proctree_end_children(END_MS))
 		log_warn("processes of the command do not die");

@@ -34,13 +34,20 @@ struct exec {
 	int spec, log;      /* memfds: process.json, the runtime's log */
 	char pid_file[32];
 	struct proc runtime;
-	pid_t pid, session; /* the command */
+	pid_t pid, session; /* the command, or its stand-in (ctrmon/runtime.c) */
+	pid_t inside; /* with a stand-in: the command itself, 0 = it cannot be seen; else -1 */
 	int pidfd;
 	int guard; /* the monitor, which ends the command when we are killed; -1 = it does not */
 	char fence_name[32];
 	int fence; /* with a time limit: the parent of the command's own group, -1 = none */
 	struct terminal term;
 };
+
+/* inside.c: a command in a sandbox is known to the runtime by a number, in a file beside the pid file. */
+void inside_path(const struct exec *x, char *out, size_t size);
+/* End it there, if it was started: the runtime's process that stands for it would leave it. */
+void inside_kill(const struct exec *x);
+void inside_forget(const struct exec *x);
 
 /* process.json of the command, from the bundle's: same user, capabilities, environment, … */
 json_t *exec_process(const struct ctr *k, char *const *command, bool tty, struct err *e);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CTRSHIM_EVENTS_H
+#define CTRSHIM_EVENTS_H
+/* Where a shim sends its events: a ttrpc server with one method, Forward. Ends of containers are
+ * learnt by Wait; of events only the OOM kills matter, which nobody else tells when the container is
+ * in a virtual machine. Events of other containers of the same shim come here as well. A server that
+ * does not answer would hold the shim up, so all are answered. */
+#include "loop.h"
+#include "shim.h"
+
+enum { EVENT_CLIENTS = 4, EVENT_OUT_MAX = 1 << 16 };
+
+struct event_server;
+struct event_client {
+	struct watch watch;
+	struct ttrpc_deframer in;
+	struct event_server *s;
+};
+struct event_server {
+	struct loop *loop;
+	struct watch listen;
+	struct event_client client[EVENT_CLIENTS];
+	struct watch log; /* the FIFO that the shim logs to */
+	int log_to;
+	size_t logged;
+};
+
+/* Listens at a path that becomes the record's `events`, and takes the log from p->dir. */
+int events_open(struct event_server *s, struct loop *l, struct place *p, struct err *e);
+void events_close(struct event_server *s);
+#endif

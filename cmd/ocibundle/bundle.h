@@ -38,6 +38,7 @@ struct bundle {
 	const struct handler *handler;
 	int rootfs; /* the root file system as the container will see it, -1 until mounted */
 	bool dry_run;
+	bool sandbox;                 /* it is the pod's own container (sandbox.c) */
 	bool cgroup2;                 /* the host's /sys/fs/cgroup is the unified hierarchy */
 	uint64_t caps;                /* the container's bounding set, set by process_json */
 	const char *root_propagation; /* linux.rootfsPropagation, set by mounts_json; NULL = none */
@@ -73,6 +74,7 @@ json_t *mounts_json(struct bundle *b, struct err *e);          /* mounts.c */
 json_t *namespaces_json(struct bundle *b, struct err *e);      /* namespaces.c */
 json_t *resources_json(const struct bundle *b, struct err *e); /* resources.c */
 /* devices.c: linux.devices into *devices, and the cgroup's device rules. */
+bool device_is_pattern(const char *host); /* glob(7), and no file has that name */
 int devices_json(const struct bundle *b, json_t **devices, json_t **rules, struct err *e);
 
 /* volumes.c: an anonymous volume for a directory that the image declares, filled with what the

@@ -156,6 +156,9 @@ static int check_devices(const struct bundle *b, struct err *e)
 			return err_set(e, ERR_BAD_INPUT,
 				       "devices[%zu].permissions: '%.16s' is not made of r, w, m",
 				       i, d->permissions);
+		/* What it names is looked for when the devices are. */
+		if (device_is_pattern(d->host_path))
+			continue;
 		if (stat(d->host_path, &st) < 0)
 			return err_set(e, ERR_BAD_INPUT, "devices[%zu].host_path: %.200s: %s", i,
 				       d->host_path, strerror(errno));

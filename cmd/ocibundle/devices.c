@@ -8,6 +8,7 @@
 #include "xalloc.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,13 @@ enum { DEPTH_MAX = 8, DEVICES_MAX = 16384 };
  * anyway. */
 struct device_lists {
 	json_t *devices, *rules;
+};
+
+/* One that somebody asks for: host a path or a pattern; inside "" = the same path; access "" = rwm; must:
+ * a pattern that names nothing is an error. */
+struct device_wish {
+	const char *host, *inside, *access;
+	bool must;
 };
 
 static int add_node(struct device_lists *l, const struct stat *st, const char *inside,
@@ -105,6 +113,96 @@ static const char *device_line(json_t *all, size_t i, char *path, size_t size)
 	return path;
 }
 
+bool device_is_pattern(const char *host)
+{
+	struct stat st;
+	return strpbrk(host, "*?[") && stat(host, &st) < 0;
+}
+
+/* Every device that a pattern names, in the order of their names, and how many; inside: the directory
+ * that they come into, or the pattern itself: then they keep their paths. */
+static int add_matches(struct device_lists *l, const char *pattern, const char *inside,
+		       const char *access, size_t *found, struct err *e)
+{
+	glob_t g;
+	int r = glob(pattern, GLOB_ERR, NULL, &g);
+	*found = r == 0 ? g.gl_pathc : 0;
+	if (r != 0 && r != GLOB_NOMATCH)
+		return err_set(e, ERR_FAILED, "devices %s: cannot be read", pattern);
+	bool same = strcmp(pattern, inside) == 0;
+	r = 0;
+	for (size_t i = 0; i < *found && r == 0; i++) {
+		const char *host = g.gl_pathv[i];
+		AUTO_FREE char *at =
+			same ? xstrdup(host) : xasprintf("%s/%s", inside, strrchr(host, '/') + 1);
+		r = add_tree(l, AT_FDCWD, host, host, at, access, 0, e);
+	}
+	globfree(&g);
+	return r;
+}
+
+/* Add what is asked for in one place and say for each new line that it comes from `source`. */
+static int add_asked(const struct bundle *b, struct device_lists *l, const struct device_wish *w,
+		     const char *source, struct err *e)
+{
+	char path[PATH_MAX + 32];
+	size_t from = json_array_size(l->devices), found = 0, rule = json_array_size(l->rules);
+	const char *inside = *w->inside ? w->inside : w->host;
+	const char *access = *w->access ? w->access : "rwm";
+	if (b->sec->privileged && strcmp(inside, w->host) == 0)
+		return 0;
+	if (!device_is_pattern(w->host)) {
+		if (add_tree(l, AT_FDCWD, w->host, w->host, inside, access, 0, e) < 0)
+			return -1;
+	} else if (add_matches(l, w->host, inside, access, &found, e) < 0) {
+		return -1;
+	} else if (!found && w->must) {
+		return err_set(e, ERR_BAD_INPUT, "%s: no device matches '%.200s'", source, w->host);
+	}
+	for (; from < json_array_size(l->devices); from++)
+		why(b, device_line(l->devices, from, path, sizeof path), "%s", source);
+	for (; rule < json_array_size(l->rules); rule++)
+		why_at(b, source, "linux.resources.devices[%zu]", rule);
+	return 0;
+}
+
+/* HOST[:INSIDE][:PERMISSIONS] of additional_devices, as CRI-O and podman spell it. `copy` is cut up. */
+static int parse_additional(char *copy, const char *text, struct device_wish *w, struct err *e)
+{
+	struct stat st;
+	*w = (struct device_wish){.inside = "", .access = ""};
+	w->host = strsep(&copy, ":");
+	if (copy && *copy == '/')
+		w->inside = strsep(&copy, ":");
+	if (copy)
+		w->access = copy;
+	if (w->host[0] != '/' || !path_is_plain(w->host) || !path_is_plain(w->inside) ||
+	    strspn(w->access, "rwm") != strlen(w->access))
+		return err_set(e, ERR_BAD_INPUT,
+			       "additional_devices: '%.200s' is not of the form "
+			       "HOST[:INSIDE][:rwm]",
+			       text);
+	/* What a pattern names may be there or not; what is named by itself must be. */
+	if (!device_is_pattern(w->host) && stat(w->host, &st) < 0)
+		return err_sys(e, "additional_devices: %s", w->host);
+	return 0;
+}
+
+static int add_additional(const struct bundle *b, struct device_lists *l, struct err *e)
+{
+	AUTO_FREE char *source = why_config_text(b, "additional_devices");
+	size_t i;
+	json_t *v;
+	json_array_foreach (b->cfg->additional_devices, i, v) {
+		struct device_wish w;
+		AUTO_FREE char *copy = xstrdup(json_string_value(v));
+		if (parse_additional(copy, json_string_value(v), &w, e) < 0 ||
+		    add_asked(b, l, &w, source, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 int devices_json(const struct bundle *b, json_t **devices, json_t **rules, struct err *e)
 {
 	AUTO_JSON json_t *all = json_array();
@@ -119,23 +217,16 @@ int devices_json(const struct bundle *b, json_t **devices, json_t **rules, struc
 		why(b, "linux.devices", "request linux.security_context.privileged");
 		why(b, "linux.resources.devices", "request linux.security_context.privileged");
 	}
-	size_t from = json_array_size(all), rule = json_array_size(cgroup);
-	char path[PATH_MAX + 32];
+	if (add_additional(b, &l, e) < 0)
+		return -1;
 	for (size_t i = 0; i < b->ctr->n_devices; i++) {
 		const Runtime__V1__Device *d = b->ctr->devices[i];
-		const char *inside = *d->container_path ? d->container_path : d->host_path;
-		if (any && strcmp(inside, d->host_path) == 0)
-			continue;
-		if (add_tree(&l, AT_FDCWD, d->host_path, d->host_path, inside,
-			     *d->permissions ? d->permissions : "rwm", 0, e) < 0)
+		const struct device_wish w = {d->host_path, d->container_path, d->permissions,
+					      true};
+		char source[48];
+		snprintf(source, sizeof source, "request devices[%zu]", i);
+		if (add_asked(b, &l, &w, source, e) < 0)
 			return -1;
-		for (; from < json_array_size(all); from++)
-			why(b, device_line(all, from, path, sizeof path), "request devices[%zu]",
-			    i);
-		for (; rule < json_array_size(cgroup); rule++) {
-			snprintf(path, sizeof path, "linux.resources.devices[%zu]", rule);
-			why(b, path, "request devices[%zu]", i);
-		}
 	}
 	*devices = TAKE(all);
 	*rules = TAKE(cgroup);

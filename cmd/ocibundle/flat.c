@@ -169,13 +169,17 @@ void why_at(const struct bundle *b, const char *source, const char *path, ...)
 		note(b, text, source);
 }
 
-void why_config(const struct bundle *b, const char *path, const char *key)
+char *why_config_text(const struct bundle *b, const char *key)
 {
 	const char *file = json_string_value(json_object_get(b->cfg->sources, key));
-	if (file)
-		why(b, path, "configuration %s (%s)", key, file);
-	else
-		why(b, path, "default (%s)", key);
+	return file ? xasprintf("configuration %s (%s)", key, file)
+		    : xasprintf("default (%s)", key);
+}
+
+void why_config(const struct bundle *b, const char *path, const char *key)
+{
+	AUTO_FREE char *source = why_config_text(b, key);
+	why(b, path, "%s", source);
 }
 
 void why_changes(const struct bundle *b, json_t *before, json_t *after, const char *source)

@@ -31,6 +31,7 @@ __attribute__((format(printf, 3, 4))) void why_at(const struct bundle *b, const 
 						  const char *path, ...);
 /* A key of the configuration: "configuration KEY (FILE)", or "default". */
 void why_config(const struct bundle *b, const char *path, const char *key);
+char *why_config_text(const struct bundle *b, const char *key); /* the text alone, a new string */
 /* All lines that differ between two documents. */
 void why_changes(const struct bundle *b, json_t *before, json_t *after, const char *source);
 /* The source of a line by what why() has written: "path TAB source" lines. Borrowed from `text`

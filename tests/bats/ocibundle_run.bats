@@ -251,6 +251,31 @@ teardown() { ctrs_teardown; }
     jq -e '.linux.resources.devices[1] == { allow: true, type: "c", major: 1, minor: 5, access: "r" } and .linux.devices[0].path == "/dev/z"'
 }
 
+@test "run: devices by pattern, of the request and of the configuration" {
+  requires crun runc
+  local rt out config=$CRISP_TMP/etc/devices.json
+  jq '.additional_devices = ["/dev/urando?:/dev/extra:r", "/dev/full:/dev/whole:rw", "/dev/nosuch*"]' "$CRISP_CONFIG" >"$config"
+  for rt in crun runc; do
+    out=$(CRISP_CONFIG=$config in_ctr "$rt" 'ls /dev/m /dev/extra; echo x >/dev/m/null; head -c 2 /dev/m/zero | wc -c; head -c 1 /dev/extra/urandom | wc -c
+      echo x 2>&1 >/dev/whole' '.devices = [{ host_path: "/dev/[nz]*[lo]", container_path: "/dev/m", permissions: "rw" }]' 2>&1) || true
+    [ "$(head -6 <<<"$out" | tr '\n' ' ')" = "/dev/extra: urandom  /dev/m: null zero " ]
+    [[ $out == *$'\n2\n1\n'*"No space left"* ]]
+  done
+  ctr '.devices = [{ host_path: "/dev/[nz]*[lo]" }]' >"$CRISP_TMP/p.json"
+  ocibundle show --config "$config" --explain "$POD" "$CRISP_TMP/p.json" >"$CRISP_TMP/p.out"
+  grep -qx $'linux.devices\[/dev/zero\].major\t1\trequest devices\[0\]' "$CRISP_TMP/p.out"
+  grep -qx "linux.devices\[/dev/whole\].path	\"/dev/whole\"	configuration additional_devices ($config)" "$CRISP_TMP/p.out"
+  grep -qx "linux.resources.devices\[1\].access	\"r\"	configuration additional_devices ($config)" "$CRISP_TMP/p.out"
+  refuse 6 "request devices[0]: no device matches '/dev/nosuch*'" '.devices = [{ host_path: "/dev/nosuch*" }]'
+  local bad
+  for bad in /dev/nosuch null /dev/null:rx /dev/null:/dev/../x; do
+    jq --arg d "$bad" '.additional_devices = [$d]' "$CRISP_CONFIG" >"$config"
+    CRISP_CONFIG=$config run --separate-stderr ocibundle show "$POD" "$CRISP_TMP/p.json"
+    [ "$status" != 0 ]
+    [[ $stderr == *additional_devices* ]]
+  done
+}
+
 @test "run: privileged has all capabilities and devices, nothing masked, no seccomp" {
   requires crun runc
   local rt out

@@ -220,7 +220,7 @@ static int build(struct creation *k, struct err *e)
 		return -1;
 	if (!k->spec->host_net && make_network(k, e) < 0)
 		return -1;
-	if (k->child.pid > 0 && ns_finish(&k->child, e) < 0)
+	if (ns_finish(&k->child, e) < 0)
 		return -1;
 	if (check_cancelled(e) < 0)
 		return -1;

@@ -149,11 +149,70 @@ static int hear(struct ns_child *c, struct err *e)
 	return -1;
 }
 
+static const struct {
+	const char *name;
+	int flag;
+} kinds[NS_KINDS] = {
+	[NS_NET] = {"net", CLONE_NEWNET},
+	[NS_IPC] = {"ipc", CLONE_NEWIPC},
+	[NS_UTS] = {"uts", CLONE_NEWUTS},
+};
+
+static int open_own(int kind)
+{
+	char path[32];
+	snprintf(path, sizeof path, "/proc/self/ns/%s", kinds[kind].name);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* Whatever we did next would be done in the pod instead of on the host. */
+static void step_out(int fd, int flag)
+{
+	if (setns(fd, flag) < 0)
+		abort();
+}
+
+static int start_here(struct ns_child *c, const struct ns_plan *plan, struct err *e)
+{
+	const bool wanted[NS_KINDS] = {plan->net, plan->ipc, plan->uts};
+	int host[NS_KINDS] = {-1, -1, -1}, r = 0;
+	c->later = json_object();
+	for (int k = 0; k < NS_KINDS; k++)
+		if (wanted[k] && (host[k] = open_own(k)) < 0)
+			r = err_sys(e, "open own %s namespace", kinds[k].name);
+	if (r == 0)
+		r = enter(plan, c->later, e);
+	for (int k = 0; k < NS_KINDS; k++) {
+		if (host[k] < 0)
+			continue;
+		c->fd[k] = open_own(k);
+		if (r == 0 && c->fd[k] < 0)
+			r = err_sys(e, "open own %s namespace", kinds[k].name);
+		step_out(host[k], kinds[k].flag);
+		close(host[k]);
+	}
+	return r;
+}
+
+static int finish_here(struct ns_child *c, struct err *e)
+{
+	if (json_object_size(c->later) == 0)
+		return 0;
+	AUTO_CLOSE int host = open_own(NS_NET);
+	if (host < 0 || setns(c->fd[NS_NET], CLONE_NEWNET) < 0)
+		return err_sys(e, "enter the pod's network namespace");
+	int r = write_sysctls(c->later, NULL, e);
+	step_out(host, CLONE_NEWNET);
+	return r;
+}
+
 int ns_start(struct ns_child *c, const struct ns_plan *plan, struct err *e)
 {
 	int pair[2] = {-1, -1}, init[2] = {-1, -1};
 	pid_t parent = getpid();
 	*c = NS_CHILD_NONE;
+	if (!plan->init_argv)
+		return start_here(c, plan, e);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(e, "socketpair");
 	c->sock = pair[0];
@@ -179,6 +238,8 @@ int ns_start(struct ns_child *c, const struct ns_plan *plan, struct err *e)
 
 int ns_finish(struct ns_child *c, struct err *e)
 {
+	if (c->pid < 0)
+		return finish_here(c, e);
 	if (send(c->sock, "", 1, MSG_NOSIGNAL) != 1)
 		return err_sys(e, "namespace helper");
 	return hear(c, e);
@@ -189,6 +250,11 @@ void ns_end(struct ns_child *c)
 	auto_close(&c->sock);
 	auto_close(&c->init_sock);
 	c->sock = c->init_sock = -1;
+	for (int k = 0; k < NS_KINDS; k++) {
+		auto_close(&c->fd[k]);
+		c->fd[k] = -1;
+	}
+	json_decref(TAKE(c->later));
 	if (c->pid > 0) {
 		kill(c->pid, SIGKILL);
 		while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
@@ -201,6 +267,9 @@ int ns_pin(const struct ns_child *c, const char *type, const char *path, struct 
 {
 	char source[64];
 	snprintf(source, sizeof source, "/proc/%d/ns/%s", (int)c->pid, type);
+	for (int k = 0; c->pid < 0 && k < NS_KINDS; k++)
+		if (strcmp(type, kinds[k].name) == 0)
+			snprintf(source, sizeof source, "/proc/self/fd/%d", c->fd[k]);
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444);
 	if (fd < 0)
 		return err_sys(e, "create %s", path);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef PODNET_NS_H
 #define PODNET_NS_H
-/* Namespaces that live without a process: a child makes them and sets them up from inside, the
- * parent binds them to files, the child ends.
+/* Namespaces that live without a process: made and set up from inside, then bound to files. Where no
+ * process of another namespace is to be started, the caller makes them itself and steps out again:
+ * that is faster by a fork. Else a child does it, which ends when they are bound.
  *
- *	ns_start(&child, &plan, e);          the child is in its namespaces, lo is up, sysctls set
+ *	ns_start(&child, &plan, e);          they are made, lo is up, sysctls set
  *	ns_pin(&child, "net", path, e); …
  *	(CNI ADD)
  *	ns_finish(&child, e);                the sysctls of interfaces that have come only now
  *	ns_end(&child);                      always
  *
- * The child dies with its parent. */
+ * The child dies with its parent. The caller must be single-threaded. */
 #include "err.h"
 
 #include <jansson.h>
@@ -26,16 +27,20 @@ struct ns_plan {
 	const char *const *init_argv;
 };
 
+enum { NS_NET, NS_IPC, NS_UTS, NS_KINDS };
 struct ns_child {
-	pid_t pid;
+	pid_t pid; /* -1 = there is none */
 	int sock;
-	pid_t init; /* started by init_argv; not our child */
+	int fd[NS_KINDS]; /* without a child: the namespaces, -1 = not made */
+	json_t *later;    /* and the sysctls that are still to be set */
+	pid_t init;       /* started by init_argv; not our child */
 	int init_sock;
 };
-#define NS_CHILD_NONE ((struct ns_child){.pid = -1, .sock = -1, .init = -1, .init_sock = -1})
+#define NS_CHILD_NONE \
+	((struct ns_child){.pid = -1, .sock = -1, .fd = {-1, -1, -1}, .init = -1, .init_sock = -1})
 
 int ns_start(struct ns_child *c, const struct ns_plan *plan, struct err *e);
-/* Bind the child's namespace of `type` (net, ipc, uts, pid_for_children) to the new file `path`. */
+/* Bind the namespace of `type` (net, ipc, uts, pid_for_children) to the new file `path`. */
 int ns_pin(const struct ns_child *c, const char *type, const char *path, struct err *e);
 int ns_finish(struct ns_child *c, struct err *e);
 void ns_end(struct ns_child *c);

@@ -92,6 +92,13 @@ static void answer_create(struct call *c, const struct job *j)
 		reply_create(c, job_ctr(j));
 }
 
+/* The remainder whose place was taken went without a word. */
+static void done_replacing(struct job *j)
+{
+	index_rescan(job_daemon(j)->index);
+	svc_done_ctr(j);
+}
+
 static void submit_create(struct call *c, const struct pod *p, const char *key, json_t *wanted)
 {
 	struct crispd *d = call_daemon(c);
@@ -112,7 +119,7 @@ static void submit_create(struct call *c, const struct pod *p, const char *key, 
 	svc_step_json(s, json_object_get(wanted, "config"), file);
 	step_runtime_create(j, id);
 	job_wait(j, c, answer_create);
-	job_submit(j, svc_done_ctr);
+	job_submit(j, remainder ? done_replacing : svc_done_ctr);
 }
 
 void svc_create_container(struct call *c, const ProtobufCMessage *request)

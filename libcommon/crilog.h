@@ -16,7 +16,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
-enum { CRILOG_STAMP_SIZE = 31, CRILOG_STREAM_MAX = 8, CRILOG_IOV = 256 };
+enum { CRILOG_STAMP_SIZE = 31, CRILOG_STREAM_MAX = 8, CRILOG_IOV = 1024 };
 
 struct crilog {
 	const char *stream; /* "stdout", "stderr"; at most CRILOG_STREAM_MAX - 1 bytes */

@@ -120,47 +120,65 @@ static uint64_t lines_missing(const struct iovec *iov, int count, size_t done, o
 	return missing;
 }
 
-/* Many small pieces cost the kernel more than a copy costs us. */
-static int gather(struct iovec *out, const struct iovec *iov, int count)
+/* Many small pieces cost the kernel more than a copy costs us: *iov becomes one piece when that is
+ * worth it. The number of pieces. */
+static int gather(const struct iovec **iov, int count)
 {
-	static char copy[32768];
+	static char copy[98304];
+	static struct iovec one;
 	enum { SMALL = 1024 };
 	size_t total = 0, at = 0;
 	for (int i = 0; i < count; i++)
-		total += iov[i].iov_len;
-	if (total > sizeof copy || total / (size_t)count >= SMALL) {
-		memcpy(out, iov, (size_t)count * sizeof *iov);
+		total += (*iov)[i].iov_len;
+	if (total > sizeof copy || total / (size_t)count >= SMALL)
 		return count;
-	}
-	for (int i = 0; i < count; at += iov[i++].iov_len)
-		memcpy(copy + at, iov[i].iov_base, iov[i].iov_len);
-	out[0] = (struct iovec){copy, total};
+	for (int i = 0; i < count; at += (*iov)[i++].iov_len)
+		memcpy(copy + at, (*iov)[i].iov_base, (*iov)[i].iov_len);
+	one = (struct iovec){copy, total};
+	*iov = &one;
 	return 1;
+}
+
+/* What is left when the first `done` bytes have been written. */
+static bool write_rest(int fd, const struct iovec *iov, int count, size_t *done)
+{
+	struct iovec rest[CRILOG_IOV];
+	size_t n = *done;
+	int at = 0;
+	memcpy(rest, iov, (size_t)count * sizeof *iov);
+	for (;;) {
+		for (; at < count && n >= rest[at].iov_len; at++)
+			n -= rest[at].iov_len;
+		if (at == count)
+			return true;
+		rest[at].iov_base = (char *)rest[at].iov_base + n;
+		rest[at].iov_len -= n;
+		ssize_t more;
+		do
+			more = writev(fd, rest + at, count - at);
+		while (more < 0 && errno == EINTR);
+		if (more <= 0)
+			return false;
+		n = (size_t)more;
+		*done += n;
+	}
 }
 
 /* Writes all, or as many whole lines as the disk takes; the number of lines not written. */
 static uint64_t write_lines(struct logfile *l, const struct iovec *iov, int count)
 {
-	struct iovec rest[CRILOG_IOV];
-	size_t done = 0;
+	const struct iovec *from = iov;
 	struct stat st;
 	off_t torn;
-	int at = 0, left = gather(rest, iov, count);
-	while (at < left) {
-		ssize_t n = writev(l->fd, rest + at, left - at);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		done += (size_t)n;
-		for (; at < left && (size_t)n >= rest[at].iov_len; at++)
-			n -= (ssize_t)rest[at].iov_len;
-		if (at < left) {
-			rest[at].iov_base = (char *)rest[at].iov_base + n;
-			rest[at].iov_len -= (size_t)n;
-		}
-	}
-	if (at == left)
+	size_t total = 0;
+	int pieces = gather(&from, count);
+	for (int i = 0; i < pieces; i++)
+		total += from[i].iov_len;
+	ssize_t n = writev(l->fd, from, pieces);
+	size_t done = n > 0 ? (size_t)n : 0;
+	if (done == total)
+		return 0;
+	if ((n > 0 || errno == EINTR) && write_rest(l->fd, from, pieces, &done))
 		return 0;
 	l->errnum = errno;
 	uint64_t missing = lines_missing(iov, count, done, &torn);

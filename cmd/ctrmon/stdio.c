@@ -11,7 +11,7 @@
 #include <sys/ioctl.h>
 
 /* One buffer for all streams: it is empty again before the next read. */
-enum { READ_SIZE = 32768, PIPE_SIZE = 1 << 18, DRAIN_MAX = 16 << 20 };
+enum { READ_SIZE = 65536, PIPE_SIZE = 1 << 18, DRAIN_MAX = 16 << 20 };
 static char chunk[READ_SIZE];
 
 static void keep_tail(struct stdio *s, const char *data, size_t len)

@@ -22,6 +22,7 @@ extern char **environ;
 
 enum {
 	STATUS_MAX = 16 << 10,
+	PIPE_SIZE = 256 << 10,
 	DRAIN_MS = 2000, /* for output of processes that outlive the command */
 	AGAIN_MS = 200,
 	KILL_AFTER_MS = 10000, /* ctrrun takes five seconds to end all processes of a command */
@@ -157,6 +158,8 @@ static int make_pipe(int *ours, int *theirs, bool we_read, struct err *e)
 	*ours = fds[we_read ? 0 : 1];
 	*theirs = fds[we_read ? 1 : 0];
 	fcntl(*ours, F_SETFL, O_NONBLOCK);
+	/* So that the command and we need not take turns; the default does, too. */
+	(void)fcntl(*ours, F_SETPIPE_SZ, PIPE_SIZE);
 	return 0;
 }
 

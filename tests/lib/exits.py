@@ -1,7 +1,9 @@
 """exits.py ROOT COUNT CODE SIGNAL OOM REASON CTR...: create, start, wait and remove, COUNT times over the containers, one
-worker each. Every exit.json must be exactly that, with times in order. Prints one line; fails if one record is wrong."""
+worker each. Every exit.json must be exactly that, with times in order. Prints one line; fails if one record is wrong.
+Ended by SIGTERM it says how far it came, and fails."""
 import json
 import os
+import signal as signals
 import subprocess
 import sys
 import threading
@@ -11,7 +13,15 @@ root, count, code, signal, oom, reason = sys.argv[1:7]
 count, want = int(count), (int(code), int(signal), oom == "true", reason)
 ctrs = sys.argv[7:]
 lock = threading.Lock()
-done, wrong = 0, []
+done, wrong, stopped = 0, [], False
+
+
+def stop(*_):
+    global stopped
+    stopped = True
+
+
+signals.signal(signals.SIGTERM, stop)
 
 
 def tool(*argv):
@@ -41,7 +51,7 @@ def work(ctr):
     global done
     while True:
         with lock:
-            if done >= count:
+            if done >= count or stopped:
                 return
             done += 1
         try:

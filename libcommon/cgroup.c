@@ -3,6 +3,7 @@
 
 #include "auto.h"
 #include "fs.h"
+#include "sdunit.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -37,20 +38,45 @@ static char *path_of(const char *text, const char *controller)
 	return NULL;
 }
 
-static int open_group(pid_t pid, const char *id, const char *controller, struct err *e)
+bool cgroup_has_controller(const char *name)
+{
+	struct err ignored;
+	size_t n = strlen(name);
+	AUTO_BUF struct buf b = BUF_INIT(4096);
+	if (!is_v2()) {
+		AUTO_FREE char *dir = xasprintf(CGROUP_ROOT "/%s", name);
+		return access(dir, F_OK) == 0;
+	}
+	if (fs_read_at(AT_FDCWD, CGROUP_ROOT "/cgroup.controllers", &b, &ignored) < 0)
+		return false;
+	for (const char *at = b.data; at && *at; at += strspn(at, " \n")) {
+		size_t len = strcspn(at, " \n");
+		if (len == n && memcmp(at, name, n) == 0)
+			return true;
+		at += len;
+	}
+	return false;
+}
+
+/* The absolute path of its group, below each hierarchy. */
+static char *group_path(pid_t pid, const char *id, const char *controller, struct err *e)
 {
 	char file[64];
 	AUTO_BUF struct buf b = BUF_INIT(1 << 16);
 	snprintf(file, sizeof file, "/proc/%d/cgroup", (int)pid);
 	if (fs_read_at(AT_FDCWD, file, &b, e) < 0)
-		return -1;
+		return NULL;
 	bool v2 = is_v2();
 	AUTO_FREE char *path = path_of(b.data, v2 ? "" : controller);
 	if (!path || !strstr(path, id))
-		return err_set(e, ERR_NOT_FOUND, "process %d has no cgroup of its own", (int)pid);
-	AUTO_FREE char *full =
-		xasprintf(CGROUP_ROOT "%s%s%s", v2 ? "" : "/", v2 ? "" : controller, path);
-	return fs_open_dir(AT_FDCWD, full, e);
+		return err_set_p(e, ERR_NOT_FOUND, "process %d has no cgroup of its own", (int)pid);
+	return xasprintf(CGROUP_ROOT "%s%s%s", v2 ? "" : "/", v2 ? "" : controller, path);
+}
+
+static int open_group(pid_t pid, const char *id, const char *controller, struct err *e)
+{
+	AUTO_FREE char *path = group_path(pid, id, controller, e);
+	return path ? fs_open_dir(AT_FDCWD, path, e) : -1;
 }
 
 int cgroup_open_of(pid_t pid, const char *id, struct err *e)
@@ -87,19 +113,47 @@ void cgroup_unfence(int parent, const char *name, bool kill)
 	unlinkat(parent, name, AT_REMOVEDIR);
 }
 
+/* "oom_kill_disable 0" comes first in v1: the blank ends the name. */
+static int64_t oom_kills_in(const char *text)
+{
+	const char *at = strstr(text, "oom_kill ");
+	return at ? strtoll(at + 9, NULL, 10) : 0;
+}
+
 int64_t cgroup_oom_kills_at(int dir)
 {
 	static const char *const files[] = {"memory.oom_control", "memory.events"};
 	struct err ignored;
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
 		AUTO_BUF struct buf b = BUF_INIT(4096);
-		if (fs_read_at(dir, files[i], &b, &ignored) < 0 || !b.data)
-			continue;
-		/* "oom_kill_disable 0" comes first in v1: the blank ends the name. */
-		const char *at = strstr(b.data, "oom_kill ");
-		return at ? strtoll(at + 9, NULL, 10) : 0;
+		if (fs_read_at(dir, files[i], &b, &ignored) == 0 && b.data)
+			return oom_kills_in(b.data);
 	}
-	return 0;
+	return -1;
+}
+
+int cgroup_events_above(pid_t pid, const char *id, struct err *e)
+{
+	AUTO_FREE char *path = group_path(pid, id, "memory", e);
+	if (!path)
+		return -1;
+	char *at = strstr(path, id);
+	while (at > path && *at != '/')
+		at--;
+	*at = '\0';
+	AUTO_FREE char *file = xasprintf("%s/memory.events", path);
+	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? err_sys(e, "%s", file) : fd;
+}
+
+int64_t cgroup_events_oom_kills(int fd)
+{
+	char text[1024];
+	ssize_t n = pread(fd, text, sizeof text - 1, 0);
+	if (n < 0)
+		return -1;
+	text[n] = '\0';
+	return oom_kills_in(text);
 }
 
 int64_t cgroup_peak_memory_at(int dir)
@@ -114,7 +168,8 @@ int64_t cgroup_peak_memory_at(int dir)
 	return 0;
 }
 
-static int kill_below(int dir, int depth)
+/* signo 0 counts. */
+static int signal_below(int dir, int signo, int depth)
 {
 	struct err ignored;
 	int count = 0;
@@ -125,7 +180,7 @@ static int kill_below(int dir, int depth)
 			if (end == p)
 				break;
 			/* 0 stands for a process that our pid namespace does not show. */
-			if (pid > 1 && kill((pid_t)pid, SIGKILL) == 0)
+			if (pid > 1 && kill((pid_t)pid, signo) == 0)
 				count++;
 		}
 	}
@@ -137,19 +192,28 @@ static int kill_below(int dir, int depth)
 			continue;
 		AUTO_CLOSE int sub = fs_open_dir(dir, de->d_name, &ignored);
 		if (sub >= 0)
-			count += kill_below(sub, depth + 1);
+			count += signal_below(sub, signo, depth + 1);
 	}
 	return count;
 }
 
 int cgroup_kill_at(int dir)
 {
-	return kill_below(dir, 0);
+	/* At one stroke, whatever forks meanwhile (v2, Linux 5.14). */
+	AUTO_CLOSE int all = openat(dir, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+	if (all >= 0 && write(all, "1", 1) < 0)
+		errno = 0;
+	return signal_below(dir, SIGKILL, 0);
 }
 
-static bool is_ours(const char *path, const char *id)
+/* In config.json's form; NULL when it is not the container's own. */
+static char *own_path(const char *path, const char *id)
 {
-	return path[0] == '/' && strstr(path, id) && !strstr(path, "/../");
+	char *own = *path == '/' ? xstrdup(path) : sdunit_scope_path(path);
+	if (own && strstr(own, id) && !strstr(own, "/../"))
+		return own;
+	free(own);
+	return NULL;
 }
 
 /* Hosts cover a hierarchy with a tmpfs, and then the runtime writes plain files there. */
@@ -197,8 +261,9 @@ int cgroup_kill(const char *path, const char *id)
 {
 	struct err ignored;
 	int count = 0;
-	if (is_ours(path, id))
-		each_hierarchy(path, kill_group, &count, &ignored);
+	AUTO_FREE char *own = own_path(path, id);
+	if (own)
+		each_hierarchy(own, kill_group, &count, &ignored);
 	return count;
 }
 
@@ -230,7 +295,8 @@ static int remove_group(const char *full, void *arg, struct err *e)
 
 int cgroup_remove(const char *path, const char *id, struct err *e)
 {
-	return is_ours(path, id) ? each_hierarchy(path, remove_group, NULL, e) : 0;
+	AUTO_FREE char *own = own_path(path, id);
+	return own ? each_hierarchy(own, remove_group, NULL, e) : 0;
 }
 
 static int note_existing(const char *full, void *arg, struct err *e)
@@ -279,6 +345,24 @@ bool cgroup_join(const char *path, pid_t pid)
 	struct joining j = {.pid = pid};
 	each_hierarchy(path, join, &j, &ignored);
 	return j.done;
+}
+
+static int count_group(const char *full, void *arg, struct err *e)
+{
+	struct err ignored;
+	AUTO_CLOSE int dir = fs_open_dir(AT_FDCWD, full, &ignored);
+	(void)e;
+	if (dir >= 0)
+		*(int *)arg += signal_below(dir, 0, 0);
+	return 0;
+}
+
+int cgroup_holds(const char *path)
+{
+	struct err ignored;
+	int count = 0;
+	each_hierarchy(path, count_group, &count, &ignored);
+	return count;
 }
 
 static int remove_empty(const char *full, void *arg, struct err *e)

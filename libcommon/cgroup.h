@@ -21,15 +21,24 @@ int cgroup_fence(pid_t pid, const char *id, const char *name, struct err *e);
 /* Kill what is in the fence (when asked to) and remove it; what goes on running keeps it until the
  * container's own group is removed. */
 void cgroup_unfence(int parent, const char *name, bool kill);
-/* The number of OOM kills in the group so far; 0 when the kernel does not tell. */
+/* Does the kernel have this controller ("hugetlb") where groups can use it? */
+bool cgroup_has_controller(const char *name);
+/* The number of OOM kills in the group so far; -1 when the kernel does not tell. */
 int64_t cgroup_oom_kills_at(int dir);
+/* Where systemd made the group it is gone as soon as its last process is, and its counters with it.
+ * The group above, which other containers may share, counts its kills, too (v2): its memory.events,
+ * to be polled for EPOLLPRI and read again after each change. */
+int cgroup_events_above(pid_t pid, const char *id, struct err *e);
+/* The number of OOM kills in that file; -1 when it cannot be read. */
+int64_t cgroup_events_oom_kills(int fd);
 /* The most memory that the group has used, in bytes; 0 when the kernel does not tell. */
 int64_t cgroup_peak_memory_at(int dir);
-/* SIGKILL to every process in the group and below it; how many there were. */
+/* SIGKILL to every process in the group and below it, at once where the kernel has cgroup.kill; how
+ * many there were. */
 int cgroup_kill_at(int dir);
 
-/* The same by the path in config.json's linux.cgroupsPath, in whichever hierarchy has it. A path
- * that is not absolute (systemd's slice:prefix:name) or does not contain `id` is left alone. */
+/* The same by config.json's linux.cgroupsPath, a path or systemd's slice:prefix:name, in whichever
+ * hierarchy has it. One that does not contain `id` is left alone. */
 int cgroup_kill(const char *path, const char *id);
 /* Remove what the runtime left of the group, in every hierarchy. Groups that still hold processes
  * stay: ERR_UNAVAILABLE. */
@@ -41,6 +50,8 @@ bool cgroup_exists(const char *path);
 /* Put a process into the group in every hierarchy that takes it (v1's cpuset, which must be set up
  * first, is left out); the group is made. True when one did. */
 bool cgroup_join(const char *path, pid_t pid);
+/* How many processes are in and below the group. */
+int cgroup_holds(const char *path);
 /* rmdir in every hierarchy; true when it is gone from all. Never touches a group that is in use. */
 bool cgroup_rmdir(const char *path);
 #endif

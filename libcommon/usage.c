@@ -15,6 +15,10 @@
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 
+/* crun with systemd puts the container, and the limits, into a group of its own within the scope. */
+#define SCOPE ".scope"
+#define INNER "/container"
+
 enum { TEXT_MAX = 16 << 10, PATH_SIZE = 1024, DEPTH_MAX = 32 };
 
 static const char *const controllers[USAGE_CONTROLLERS] = {"cpu", "cpuacct", "memory", "pids",
@@ -39,11 +43,19 @@ static bool lists(const char *list, size_t len, const char *name)
 	return false;
 }
 
-/* Up to the end of the part of the path that contains id; 0 when none does. */
+/* Up to the end of the container's own part of the path, which contains id; 0 when none does. */
 static size_t length_with(const char *path, const char *id)
 {
 	const char *at = strstr(path, id);
-	return at && *id ? (size_t)(at - path) + strcspn(at, "/") : 0;
+	if (!at || !*id)
+		return 0;
+	at += strcspn(at, "/");
+	const char *below = at + sizeof INNER - 1;
+	if (at - path > (long)sizeof SCOPE &&
+	    memcmp(at - sizeof SCOPE + 1, SCOPE, sizeof SCOPE - 1) == 0 &&
+	    strncmp(at, INNER, sizeof INNER - 1) == 0 && (*below == '/' || *below == '\0'))
+		at = below;
+	return (size_t)(at - path);
 }
 
 static void set_dir(struct usage_dirs *d, enum usage_controller c, const char *path, size_t len)
@@ -167,7 +179,9 @@ void usage_dirs_above(struct usage_dirs *d, const struct usage_dirs *below)
 		size_t root = strlen(CGROUP_ROOT) + (d->v2 ? 0 : 1 + strlen(controllers[c]));
 		if (!dir || strlen(dir) <= root)
 			continue;
-		const char *end = strrchr(dir, '/');
+		const char *end = strrchr(dir, '/'), *scope = strstr(dir, SCOPE INNER);
+		if (scope && strcmp(scope, SCOPE INNER) == 0)
+			end = memrchr(dir, '/', (size_t)(scope - dir));
 		if ((size_t)(end - dir) > root)
 			set_dir(d, (enum usage_controller)c, dir + root,
 				(size_t)(end - dir) - root);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "auto.h"
+#include "cgroup.h"
 #include "ctr.h"
 #include "event.h"
 #include "fs.h"
@@ -233,7 +234,7 @@ static int put_hugepages(json_t *out, const json_t *r, struct err *e)
 		if (!json_is_string(size))
 			return err_set(e, ERR_BAD_INPUT,
 				       "hugepage_limits[%zu].page_size: expected string", i);
-		if (!is_v1("cgroup.controllers") && !is_v1("hugetlb"))
+		if (!cgroup_has_controller("hugetlb"))
 			return err_set(e, ERR_UNSUPPORTED,
 				       "hugepage_limits: this host has no hugetlb controller");
 		json_array_append_new(list,

@@ -2,6 +2,7 @@
 #include "bundle.h"
 
 #include "auto.h"
+#include "cgroup.h"
 #include "flat.h"
 #include "jsonx.h"
 #include "log.h"
@@ -60,7 +61,7 @@ static int add_hugepages(const struct bundle *b, json_t *out, struct err *e)
 {
 	const Runtime__V1__LinuxContainerResources *r = b->res;
 	AUTO_JSON json_t *list = json_array();
-	bool mounted = b->cgroup2 || has_v1_file("hugetlb");
+	bool mounted = cgroup_has_controller("hugetlb");
 	for (size_t i = 0; i < r->n_hugepage_limits; i++) {
 		const Runtime__V1__HugepageLimit *h = r->hugepage_limits[i];
 		if (strspn(h->page_size, "0123456789") == 0 ||

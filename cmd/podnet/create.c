@@ -90,7 +90,7 @@ static int write_intent(struct creation *k, struct err *e)
 	}
 	r->additional_ips = json_array();
 	r->created_at = record_now_ns();
-	if (parent_intend(&k->pod.c->st, s->cgroup_parent, k->pod.id, e) < 0 ||
+	if (parent_intend(k->pod.c, s->cgroup_parent, k->pod.id, e) < 0 ||
 	    pod_record_write(&k->pod.c->st, r, e) < 0)
 		return -1;
 	AUTO_CLOSE int run = object_open_run(&k->pod.c->st, OBJ_POD, k->pod.id, true, e);
@@ -141,7 +141,7 @@ static int pin_namespaces(struct creation *k, const struct ns_plan *plan, struct
 	AUTO_FREE char *pid = xasprintf("%s/ns/pid", k->pod.run);
 	const struct ns_child *c = &k->child;
 	if (k->init)
-		parent_take_init(k->spec->cgroup_parent, k->pod.id, c->init);
+		parent_take_init(k->pod.c, k->spec->cgroup_parent, k->pod.id, c->init);
 	if (k->init && (init_adopt(&k->pod, c->init, c->init_sock, e) < 0 ||
 			ns_pin(c, "pid_for_children", pid, e) < 0))
 		return -1;

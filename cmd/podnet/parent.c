@@ -7,6 +7,7 @@
 #include "image.h"
 #include "log.h"
 #include "record.h"
+#include "sdunit.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -15,9 +16,23 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* The systemd driver names a slice, and systemd looks after it. */
-static char *parent_path(const char *parent, const char *id)
+static bool is_slice(const struct config *cfg)
 {
+	return strcmp(cfg->cgroup_manager, "systemd") == 0;
+}
+
+/* The systemd driver names a slice by the last part of the path. */
+static const char *slice_of(const char *parent)
+{
+	const char *last = strrchr(parent, '/');
+	last = last ? last + 1 : parent;
+	return *last ? last : "crisp.slice";
+}
+
+static char *parent_path(const struct config *cfg, const char *parent, const char *id)
+{
+	if (is_slice(cfg))
+		return sdunit_slice_path(slice_of(parent));
 	if (!*parent)
 		return xasprintf("/crisp/%s", id);
 	if (parent[0] != '/' || strstr(parent, "..") || strlen(parent) >= NAME_MAX / 2)
@@ -64,10 +79,11 @@ static bool is_marked(const struct state *s, const char *path)
 	return mark_name(path, mark) && faccessat(s->root, mark, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-int parent_intend(const struct state *s, const char *parent, const char *id, struct err *e)
+int parent_intend(const struct tool_ctx *c, const char *parent, const char *id, struct err *e)
 {
+	const struct state *s = &c->st;
 	char mark[NAME_MAX + 16];
-	AUTO_FREE char *path = parent_path(parent, id);
+	AUTO_FREE char *path = parent_path(&c->cfg, parent, id);
 	AUTO_FREE char *top = path ? first_prefix(path, is_missing, s) : NULL;
 	if (!top || !mark_name(top, mark))
 		return 0;
@@ -78,24 +94,30 @@ int parent_intend(const struct state *s, const char *parent, const char *id, str
 	return fd < 0 ? err_sys(e, "note cgroup %s", top) : 0;
 }
 
-void parent_take_init(const char *parent, const char *id, pid_t pid)
+void parent_take_init(const struct tool_ctx *c, const char *parent, const char *id, pid_t pid)
 {
-	AUTO_FREE char *path = parent_path(parent, id);
+	struct err why = {.msg = ""};
+	AUTO_FREE char *path = parent_path(&c->cfg, parent, id);
 	AUTO_FREE char *group = path ? xasprintf("%s/podinit-%s", path, id) : NULL;
-	if (group && !cgroup_join(group, pid))
-		log_warn("pod %s: its first process stays in our cgroup", id);
+	AUTO_FREE char *scope = xasprintf("podinit-%s.scope", id);
+	bool joined = is_slice(&c->cfg) ? sdunit_scope(scope, slice_of(parent), pid, &why) == 0
+					: !group || cgroup_join(group, pid);
+	if (!joined)
+		log_warn("pod %s: its first process stays in our cgroup%s%s", id,
+			 *why.msg ? ": " : "", why.msg);
 }
 
-void parent_drop_init(const char *parent, const char *id)
+void parent_drop_init(const struct tool_ctx *c, const char *parent, const char *id)
 {
-	AUTO_FREE char *path = parent_path(parent, id);
+	AUTO_FREE char *path = parent_path(&c->cfg, parent, id);
 	AUTO_FREE char *group = path ? xasprintf("%s/podinit-%s", path, id) : NULL;
-	if (group)
+	/* A scope goes by itself. */
+	if (group && !is_slice(&c->cfg))
 		(void)cgroup_rmdir(group);
 }
 
 struct users {
-	const struct state *s;
+	const struct tool_ctx *c;
 	const char *path, *id;
 };
 
@@ -106,26 +128,40 @@ static int uses(void *arg, const char *id, struct err *e)
 	struct err damage;
 	AUTO_POD_RECORD struct pod_record r = {0};
 	(void)e;
-	if (strcmp(id, u->id) == 0 || pod_record_read(u->s, id, &r, &damage) < 0)
+	if (strcmp(id, u->id) == 0 || pod_record_read(&u->c->st, id, &r, &damage) < 0)
 		return 0;
-	AUTO_FREE char *path = parent_path(r.cgroup_parent, id);
+	AUTO_FREE char *path = parent_path(&u->c->cfg, r.cgroup_parent, id);
 	size_t n = strlen(u->path);
 	return path && strncmp(path, u->path, n) == 0 && (path[n] == '/' || path[n] == '\0');
 }
 
-void parent_prune(const struct state *s, const char *parent, const char *id)
+/* A slice's group is systemd's to remove; it does so before it answers the next question. */
+static bool remove_group(const struct tool_ctx *c, const char *path)
 {
+	struct err why;
+	if (!is_slice(&c->cfg))
+		return cgroup_rmdir(path);
+	if (cgroup_holds(path) != 0)
+		return false;
+	if (sdunit_stop(strrchr(path, '/') + 1, &why) < 0)
+		log_debug("%s: %s", path, why.msg);
+	return true;
+}
+
+void parent_prune(const struct tool_ctx *c, const char *parent, const char *id)
+{
+	const struct state *s = &c->st;
 	char mark[NAME_MAX + 16];
 	struct err ignored;
-	AUTO_FREE char *path = parent_path(parent, id);
+	AUTO_FREE char *path = parent_path(&c->cfg, parent, id);
 	AUTO_FREE char *top = path ? first_prefix(path, is_marked, s) : NULL;
 	if (!top)
 		return;
 	size_t top_len = strlen(top);
 	for (size_t len = strlen(path); len >= top_len; len = (size_t)(strrchr(path, '/') - path)) {
-		struct users u = {s, path, id};
+		struct users u = {c, path, id};
 		path[len] = '\0';
-		if (object_each(s, OBJ_POD, uses, &u, &ignored) != 0 || !cgroup_rmdir(path))
+		if (object_each(s, OBJ_POD, uses, &u, &ignored) != 0 || !remove_group(c, path))
 			return;
 		if (is_marked(s, path) && mark_name(path, mark))
 			unlinkat(s->root, mark, 0);

@@ -94,7 +94,7 @@ int pod_stop(const struct pod *p, struct err *e)
 	if (pod_teardown(p, e) < 0)
 		return err_wrap(e, "pod %s", p->id);
 	if (pod_record_read_at(p->dir, &r, &damage) == 0)
-		parent_drop_init(r.cgroup_parent, p->id);
+		parent_drop_init(p->c, r.cgroup_parent, p->id);
 	else {
 		log_warn("pod %s: %s: stopped without its record", p->id, damage.msg);
 		return 0;
@@ -117,8 +117,8 @@ static void prune_parent(const struct pod *p)
 	struct err damage;
 	AUTO_POD_RECORD struct pod_record r = {0};
 	if (pod_record_read_at(p->dir, &r, &damage) == 0) {
-		parent_drop_init(r.cgroup_parent, p->id);
-		parent_prune(&p->c->st, r.cgroup_parent, p->id);
+		parent_drop_init(p->c, r.cgroup_parent, p->id);
+		parent_prune(p->c, r.cgroup_parent, p->id);
 		return;
 	}
 	AUTO_JSON json_t *config = object_config_read(p->dir, OBJ_POD, &damage);
@@ -126,8 +126,8 @@ static void prune_parent(const struct pod *p)
 		jsonx_opt_string(json_object_get(config, "linux"), "cgroup_parent", "");
 	if (!config)
 		return;
-	parent_drop_init(parent, p->id);
-	parent_prune(&p->c->st, parent, p->id);
+	parent_drop_init(p->c, parent, p->id);
+	parent_prune(p->c, parent, p->id);
 }
 
 int pod_remove(const struct pod *p, struct err *e)

@@ -27,6 +27,15 @@ static void test_dirs(void)
 	ok(d.known && strcmp(d.of[USAGE_CPU], "/sys/fs/cgroup/a.slice/crisp-c1.scope") == 0,
 	   "v2: the scope that systemd made");
 	usage_dirs_release(&d);
+	usage_dirs_parse(&d, "0::/a.slice/crisp-c1.scope/container/init.scope\n", "c1", true);
+	ok(d.known &&
+		   strcmp(d.of[USAGE_CPU], "/sys/fs/cgroup/a.slice/crisp-c1.scope/container") == 0,
+	   "v2: where crun sets limits in it");
+	usage_dirs_above(&above, &d);
+	ok(above.known && strcmp(above.of[USAGE_CPU], "/sys/fs/cgroup/a.slice") == 0,
+	   "the pod's is above the scope");
+	usage_dirs_release(&above);
+	usage_dirs_release(&d);
 	usage_dirs_parse(&d, "0::/c1\n", "c1", true);
 	usage_dirs_above(&above, &d);
 	ok(d.known && !above.known, "the root is nobody's pod");

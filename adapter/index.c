@@ -74,7 +74,7 @@ bool pod_visible(const struct pod *p)
 
 bool pod_ready(const struct pod *p)
 {
-	return !p->damage && strcmp(p->rec.state, "ready") == 0 &&
+	return !p->damage && !p->sandbox_ended && strcmp(p->rec.state, "ready") == 0 &&
 	       strcmp(p->rec.boot_id, state_boot_id()) == 0;
 }
 
@@ -85,7 +85,7 @@ bool ctr_live(const struct ctr *c)
 
 bool ctr_visible(const struct ctr *c)
 {
-	if (strcmp(c->rec.origin, "hand") == 0)
+	if (strcmp(c->rec.origin, "hand") == 0 || ctr_is_sandbox(&c->rec))
 		return false;
 	return c->damage || (c->rec.complete && c->state != CTR_PREPARED);
 }
@@ -243,6 +243,10 @@ void index_refresh_ctr(struct index *ix, const char *id)
 		if (c)
 			(void)watch_process(c);
 	}
+	/* A pod is as ready as its own container, whose id it has. */
+	const struct pod *p = (struct pod *)table_find(&ix->pods, id);
+	if (p && p->rec.sandbox)
+		index_refresh_pod(ix, id);
 }
 
 static int add_pod(void *arg, const char *id, struct err *e)

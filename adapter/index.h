@@ -29,7 +29,8 @@ struct cpu_sample {
 struct pod {
 	struct entry o; /* o.id */
 	struct pod_record rec;
-	char *damage; /* why the records cannot be read; NULL = fine */
+	char *damage;       /* why the records cannot be read; NULL = fine */
+	bool sandbox_ended; /* it needs a sandbox container and has none that runs */
 	struct arena mem;
 	Runtime__V1__PodSandboxConfig *config; /* in mem; never NULL */
 	/* A PodSandbox as it stands in a ListPodSandboxResponse, length first. */

@@ -132,6 +132,14 @@ static void blank_pod_record(struct pod_record *r, const char *id)
 		r->additional_ips = json_array();
 }
 
+static bool sandbox_runs(const struct state *s, const char *id)
+{
+	struct err ignored;
+	AUTO_CTR_RECORD struct ctr_record r = {0};
+	AUTO_EXIT_RECORD struct exit_record x = {0};
+	return ctr_record_read(s, id, &r, &ignored) == 0 && ctr_effective(s, &r, &x) == CTR_RUNNING;
+}
+
 static struct pod *load_pod(const struct state *s, const char *id)
 {
 	struct err e;
@@ -156,6 +164,8 @@ static struct pod *load_pod(const struct state *s, const char *id)
 		take_pod_update(p, dir);
 	if (!p->rec.created_at)
 		p->rec.created_at = 1;
+	p->sandbox_ended =
+		p->rec.sandbox && strcmp(p->rec.state, "ready") == 0 && !sandbox_runs(s, id);
 	pack_pod(p);
 	return p;
 }

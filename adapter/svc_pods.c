@@ -82,9 +82,10 @@ static void submit_run(struct call *c, const char *key, json_t *wanted)
 	job_for(j, id, NULL);
 	job_identify(j, key, json_incref(wanted));
 	AUTO_FREE char *file = xasprintf("%s/pods/%s/pod.json", d->cfg.root, id);
-	struct step *s = job_step(j, STEP_PLAIN, svc_network_ms(d), "podnet", "create", "--id", id,
-				  "--handler", jsonx_opt_string(wanted, "handler", ""), "--origin",
-				  "cri", "-");
+	/* With it comes the start of a sandbox container, for a handler that needs one. */
+	struct step *s = job_step(j, STEP_PLAIN, svc_network_ms(d) + svc_runtime_ms(d), "podnet",
+				  "create", "--id", id, "--handler",
+				  jsonx_opt_string(wanted, "handler", ""), "--origin", "cri", "-");
 	svc_step_json(s, json_object_get(wanted, "config"), file);
 	job_wait(j, c, answer_run);
 	job_submit(j, svc_done_pod);
@@ -153,13 +154,15 @@ static void plan_stop(struct job *j)
 	for (size_t i = 0; i < index_n_ctrs(d->index); i++) {
 		const struct ctr *k = index_ctr_at(d->index, i);
 		char grace[16];
-		if (strcmp(k->rec.pod_id, job_pod(j)) != 0 || !ctr_live(k))
+		if (strcmp(k->rec.pod_id, job_pod(j)) != 0 || !ctr_live(k) ||
+		    ctr_is_sandbox(&k->rec))
 			continue;
 		snprintf(grace, sizeof grace, "%d", POD_STOP_GRACE_S);
 		job_step(j, STEP_GO_ON | (live++ ? STEP_BESIDE : 0), svc_runtime_ms(d), "ctrrun",
 			 "stop", "--timeout", grace, k->o.id);
 	}
-	job_step(j, STEP_PLAIN, svc_network_ms(d), "podnet", "stop", job_pod(j));
+	job_step(j, STEP_PLAIN, svc_network_ms(d) + svc_runtime_ms(d), "podnet", "stop",
+		 job_pod(j));
 }
 
 void svc_stop_pod_sandbox(struct call *c, const ProtobufCMessage *request)
@@ -187,7 +190,7 @@ static void each_ctr(struct job *j, const char *tool, const char *option)
 	for (size_t i = 0; i < index_n_ctrs(d->index); i++) {
 		const struct ctr *k = index_ctr_at(d->index, i);
 		int flags = STEP_GO_ON | (n ? STEP_BESIDE : 0);
-		if (strcmp(k->rec.pod_id, job_pod(j)) != 0)
+		if (strcmp(k->rec.pod_id, job_pod(j)) != 0 || ctr_is_sandbox(&k->rec))
 			continue;
 		n++;
 		if (option)
@@ -204,7 +207,8 @@ static void plan_remove(struct job *j)
 	index_rescan(d->index);
 	each_ctr(j, "ctrrun", "--force");
 	each_ctr(j, "ocibundle", NULL);
-	job_step(j, STEP_DECIDES, svc_network_ms(d), "podnet", "rm", job_pod(j));
+	job_step(j, STEP_DECIDES, svc_network_ms(d) + svc_runtime_ms(d), "podnet", "rm",
+		 job_pod(j));
 }
 
 void svc_remove_pod_sandbox(struct call *c, const ProtobufCMessage *request)

@@ -36,6 +36,16 @@ static int64_t started_at(const struct monitor *m)
 	return at;
 }
 
+static const char *message_of(const struct monitor *m)
+{
+	if (m->exit.sandbox_ended)
+		return "the pod's sandbox has ended";
+	if (m->exit.unknown)
+		return m->opts->wait ? "unknown, the runtime does not say"
+				     : "unknown, monitor lost";
+	return "";
+}
+
 static int format(const struct monitor *m, struct buf *b, struct err *e)
 {
 	const struct exitrec *x = &m->exit;
@@ -53,7 +63,7 @@ static int format(const struct monitor *m, struct buf *b, struct err *e)
 		     (long long)started_at(m), (long long)x->finished_at, (long long)x->peak_memory,
 		     (unsigned long long)m->log.lost_total,
 		     (unsigned long long)m->log.limit.dropped_total, reason,
-		     x->unknown ? "unknown, monitor lost" : "") < 0)
+		     message_of(m)) < 0)
 		return -1;
 	if (flatjson_put(b, m->io.tail, m->io.tail_len, e) < 0)
 		return -1;

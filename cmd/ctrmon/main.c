@@ -26,6 +26,10 @@ static const struct opt option_table[] = {
 	{"stdin", 'i', OPT_FLAG, &opts.stdin_open, NULL, "keep the container's stdin open"},
 	{"stdin-once", 0, OPT_FLAG, &opts.stdin_once, NULL,
 	 "close it when the first attached client is done with it"},
+	{"sandboxed", 0, OPT_FLAG, &opts.sandboxed, NULL,
+	 "the pid file names a sandbox; its processes are the runtime's to signal"},
+	{"wait", 0, OPT_FLAG, &opts.wait, NULL,
+	 "the runtime's wait tells how the container ended (with --pod)"},
 	{"adopt", 0, OPT_FLAG, &opts.adopt, NULL,
 	 "take over a running container whose monitor was lost"},
 	{0},
@@ -50,6 +54,8 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 			       "needed");
 	if (strlen(c->cfg.root) > 4000 || strlen(c->cfg.runroot) > 4000)
 		return err_set(e, ERR_BAD_INPUT, "state directory: path too long");
+	if (opts.wait && !opts.pod)
+		return err_set(e, ERR_USAGE, "--wait needs --pod");
 	if (opts.line_max < 256 || opts.line_max > 1 << 20)
 		return err_set(e, ERR_USAGE, "--log-line-max: not within 256 to %d", 1 << 20);
 	if (opts.rate && (opts.rate < 1024 || opts.rate > 1L << 40))

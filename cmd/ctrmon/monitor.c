@@ -155,7 +155,7 @@ static enum mon_state runtime_ended(struct monitor *m)
 	}
 	if (loop_add(m->loop, &m->child_watch, m->pidfd, EPOLLIN, on_child, m, &e) < 0)
 		return failed(m, &e);
-	m->cgroup = cgroup_open_of(runtime_pid(m), m->id, &e);
+	m->cgroup = cgroup_open_of(runtime_pid(m), m->opts->wait ? m->opts->pod : m->id, &e);
 	oom_begin(m, runtime_pid(m));
 	if (m->inside && sign_lock(m, &e) < 0)
 		log_warn("%s", e.msg);

@@ -112,6 +112,10 @@ static int build(struct monitor_args *a, const struct ctr *k, bool adopt, int st
 	add(a, "--timeout", a->timeout);
 	add(a, "--status-fd", a->fd);
 	add_log_limit(a, k);
+	if (k->rec.sandboxed) {
+		add(a, "--sandboxed", NULL);
+		add(a, "--wait", NULL);
+	}
 	if (adopt)
 		add(a, "--adopt", NULL);
 	add(a, k->id, NULL);

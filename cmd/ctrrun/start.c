@@ -59,6 +59,11 @@ int verb_start(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	record_set(&k.rec.state, "running");
 	if (ctr_save(&k, e) < 0)
 		return -1;
+	/* Its end is asked for from now on; a monitor that was lost just now will see the record. */
+	if (k.rec.sandboxed && ctl_ask(&k, "{\"op\":\"started\"}", e) < 0) {
+		log_warn("container %s: %s", k.id, e->msg);
+		ctr_try_adopt(&k);
+	}
 	event_publish(&c->st, "started", "container", k.id, k.rec.pod_id, false);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the runtime cannot do is refused here, where the request can still be told: it would leave it
- * out without a word, or fail with fewer. Only what `ctrrun handlers` has found out counts. */
+ * out without a word, or fail with fewer. Only what `ctrrun handlers` has found out, and what the handler's
+ * file says, counts. */
 #include "edit.h"
 
 #include "auto.h"
@@ -43,6 +44,103 @@ static int check_seccomp(const struct bundle *b, const json_t *can, struct err *
 	return kind == PROFILE_LOCALHOST && !b->sec->privileged ? refuse(b, "seccomp", e) : 0;
 }
 
+/* Limits that hold for the pod's containers together: its own. */
+static const Runtime__V1__LinuxContainerResources *pod_limits(const struct bundle *b)
+{
+	static const Runtime__V1__LinuxContainerResources none =
+		RUNTIME__V1__LINUX_CONTAINER_RESOURCES__INIT;
+	return b->pod->linux && b->pod->linux->resources ? b->pod->linux->resources : &none;
+}
+
+/* Where all containers of a pod are one to the kernel, a limit of one of them is kept only by a
+ * limit of the pod. Shares are a matter of more or less: they are not looked at. */
+static int check_limits(const struct bundle *b, const json_t *can, struct err *e)
+{
+	const Runtime__V1__LinuxContainerResources *r = b->res, *pod = pod_limits(b);
+	if (!r || b->sandbox || handler_can_do(can, "container_limits") != 0)
+		return 0;
+	bool pages = false;
+	for (size_t i = 0; i < r->n_hugepage_limits; i++)
+		pages = pages || r->hugepage_limits[i]->limit;
+	const struct {
+		const char *name;
+		bool asked;
+	} table[] = {
+		{"memory_limit_in_bytes",
+		 r->memory_limit_in_bytes > 0 && pod->memory_limit_in_bytes <= 0},
+		{"cpu_quota", r->cpu_quota > 0 && pod->cpu_quota <= 0},
+		{"cpuset_cpus", *r->cpuset_cpus && !*pod->cpuset_cpus},
+		{"cpuset_mems", *r->cpuset_mems && !*pod->cpuset_mems},
+		{"hugepage_limits", pages},
+		{"unified", r->n_unified > 0},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(table); i++)
+		if (table[i].asked)
+			return err_set(e, ERR_UNSUPPORTED,
+				       "resources.%s: the runtime of handler '%s' cannot limit one "
+				       "container, and the pod has no such limit",
+				       table[i].name, b->handler->name);
+	return 0;
+}
+
+static bool moves_mounts(const struct bundle *b)
+{
+	for (size_t i = 0; i < b->ctr->n_mounts; i++)
+		if (b->ctr->mounts[i]->propagation !=
+		    RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_PRIVATE)
+			return true;
+	return false;
+}
+
+/* Below /proc and /sys a runtime with a kernel of its own shows nothing of the host's. */
+static bool hides(char *const *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(list[i], "/proc/", 6) != 0 && strncmp(list[i], "/sys/", 5) != 0)
+			return true;
+	return false;
+}
+
+static bool has_user_namespace(const json_t *lin)
+{
+	size_t i;
+	json_t *ns;
+	json_array_foreach (json_object_get(lin, "namespaces"), i, ns)
+		if (strcmp(jsonx_opt_string(ns, "type", ""), "user") == 0)
+			return true;
+	return false;
+}
+
+/* Of the container's processes and of what the pod shares with the host. */
+static int check_sharing(const struct bundle *b, const json_t *can, struct err *e)
+{
+	const Runtime__V1__NamespaceOption *own =
+		b->sec->namespace_options ? b->sec->namespace_options : b->pod_ns;
+	const struct {
+		const char *word, *what;
+		bool asked;
+	} table[] = {
+		{"host_processes", "namespace_options.pid NODE",
+		 own->pid == RUNTIME__V1__NAMESPACE_MODE__NODE ||
+			 (b->sandbox && b->pod_ns->pid == RUNTIME__V1__NAMESPACE_MODE__NODE)},
+		{"target_processes", "namespace_options.pid TARGET",
+		 own->pid == RUNTIME__V1__NAMESPACE_MODE__TARGET},
+		{"host_ipc", "namespace_options.ipc NODE",
+		 b->pod_ns->ipc == RUNTIME__V1__NAMESPACE_MODE__NODE},
+		{"sysctls", "sysctls", b->pod->linux && b->pod->linux->n_sysctls > 0},
+		{"privileged", "privileged", b->sec->privileged},
+		{"mount_propagation", "mounts: propagation", moves_mounts(b)},
+		{"masked_paths", "masked_paths",
+		 hides(b->sec->masked_paths, b->sec->n_masked_paths)},
+		{"masked_paths", "readonly_paths",
+		 hides(b->sec->readonly_paths, b->sec->n_readonly_paths)},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(table); i++)
+		if (table[i].asked && handler_can_do(can, table[i].word) == 0)
+			return refuse(b, table[i].what, e);
+	return 0;
+}
+
 int can_check(const struct bundle *b, const json_t *spec, struct err *e)
 {
 	AUTO_JSON json_t *can = handler_can(b->cfg, b->handler);
@@ -55,6 +153,9 @@ int can_check(const struct bundle *b, const json_t *spec, struct err *e)
 		{"selinux", "selinux_options",
 		 json_object_get(process, "selinuxLabel") || json_object_get(lin, "mountLabel")},
 		{"terminal", "tty", b->ctr->tty},
+		{"user_namespaces", "userns_options", has_user_namespace(lin)},
+		{"devices", "devices",
+		 !b->sec->privileged && json_array_size(json_object_get(lin, "devices")) > 0},
 		{"systemd_cgroup", "cgroup_manager systemd",
 		 strcmp(b->cfg->cgroup_manager, "systemd") == 0},
 		{b->cgroup2 ? "cgroup_v2" : "cgroup_v1",
@@ -65,5 +166,8 @@ int can_check(const struct bundle *b, const json_t *spec, struct err *e)
 	for (size_t i = 0; i < ARRAY_LEN(table); i++)
 		if (table[i].asked && handler_can_do(can, table[i].word) == 0)
 			return refuse(b, table[i].what, e);
-	return check_seccomp(b, can, e) < 0 ? -1 : check_hooks(b, can, spec, e);
+	if (check_sharing(b, can, e) < 0 || check_limits(b, can, e) < 0 ||
+	    check_seccomp(b, can, e) < 0)
+		return -1;
+	return check_hooks(b, can, spec, e);
 }

@@ -55,6 +55,18 @@ static int check_pod_ready(const struct pod_record *p, struct err *e)
 		       p->reason);
 }
 
+static int check_sandbox_runs(const struct bundle *b, struct err *e)
+{
+	struct err ignored;
+	AUTO_CTR_RECORD struct ctr_record r = {0};
+	AUTO_EXIT_RECORD struct exit_record x = {0};
+	if (!b->pod_rec.sandbox || (ctr_record_read(b->st, b->pod_rec.id, &r, &ignored) == 0 &&
+				    ctr_effective(b->st, &r, &x) == CTR_RUNNING))
+		return 0;
+	return err_set(e, ERR_BAD_STATE, "pod %s is not ready: its sandbox container has ended",
+		       b->pod_rec.id);
+}
+
 /* (pod, name, attempt) is a container's name for good: two equal requests make one. */
 static char *claim_name(const struct bundle *b)
 {
@@ -147,6 +159,7 @@ static int fill_record(struct creation *k, const struct handler *h, struct err *
 	record_set(&k->rec.handler, h->name);
 	record_set(&k->rec.runtime, h->path);
 	record_set(&k->rec.runtime_root, h->root);
+	k->rec.sandboxed = h->sandboxed;
 	k->rec.stop_signal = stop;
 	return 0;
 }
@@ -222,10 +235,6 @@ static int make_bundle(struct creation *k, struct err *e)
 /* The request must never become weaker silently. */
 static int check_handler(const struct bundle *b, const struct handler *h, struct err *e)
 {
-	if (h->sandbox_container)
-		return err_set(e, ERR_UNSUPPORTED,
-			       "runtime handler '%s' needs a sandbox container: not supported yet",
-			       h->name);
 	for (size_t i = 0; i < b->ctr->n_mounts; i++)
 		if (b->ctr->mounts[i]->recursive_read_only && !h->rro)
 			return err_set(
@@ -319,7 +328,7 @@ static int run_creation(struct creation *k, int64_t began, struct err *e)
 	b->handler = &k->handler;
 	if (check_request(b, e) < 0 ||
 	    handler_find(&k->handler, b->cfg, b->pod_rec.handler, e) < 0 ||
-	    check_handler(b, &k->handler, e) < 0)
+	    check_handler(b, &k->handler, e) < 0 || check_sandbox_runs(b, e) < 0)
 		return -1;
 	if (k->c->dry_run)
 		return print_dry(k, e);

@@ -2,6 +2,7 @@
 #include "edit.h"
 
 #include "auto.h"
+#include "buf.h"
 #include "flat.h"
 #include "jsonx.h"
 #include "xalloc.h"
@@ -60,6 +61,51 @@ static void set_annotation(const struct bundle *b, json_t *out, const char *key,
 	why_at(b, source, "annotations.%s", key);
 }
 
+/* {pod} and the like in a value of the handler's. */
+static char *fill_in(const struct bundle *b, const char *text, struct err *e)
+{
+	const Runtime__V1__PodSandboxMetadata *pod = b->pod->metadata;
+	const struct {
+		const char *word, *value;
+	} words[] = {
+		{"{pod}", b->pod_rec.id},
+		{"{pod_name}", pod ? pod->name : ""},
+		{"{pod_namespace}", pod ? pod->namespace_ : ""},
+		{"{pod_uid}", pod ? pod->uid : ""},
+		{"{container}", b->ctr->metadata ? b->ctr->metadata->name : ""},
+		{"{image}", b->ctr->image ? b->ctr->image->image : ""},
+	};
+	AUTO_BUF struct buf out = BUF_INIT(64 << 10);
+	while (*text) {
+		size_t i = 0;
+		while (i < ARRAY_LEN(words) &&
+		       strncmp(text, words[i].word, strlen(words[i].word)) != 0)
+			i++;
+		bool found = i < ARRAY_LEN(words);
+		if ((found ? buf_addstr(&out, words[i].value, e) : buf_add(&out, text, 1, e)) < 0)
+			return NULL;
+		text += found ? strlen(words[i].word) : 1;
+	}
+	return buf_take(&out);
+}
+
+/* What tells the runtime the pod's own container from the others. */
+static int add_grouping(const struct bundle *b, json_t *out, struct err *e)
+{
+	const struct handler *h = b->handler;
+	const char *which = b->sandbox ? "sandbox_annotations" : "container_annotations", *key;
+	AUTO_FREE char *from = xasprintf("handler %s %s", h->name, which);
+	json_t *v;
+	json_object_foreach (b->sandbox ? h->sandbox_annotations : h->container_annotations, key,
+			     v) {
+		AUTO_FREE char *value = fill_in(b, json_string_value(v), e);
+		if (!value)
+			return -1;
+		set_annotation(b, out, key, value, from);
+	}
+	return 0;
+}
+
 static void add_annotations(const struct bundle *b, json_t *spec)
 {
 	json_t *out = json_object_get(spec, "annotations");
@@ -113,6 +159,8 @@ int edit_spec(struct bundle *b, json_t **spec, struct err *e)
 {
 	AUTO_FREE char *source = xasprintf("handler %s hooks", b->handler->name);
 	add_annotations(b, *spec);
+	if (add_grouping(b, json_object_get(*spec, "annotations"), e) < 0)
+		return -1;
 	if (cdi_apply(b, *spec, e) < 0 || hooks_apply(b, *spec, e) < 0)
 		return -1;
 	if (b->handler->hooks) {

@@ -45,6 +45,8 @@ int main(int argc, char **argv)
 		 2, run_diff},
 		{"rm", "CTR", "unmount and remove a container that does not run", NULL, 1, 1,
 		 run_rm},
+		{"sandbox", "POD", "make a pod's own container, for podnet create", NULL, 1, 1,
+		 run_sandbox},
 		{"du", "[CTR...]", "print the sizes of writable layers as JSON, all by default",
 		 NULL, 0, -1, run_du},
 		{0},

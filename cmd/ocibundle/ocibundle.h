@@ -30,6 +30,9 @@ int run_show(struct tool_ctx *c, int argc, char **argv, struct err *e);
 /* Lines PATH TAB OLD TAB NEW; 1 when there are any. */
 int run_diff(struct tool_ctx *c, int argc, char **argv, struct err *e);
 
+/* The verb sandbox, for podnet create. */
+int run_sandbox(struct tool_ctx *c, int argc, char **argv, struct err *e);
+
 /* The verb du. */
 int run_du(struct tool_ctx *c, int argc, char **argv, struct err *e);
 #endif

@@ -14,6 +14,7 @@
 #include "pbjson.h"
 #include "podnet.h"
 #include "ports.h"
+#include "sandbox.h"
 #include "spec.h"
 #include "xalloc.h"
 
@@ -38,6 +39,7 @@ struct creation {
 	json_t *networks; /* as networks_choose gives them; NULL for the host's */
 	struct pod_record rec;
 	struct ns_child child;
+	const struct handler *handler;
 	char *init; /* podinit, for a shared PID namespace; else NULL */
 };
 
@@ -88,6 +90,7 @@ static int write_intent(struct creation *k, struct err *e)
 			   "shared PID namespace is not available: podinit is not installed");
 		log_warn("pod %s: %s: each container gets its own", k->pod.id, r->reason);
 	}
+	r->sandbox = k->handler->sandbox_container;
 	r->additional_ips = json_array();
 	r->created_at = record_now_ns();
 	if (parent_intend(k->pod.c, s->cgroup_parent, k->pod.id, e) < 0 ||
@@ -221,6 +224,10 @@ static int build(struct creation *k, struct err *e)
 	if (!k->spec->host_net && make_network(k, e) < 0)
 		return -1;
 	if (ns_finish(&k->child, e) < 0)
+		return -1;
+	if (check_cancelled(e) < 0)
+		return -1;
+	if (k->rec.sandbox && sandbox_start(&k->pod, k->handler, e) < 0)
 		return -1;
 	if (check_cancelled(e) < 0)
 		return -1;
@@ -376,6 +383,7 @@ int cmd_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	if (!m || pod_spec_of(&spec, m, &c->cfg, e) < 0 || check_options(c, &h, e) < 0)
 		return -1;
 	k.config = m;
+	k.handler = &h;
 	if (choose_networks(c, &k, &h, e) < 0)
 		return -1;
 	return c->dry_run ? show_plan(&k, e) : create(c, &k, e);

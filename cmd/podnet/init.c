@@ -7,7 +7,6 @@
 #include "xalloc.h"
 
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -18,20 +17,8 @@ enum { READY_MS = 10000, DEATH_MS = 10000 };
 
 char *init_program(const struct config *cfg)
 {
-	char self[PATH_MAX];
-	const char *dir = cfg->tools_dir;
-	if (!*dir) {
-		ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-		if (n < 0)
-			return NULL;
-		self[n] = '\0';
-		dir = dirname(self);
-	}
-	char *path = xasprintf("%s/podinit", dir);
-	if (access(path, X_OK) == 0)
-		return path;
-	free(path);
-	return NULL;
+	struct err ignored;
+	return config_tool(cfg, "podinit", &ignored);
 }
 
 static int run_dir(const struct pod *p)

@@ -4,6 +4,7 @@
 #include "jsonx.h"
 #include "ns.h"
 #include "podnet.h"
+#include "sandbox.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,6 +24,8 @@ static const char *effective(const struct pod *p, const struct pod_record *r, co
 		*why = "its network namespace is gone";
 	else if (init_alive(p) == 0)
 		*why = "its first process is gone";
+	else if (r->sandbox && !sandbox_runs(p))
+		*why = "its sandbox container has ended";
 	else
 		return r->state;
 	return "notready";

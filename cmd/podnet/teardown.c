@@ -8,6 +8,7 @@
 #include "podnet.h"
 #include "ports.h"
 #include "proc.h"
+#include "sandbox.h"
 #include "xalloc.h"
 
 #include <stdio.h>
@@ -47,7 +48,7 @@ int pod_lock_ms(const struct tool_ctx *c)
 int pod_teardown(const struct pod *p, struct err *e)
 {
 	static const char *const pins[] = {"ns/ipc", "ns/uts", "ns/pid"};
-	if (init_kill(p, e) < 0)
+	if (sandbox_remove(p, e) < 0 || init_kill(p, e) < 0)
 		return -1;
 	if (p->dir >= 0 && network_detach(p, e) < 0)
 		return -1;
@@ -78,6 +79,8 @@ void pod_show_holdings(const struct pod *p)
 		if (!json_is_object(net) || network_is_attached(net))
 			printf("detach network %s\n", jsonx_opt_string(net, "name", "(damaged)"));
 	}
+	if (sandbox_exists(p))
+		printf("remove the sandbox container\n");
 	if (init_alive(p) > 0)
 		printf("end podinit and every process of the pod\n");
 	show_mount("unpin", p->netns);
@@ -145,7 +148,8 @@ static int names_pod(void *arg, const char *id, struct err *e)
 	const struct pod *p = arg;
 	struct err damage;
 	AUTO_CTR_RECORD struct ctr_record r = {0};
-	if (ctr_record_read(&p->c->st, id, &r, &damage) < 0 || strcmp(r.pod_id, p->id) != 0)
+	if (strcmp(id, p->id) == 0 || ctr_record_read(&p->c->st, id, &r, &damage) < 0 ||
+	    strcmp(r.pod_id, p->id) != 0)
 		return 0;
 	return err_set(e, ERR_BAD_STATE, "pod %s: container %s is still there", p->id, id);
 }

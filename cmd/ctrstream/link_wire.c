@@ -68,7 +68,10 @@ static void on_open(void *arg, uint32_t id, const struct spdy_header *h, size_t 
 		spdy_reset(&l->spdy, id, SPDY_REFUSED_STREAM, &ignored);
 		return;
 	}
-	spdy_reply(&l->spdy, id, &ignored);
+	bool http = false;
+	for (size_t i = 0; i < n; i++)
+		http = http || is_header(&h[i], ":method");
+	spdy_reply(&l->spdy, id, http, &ignored);
 }
 
 static void told(struct link *l, size_t n)

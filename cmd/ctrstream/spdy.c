@@ -254,12 +254,16 @@ int spdy_feed(struct spdy *s, const uint8_t *data, size_t len, struct err *e)
 	return 0;
 }
 
-int spdy_reply(struct spdy *s, uint32_t id, struct err *e)
+int spdy_reply(struct spdy *s, uint32_t id, bool http, struct err *e)
 {
-	uint8_t payload[4 + 256], none[4] = {0};
+	static const char none[4] = {0};
+	/* Section 3.2.2: a client that sends HTTP refuses a reply without these. */
+	static const char ok[] = "\0\0\0\2\0\0\0\7:status\0\0\0\6"
+				 "200 OK\0\0\0\10:version\0\0\0\10HTTP/1.1";
+	uint8_t payload[4 + 256];
 	put32(payload, id);
-	s->pack.next_in = none;
-	s->pack.avail_in = sizeof none;
+	s->pack.next_in = (Bytef *)(http ? ok : none);
+	s->pack.avail_in = http ? sizeof ok - 1 : sizeof none;
 	s->pack.next_out = payload + 4;
 	s->pack.avail_out = sizeof payload - 4;
 	if (deflate(&s->pack, Z_SYNC_FLUSH) != Z_OK || s->pack.avail_in)

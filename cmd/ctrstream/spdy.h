@@ -65,7 +65,8 @@ void spdy_release(struct spdy *s);
 /* -1 when the client breaks the protocol: the connection is of no use any more. */
 int spdy_feed(struct spdy *s, const uint8_t *data, size_t len, struct err *e);
 
-int spdy_reply(struct spdy *s, uint32_t id, struct err *e);
+/* `http`: the stream was opened as an HTTP request (it has a :method), which kubectl's are not. */
+int spdy_reply(struct spdy *s, uint32_t id, bool http, struct err *e);
 /* At most SPDY_DATA_MAX bytes. */
 int spdy_data(struct spdy *s, uint32_t id, const void *data, size_t len, bool end, struct err *e);
 int spdy_reset(struct spdy *s, uint32_t id, enum spdy_status status, struct err *e);

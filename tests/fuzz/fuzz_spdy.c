@@ -18,7 +18,7 @@ static void on_open(void *arg, uint32_t id, const struct spdy_header *h, size_t 
 	for (size_t i = 0; i < n; i++)
 		if ((h[i].value_len && h[i].value[h[i].value_len - 1] == 'x') || no_reply)
 			break;
-	spdy_reply(current, id, &e);
+	spdy_reply(current, id, n % 2, &e);
 }
 
 static void on_data(void *arg, uint32_t id, const uint8_t *p, size_t n)

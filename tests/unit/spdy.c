@@ -259,15 +259,15 @@ static void test_out(void)
 	struct err e;
 	struct seen x = {.n = 0};
 	z_stream z = {0};
-	size_t at = 0, whole = 0;
+	size_t at = 0, whole = 0, len = 0;
+	uint8_t block[64];
 	AUTO_BUF struct buf out = BUF_INIT(1 << 20);
 	spdy_init(&s, &events, &x, &out);
 	inflateInit(&z);
 	for (uint32_t id = 1; id < 7; id += 2)
-		ok(spdy_reply(&s, id, &e) == 0, "reply to %u", id);
+		ok(spdy_reply(&s, id, id == 5, &e) == 0, "reply to %u", id);
 	while (at < out.len) {
 		const uint8_t *p = (const uint8_t *)out.data + at;
-		uint8_t block[64];
 		size_t n = get32(p + 4);
 		z.next_in = (Bytef *)p + 12;
 		z.avail_in = (uInt)n - 4;
@@ -278,10 +278,16 @@ static void test_out(void)
 					     SPDY_DICTIONARY_SIZE);
 			inflate(&z, Z_SYNC_FLUSH);
 		}
-		whole += p[3] == SYN_REPLY && sizeof block - z.avail_out == 4 && !get32(block);
+		len = sizeof block - z.avail_out;
+		whole += p[3] == SYN_REPLY && len == 4 && !get32(block);
 		at += 8 + n;
 	}
-	ok(at == out.len && whole == 3, "three replies without headers");
+	ok(at == out.len && whole == 2, "two replies without headers");
+	ok(len == 49 && memcmp(block,
+			       "\0\0\0\2\0\0\0\7:status\0\0\0\6"
+			       "200 OK\0\0\0\10:version\0\0\0\10HTTP/1.1",
+			       49) == 0,
+	   "one for a client that sends HTTP");
 	inflateEnd(&z);
 	buf_clear(&out);
 	ok(spdy_data(&s, 7, "abc", 3, true, &e) == 0 && out.len == 11 &&

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOOK_FILE_MAX = 1 << 20, FILES_MAX = 1024, COST_MAX = 1 << 18 };
+enum { HOOK_FILE_MAX = 1 << 20, FILES_MAX = 1024, COST_MAX = 1 << 14 };
 
 void hook_add(json_t *spec, const char *stage, json_t *hook)
 {
@@ -35,21 +35,25 @@ void hook_add(json_t *spec, const char *stage, json_t *hook)
 }
 
 /* The C library's regcomp writes repetitions out: "+" doubles what it follows, {n} makes n of it, one
- * within another to any size. Back references take any time to match. */
+ * within another, or after another, to any size; and what it does next takes the square of that and
+ * more. Back references take any time to match. */
 static bool is_costly(const char *pattern)
 {
 	double cost = (double)strlen(pattern);
+	bool repeats = false; /* what comes before is a group or a repetition */
 	for (const char *p = pattern; *p && cost <= COST_MAX; p++) {
-		if (*p == '\\' && p[1] >= '0' && p[1] <= '9')
+		bool escaped = *p == '\\' && p[1];
+		if (escaped && p[1] >= '0' && p[1] <= '9')
 			return true;
-		if (*p == '\\' && p[1])
-			p++;
-		else if (*p == '+')
-			cost *= 2;
-		else if (*p == '{')
+		if (!escaped && *p == '{')
 			for (const char *n = p + 1 + (p[1] == ','); *n >= '0' && *n <= '9';
 			     n += strcspn(n, ",}"), n += *n == ',')
 				cost *= 1 + strtod(n, NULL);
+		bool again = !escaped && strchr("*+?", *p);
+		if (again && repeats)
+			cost *= 2;
+		repeats = again || (!escaped && strchr(")}", *p));
+		p += escaped;
 	}
 	return cost > COST_MAX;
 }

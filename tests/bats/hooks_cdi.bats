@@ -81,6 +81,7 @@ when: commands: '(': |.when = { commands: ["("] }
 when: annotations: '[': |.when = { annotations: { "[": "x" } }
 when: commands: '(((a{99}){99}){99})': too many repetitions|.when = { commands: ["(((a{99}){99}){99})"] }
 when: commands: 'a++++++++++++++++++++++++': too many|.when = { commands: ["a++++++++++++++++++++++++"] }
+when: commands: 'a++*++++++++++,$': too many|.when = { commands: ["a++*++++++++++,$"] }
 when: commands: '(a)\1': too many|.when = { commands: ["(a)\\1"] }
 stages: none|.stages = []
 stages[0]: 'late' is not a stage|.stages = ["late"]

@@ -419,6 +419,26 @@ static bool told(const struct keeper *k, const struct report *r)
 	       recv(k->caller, &byte, 1, 0) == 1;
 }
 
+/* What the caller has open besides is its own affair, and would stay open as long as we live. */
+static void close_others(int a, int b, int c)
+{
+	int keep[] = {a, b, c}, next = STDERR_FILENO + 1;
+	for (size_t i = 0; i < ARRAY_LEN(keep); i++)
+		for (size_t j = i + 1; j < ARRAY_LEN(keep); j++)
+			if (keep[j] < keep[i]) {
+				int swap = keep[i];
+				keep[i] = keep[j];
+				keep[j] = swap;
+			}
+	for (size_t i = 0; i < ARRAY_LEN(keep); i++) {
+		if (keep[i] > next)
+			close_range((unsigned)next, (unsigned)keep[i] - 1, 0);
+		if (keep[i] >= next)
+			next = keep[i] + 1;
+	}
+	close_range((unsigned)next, ~0U, 0);
+}
+
 static _Noreturn void stand_in(const struct keep_spec *s, int caller)
 {
 	struct keeper k = {
@@ -435,6 +455,7 @@ static _Noreturn void stand_in(const struct keep_spec *s, int caller)
 	struct report r = {.made = true};
 	struct err e;
 	prctl(PR_SET_NAME, "ctrshim-standin", 0, 0, 0);
+	close_others(caller, s->p->dir, s->p->lock);
 	r.made = make(&k, &r.why) == 0;
 	r.pid = k.pid;
 	/* Who was called, or its caller, may be dead by now: then nobody knows of what was made. */

@@ -100,8 +100,12 @@ static Runtime__V1__RuntimeHandler *handler_named(struct arena *a, const struct 
 	h->name = arena_strdup(a, name);
 	h->features = NEW_MSG(a, Runtime__V1__RuntimeHandlerFeatures,
 			      runtime__v1__runtime_handler_features);
-	if (handler_find(&known, cfg, name, &ignored) == 0)
-		h->features->recursive_read_only_mounts = known.rro;
+	if (handler_find(&known, cfg, name, &ignored) < 0)
+		return h;
+	AUTO_JSON json_t *can = handler_can(cfg, &known);
+	h->features->recursive_read_only_mounts = known.rro;
+	h->features->user_namespaces = handler_can_do(can, "user_namespaces") == 1 &&
+				       handler_can_do(can, "idmapped_layers") == 1;
 	return h;
 }
 
@@ -259,6 +263,8 @@ void svc_status(struct call *c, const ProtobufCMessage *request)
 	r.status = &status;
 	r.features = &features;
 	add_handlers(&r, &a, cfg);
+	/* The first is the default. */
+	features.user_namespaces_host_network = r.runtime_handlers[0]->features->user_namespaces;
 	look_for_changes(call_daemon(c));
 	if (q->verbose)
 		add_info(&r, &a, call_daemon(c), jobs);

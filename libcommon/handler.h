@@ -82,7 +82,8 @@ int handler_parse(struct handler *h, json_t *j, const char *file, struct err *e)
  *	  "words": "crun version 1.8.1", "known_by": "features"|"version"|"nothing",
  *	  "error": "...", "can": {"recursive_read_only": true, "idmapped_mounts": false, ...} }
  *
- * kept in <runroot>/handlers/<name>.json. It counts only while the binary is the one that was asked:
+ * "idmapped_layers" is the host's: the store's file system and the kernel can show layers to a user
+ * namespace (userns.h). The record is kept in <runroot>/handlers/<name>.json. It counts only while the binary is the one that was asked:
  * same device, inode, change time and size, same args. */
 
 /* NULL when it was not asked, or is another by now, and its file says nothing. What the file says

@@ -73,9 +73,14 @@ OWN_STACK static int child_run(void *arg)
 {
 	struct child *c = arg;
 	const struct proc_spec *s = c->spec;
-	if (child_setup(s, c->devnull, c->parent) == 0)
-		execve(s->argv[0], (char *const *)s->argv,
-		       s->envp ? (char *const *)s->envp : environ);
+	char *const *argv = (char *const *)s->argv;
+	char *const *envp = s->envp ? (char *const *)s->envp : environ;
+	if (child_setup(s, c->devnull, c->parent) == 0) {
+		if (s->exe >= 0)
+			execveat(s->exe, "", argv, envp, AT_EMPTY_PATH);
+		else
+			execve(argv[0], argv, envp);
+	}
 	c->errnum = errno ? errno : EIO;
 	_exit(127);
 }

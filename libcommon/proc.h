@@ -12,15 +12,16 @@
 struct proc_spec {
 	const char *const *argv; /* argv[0] is an absolute path */
 	const char *const *envp; /* NULL = ours */
-	int in, out, err;        /* -1 = /dev/null */
-	int cwd;                 /* directory descriptor, -1 = ours */
+	int exe; /* descriptor of the program, for whoever cannot reach argv[0] by then; -1 = by argv[0] */
+	int in, out, err; /* -1 = /dev/null */
+	int cwd;          /* directory descriptor, -1 = ours */
 	const int *keep; /* further descriptors to pass under their numbers, -1 ends; NULL = none */
 	bool new_group;  /* own process group, so that proc_kill_group reaches what it starts */
 	bool new_session;     /* setsid: a daemon of its own (implies a group) */
 	bool die_with_parent; /* SIGKILL when the thread that started it ends */
 };
 #define PROC_SPEC(args) \
-	((struct proc_spec){.argv = (args), .in = -1, .out = -1, .err = 2, .cwd = -1})
+	((struct proc_spec){.argv = (args), .exe = -1, .in = -1, .out = -1, .err = 2, .cwd = -1})
 
 struct proc {
 	pid_t pid;

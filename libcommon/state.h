@@ -83,6 +83,13 @@ struct object_new {
 int object_create(const struct state *s, enum object_kind kind, const char *name, size_t name_len,
 		  const char *want_id, struct object_new *out, struct err *e);
 
+/* A pod with a user namespace has a root that is nobody outside, and an OCI runtime sets up its mounts
+ * as that root. So runroot, its pods/ and its containers/ become 0711: who knows an id gets through,
+ * nobody can look around. ERR_UNSUPPORTED naming a directory above runroot that lets nobody through. */
+int state_let_through(const struct state *s, struct err *e);
+/* A directory below them that only members of the group may pass: root:gid, 0710. */
+int state_let_group_through(int dirfd, const char *name, gid_t gid, struct err *e);
+
 /* Remove directory (root and runroot) and claim. Idempotent. Mounts below must be gone already. */
 int object_discard(const struct state *s, enum object_kind kind, const char *id, struct err *e);
 

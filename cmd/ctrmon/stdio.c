@@ -3,6 +3,7 @@
 #include "console.h"
 #include "log.h"
 #include "monitor.h"
+#include "podroot.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -179,6 +180,8 @@ static int open_output(struct monitor *m, struct stream *t, int stream, struct e
 	if (both >= 0)
 		close(fds[1]);
 	m->io.child[stream] = both >= 0 ? both : fds[1];
+	if (m->opts->pod)
+		podroot_give_pipe(m->ctx->cfg.runroot, m->opts->pod, fds[0]);
 	/* So that writer and monitor need not take turns; the default does, too. */
 	(void)fcntl(fds[0], F_SETPIPE_SZ, PIPE_SIZE);
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
@@ -268,6 +271,8 @@ int stdio_open(struct monitor *m, struct err *e)
 		return err_sys(e, "pipe");
 	s->child[0] = fds[0];
 	s->in = fds[1];
+	if (m->opts->pod)
+		podroot_give_pipe(m->ctx->cfg.runroot, m->opts->pod, fds[0]);
 	/* For the clients, which get this very end. */
 	fcntl(s->in, F_SETFL, O_NONBLOCK);
 	return 0;

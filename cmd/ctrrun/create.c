@@ -4,6 +4,7 @@
 #include "event.h"
 #include "jsonx.h"
 #include "log.h"
+#include "podroot.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -227,6 +228,8 @@ static int commit(struct ctr *k, const char *start_error, struct err *e)
 	record_set(&k->rec.boot_id, state_boot_id());
 	record_set(&k->rec.start_error, start_error);
 	k->rec.started_at = 0;
+	/* The runtime has bound them, or never will. */
+	podroot_drop_mapped(&k->c->st, k->id);
 	if (ctr_save(k, e) < 0)
 		return -1;
 	event_publish(&k->c->st, "created", "container", k->id, k->rec.pod_id, false);

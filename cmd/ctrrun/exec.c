@@ -8,6 +8,7 @@
 #include "fs.h"
 #include "jsonx.h"
 #include "log.h"
+#include "podroot.h"
 #include "proctree.h"
 #include "rtwords.h"
 
@@ -155,6 +156,8 @@ static int start_runtime(struct exec *x, struct err *e)
 		s.in = exec_stdin ? STDIN_FILENO : -1;
 		s.out = STDOUT_FILENO;
 		s.err = STDERR_FILENO;
+		for (int i = 0; i < 3; i++)
+			podroot_give_pipe(x->k.c->cfg.runroot, x->k.rec.pod_id, i);
 	}
 	return proc_start(&x->runtime, &s, e);
 }

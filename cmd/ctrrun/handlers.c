@@ -7,6 +7,7 @@
 #include "auto.h"
 #include "jsonx.h"
 #include "ocihook.h"
+#include "userns.h"
 #include "xalloc.h"
 
 #include <stdio.h>
@@ -181,6 +182,16 @@ static void probe_runtime(const struct handler *h, json_t *out)
 	json_object_set_new(out, "known_by", json_string(!can && h->can ? "file" : by));
 }
 
+/* Of the host, not of the runtime: a pod with a user namespace needs both. */
+static void probe_layers(const struct config *c, json_t *out)
+{
+	struct err e;
+	AUTO_FREE char *layers = xasprintf("%s/layers", c->root);
+	json_t *can = json_object_get(out, "can");
+	if (can)
+		set(can, "idmapped_layers", idmap_probe(layers, &e) == 0);
+}
+
 /* The record of one handler, kept when its file and its binary are in order. */
 static json_t *probe(const struct config *c, const char *name)
 {
@@ -195,6 +206,7 @@ static json_t *probe(const struct config *c, const char *name)
 	json_object_set_new(out, "runtime", runtime);
 	json_object_set_new(out, "root", json_string(h.root));
 	probe_runtime(&h, out);
+	probe_layers(c, out);
 	if (handler_can_write(c, &h, out, &e) < 0)
 		json_object_set_new(out, "error", json_string(e.msg));
 	handler_can_say(&h, out);

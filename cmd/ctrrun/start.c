@@ -3,6 +3,7 @@
 #include "ctr.h"
 #include "event.h"
 #include "log.h"
+#include "podroot.h"
 
 #include <signal.h>
 #include <string.h>
@@ -41,6 +42,8 @@ int verb_start(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		k.rec.started_at = record_now_ns();
 	if (ctr_save(&k, e) < 0)
 		return -1;
+	/* Left by a creation that was killed just before its end. */
+	podroot_drop_mapped(&c->st, k.id);
 	if (*k.rec.start_error) {
 		err_set(e, ERR_FAILED, "%s", k.rec.start_error);
 		return refuse(&k, e);

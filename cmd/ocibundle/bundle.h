@@ -37,6 +37,7 @@ struct bundle {
 	struct buf *why;   /* where each line comes from (flat.h) */
 	const struct handler *handler;
 	int rootfs; /* the root file system as the container will see it, -1 until mounted */
+	int userns; /* the pod's user namespace; -1 = none, or a dry run (owners.h) */
 	bool dry_run;
 	bool sandbox;                 /* it is the pod's own container (sandbox.c) */
 	bool cgroup2;                 /* the host's /sys/fs/cgroup is the unified hierarchy */

@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "cap.h"
 #include "handler.h"
+#include "owners.h"
 #include "utf8.h"
 
 #include <fcntl.h>
@@ -131,9 +132,8 @@ static int check_mounts(const struct bundle *b, struct err *e)
 					       "noexec, nodev, nosuid",
 					       i, m->mount_options[k]);
 		}
-		if (m->n_uidmappings || m->n_gidmappings)
-			return err_set(e, ERR_UNSUPPORTED,
-				       "mounts[%zu]: idmapped mounts are not supported yet", i);
+		if (owners_check_mount(b, i, e) < 0)
+			return -1;
 		if (m->recursive_read_only && check_rro(m, i, e) < 0)
 			return -1;
 		if (check_mount_source(m, i, e) < 0)
@@ -209,6 +209,8 @@ static int check_user(const struct bundle *b, struct err *e)
 static int check_namespaces(const struct bundle *b, struct err *e)
 {
 	const Runtime__V1__NamespaceOption *n = b->sec->namespace_options;
+	if (owners_check(b, e) < 0)
+		return -1;
 	if (!n)
 		return 0;
 	if (n->network == CONTAINER || n->network == TARGET)
@@ -217,10 +219,6 @@ static int check_namespaces(const struct bundle *b, struct err *e)
 		return err_set(e, ERR_BAD_INPUT, "namespace_options.ipc: POD or NODE only");
 	if (n->pid == TARGET && !*n->target_id)
 		return err_set(e, ERR_BAD_INPUT, "namespace_options.target_id: missing");
-	if (n->userns_options && n->userns_options->mode != NODE)
-		return err_set(e, n->userns_options->mode == POD ? ERR_UNSUPPORTED : ERR_BAD_INPUT,
-			       "namespace_options.userns_options: user namespaces are not "
-			       "supported yet");
 	return 0;
 }
 

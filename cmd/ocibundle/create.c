@@ -10,6 +10,7 @@
 #include "journal.h"
 #include "jsonx.h"
 #include "overlay.h"
+#include "owners.h"
 #include "pbjson.h"
 #include "xalloc.h"
 
@@ -205,10 +206,11 @@ static int mount_rootfs(struct creation *k, const char *target, struct err *e)
 	struct stat st = {.st_mode = 0755};
 	if (top && stat(top, &st) < 0)
 		return err_sys(e, "layer %s", top);
+	owners_outside(b, &st.st_uid, &st.st_gid);
 	if (fchownat(k->obj.dir, "upper", st.st_uid, st.st_gid, 0) < 0 ||
 	    fchmodat(k->obj.dir, "upper", st.st_mode & 07777, 0) < 0)
 		return err_sys(e, "owner and mode of %s", upper);
-	b->rootfs = overlay_mount(lower, upper, work, target, e);
+	b->rootfs = owners_overlay(b, lower, upper, work, target, e);
 	return b->rootfs < 0 ? -1 : 0;
 }
 
@@ -221,7 +223,9 @@ static int make_bundle(struct creation *k, struct err *e)
 		return -1;
 	if (mkdirat(run, "bundle", 0700) < 0 || mkdirat(run, "bundle/rootfs", 0755) < 0)
 		return err_sys(e, "make %s", rootfs);
-	if (mount_rootfs(k, rootfs, e) < 0)
+	if (owners_let_through(b, run, ".", e) < 0 || owners_let_through(b, run, "bundle", e) < 0)
+		return -1;
+	if (owners_open(b, e) < 0 || mount_rootfs(k, rootfs, e) < 0)
 		return -1;
 	AUTO_JSON json_t *spec = spec_build(b, e);
 	AUTO_CLOSE int bundle = spec ? fs_open_dir(run, "bundle", e) : -1;
@@ -353,8 +357,12 @@ int create_container(struct tool_ctx *c, const struct create_options *o, const c
 		&runtime__v1__container_config__descriptor, file, e);
 	if (!ctr)
 		return -1;
-	k.b = (struct bundle){
-		.cfg = &c->cfg, .st = &c->st, .ctr = ctr, .rootfs = -1, .dry_run = c->dry_run};
+	k.b = (struct bundle){.cfg = &c->cfg,
+			      .st = &c->st,
+			      .ctr = ctr,
+			      .rootfs = -1,
+			      .userns = -1,
+			      .dry_run = c->dry_run};
 	int r = read_pod(&k, pod, &pod_config, e);
 	k.b.pod = pod_config;
 	if (r == 0)

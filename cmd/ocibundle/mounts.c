@@ -9,6 +9,7 @@
 #include "flat.h"
 #include "fs.h"
 #include "jsonx.h"
+#include "owners.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -75,6 +76,22 @@ static json_t *words(const char *list)
 	return out;
 }
 
+/* sysfs shows a network namespace and can be mounted only by who has rights over it: a user namespace
+ * has none over the host's. So it gets the host's mount, as the peers do it; what a file in it allows is
+ * still decided by the host's ids. */
+static bool add_host_sys(const struct bundle *b, json_t *out, const char *at)
+{
+	if (strcmp(at, "/sys") != 0 || !owners_of_pod(b) ||
+	    b->pod_ns->network != RUNTIME__V1__NAMESPACE_MODE__NODE)
+		return false;
+	add_mount(out, at, "bind", "/sys",
+		  words(b->handler->rro ? "rbind rprivate nosuid noexec nodev rro"
+					: "rbind rprivate nosuid noexec nodev ro"));
+	why(b, "mounts[/sys]",
+	    "pod linux.security_context.namespace_options (network NODE, userns)");
+	return true;
+}
+
 static void add_kernel(const struct bundle *b, json_t *out)
 {
 	static const struct {
@@ -90,7 +107,7 @@ static void add_kernel(const struct bundle *b, json_t *out)
 		{"/sys/fs/cgroup", "cgroup", "cgroup", "nosuid noexec nodev relatime", true},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-		if (requested(b, table[i].at))
+		if (requested(b, table[i].at) || add_host_sys(b, out, table[i].at))
 			continue;
 		json_t *options = words(table[i].options);
 		if (table[i].guarded)
@@ -150,8 +167,11 @@ static int write_hosts(const struct bundle *b, const char *path, struct err *e)
 	if (fs_replace_file_at(AT_FDCWD, path, 0644, text.data ? text.data : "", text.len, 0, e) <
 	    0)
 		return -1;
+	uint32_t uid = 0, gid = 0;
+	owners_outside(b, &uid, &gid);
 	/* The umask of whoever started us must not decide what the container can read. */
-	return chmod(path, 0644) < 0 ? err_sys(e, "chmod %s", path) : 0;
+	return chmod(path, 0644) < 0 || chown(path, uid, gid) < 0 ? err_sys(e, "owner of %s", path)
+								  : 0;
 }
 
 static const char readonly_source[] = "request linux.security_context.readonly_rootfs";
@@ -220,7 +240,8 @@ static int add_propagation(struct bundle *b, const Runtime__V1__Mount *m, const 
 		json_array_append_new(options, json_string("rprivate"));
 		return 0;
 	}
-	if (check_peers(source, both, e) < 0)
+	/* Of a mapped volume the original counts: our mount of it hears of the host in any case. */
+	if (check_peers(*m->host_path ? m->host_path : source, both, e) < 0)
 		return -1;
 	json_array_append_new(options, json_string(both ? "rshared" : "rslave"));
 	/* The root's propagation caps that of the mounts below it. */
@@ -235,10 +256,15 @@ static char *mount_source(struct bundle *b, size_t i, struct err *e)
 	const Runtime__V1__Mount *m = b->ctr->mounts[i];
 	if (m->image && *m->image->image)
 		return image_mount_make(b, (unsigned)i, m, e);
-	char *real = realpath(m->host_path, NULL);
+	AUTO_FREE char *real = realpath(m->host_path, NULL);
 	if (!real)
-		err_sys(e, "mounts[%zu].host_path: %s", i, m->host_path);
-	return real;
+		return err_sys(e, "mounts[%zu].host_path: %s", i, m->host_path), NULL;
+	if (!m->n_uidmappings)
+		return TAKE(real);
+	char *mapped = owners_mount_make(b, i, real, e);
+	if (!mapped)
+		err_wrap(e, "mounts[%zu].uidMappings", i);
+	return mapped;
 }
 
 static void why_request(const struct bundle *b, size_t i, const char *at)

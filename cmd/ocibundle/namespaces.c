@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "flat.h"
 #include "jsonx.h"
+#include "owners.h"
 #include "proc.h"
 #include "xalloc.h"
 
@@ -73,6 +74,10 @@ json_t *namespaces_json(struct bundle *b, struct err *e)
 {
 	AUTO_JSON json_t *out = json_array();
 	add_ns(out, "mount", NULL);
+	why(b, "linux.namespaces[user]",
+	    "pod linux.security_context.namespace_options.userns_options");
+	if (owners_of_pod(b) && add_pin(b, out, "user", "user", e) < 0)
+		return NULL;
 	if (b->pod_ns->network != RUNTIME__V1__NAMESPACE_MODE__NODE) {
 		if (!*b->pod_rec.netns || access(b->pod_rec.netns, F_OK) < 0)
 			return err_set_p(e, ERR_BAD_STATE,

@@ -8,8 +8,10 @@
 #include "fs.h"
 #include "jsonx.h"
 #include "log.h"
+#include "owners.h"
 #include "seccomp.h"
 #include "stopsig.h"
+#include "userns.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -50,7 +52,8 @@ void bundle_release(struct bundle *b)
 	json_decref(b->mount_images);
 	free_paths(b);
 	auto_close(&b->rootfs);
-	*b = (struct bundle){.rootfs = -1};
+	auto_close(&b->userns);
+	*b = (struct bundle){.rootfs = -1, .userns = -1};
 }
 
 /* A systemd slice is named by the last part of the parent's path; without one, all of ours are in
@@ -192,6 +195,20 @@ static void add_masks(const struct bundle *b, json_t *out)
 		      : strings(read_only, ARRAY_LEN(read_only)));
 }
 
+/* Beside the namespace's path, too: the runtimes look at them for the ids outside. */
+static void add_user_maps(const struct bundle *b, json_t *out)
+{
+	const Runtime__V1__UserNamespace *u = owners_of_pod(b);
+	if (!u)
+		return;
+	json_object_set_new(out, "uidMappings", userns_oci_map(u->uids, u->n_uids));
+	json_object_set_new(out, "gidMappings", userns_oci_map(u->gids, u->n_gids));
+	why(b, "linux.uidMappings",
+	    "pod linux.security_context.namespace_options.userns_options.uids");
+	why(b, "linux.gidMappings",
+	    "pod linux.security_context.namespace_options.userns_options.gids");
+}
+
 static json_t *linux_json(struct bundle *b, struct err *e)
 {
 	AUTO_JSON json_t *out = json_object();
@@ -204,6 +221,7 @@ static json_t *linux_json(struct bundle *b, struct err *e)
 	json_object_set(resources, "devices", rules);
 	json_object_set_new(out, "cgroupsPath", json_string(b->cgroup_path));
 	json_object_set(out, "namespaces", namespaces);
+	add_user_maps(b, out);
 	json_object_set(out, "resources", resources);
 	if (json_array_size(devices))
 		json_object_set(out, "devices", devices);

@@ -7,6 +7,7 @@
 #include "flat.h"
 #include "fs.h"
 #include "jsonx.h"
+#include "owners.h"
 #include "passwd.h"
 #include "xalloc.h"
 
@@ -140,6 +141,10 @@ int user_json(struct bundle *b, char **home, json_t **user, struct err *e)
 	    *w.entry.name)
 		group_memberships(w.group.data, w.group.len, w.entry.name, &w.groups);
 	id_set_sort(&w.groups);
+	if (owners_check_ids(b, w.uid, w.groups.ids, w.groups.count, e) < 0) {
+		who_release(&w);
+		return -1;
+	}
 	why_user(b, &w);
 	json_t *gids = json_array();
 	for (size_t i = 0; i < w.groups.count; i++)

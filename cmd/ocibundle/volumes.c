@@ -7,6 +7,7 @@
 #include "fs.h"
 #include "jsonx.h"
 #include "overlay.h"
+#include "owners.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -144,6 +145,13 @@ static int copy_dir(int from, int to, int depth, struct err *e)
 	return copy_meta(from, to, &st, "directory", e);
 }
 
+static int give_to_root(const struct bundle *b, const char *dir, struct err *e)
+{
+	uint32_t uid = 0, gid = 0;
+	owners_outside(b, &uid, &gid);
+	return chown(dir, uid, gid) < 0 ? err_sys(e, "chown %s", dir) : 0;
+}
+
 char *volume_make(struct bundle *b, unsigned number, const char *path, struct err *e)
 {
 	AUTO_FREE char *dir = xasprintf("%s/volumes/%u", b->dir, number);
@@ -154,7 +162,7 @@ char *volume_make(struct bundle *b, unsigned number, const char *path, struct er
 	AUTO_CLOSE int from =
 		fs_open_in_root(b->rootfs, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, e);
 	if (from < 0)
-		return e->errnum == ENOENT ? TAKE(dir) : NULL;
+		return e->errnum == ENOENT && give_to_root(b, dir, e) == 0 ? TAKE(dir) : NULL;
 	AUTO_CLOSE int to = fs_open_dir(AT_FDCWD, dir, e);
 	return to < 0 || copy_dir(from, to, 0, e) < 0 ? NULL : TAKE(dir);
 }
@@ -191,15 +199,17 @@ char *image_mount_make(struct bundle *b, unsigned number, const Runtime__V1__Mou
 {
 	const char *id = json_string_value(json_array_get(b->mount_images, number));
 	AUTO_IMAGE struct image img = {0};
-	AUTO_FREE char *dir = xasprintf("%s/images/%u", b->run, number);
+	AUTO_FREE char *top = xasprintf("%s/images", b->run);
+	AUTO_FREE char *dir = xasprintf("%s/%u", top, number);
 	if (image_open(b->st, id ? id : "", false, &img, e) < 0)
 		return failed(e, number), NULL;
 	AUTO_JSON json_t *lower = image_lowerdirs(b->st, &img, e);
 	if (!lower)
 		return failed(e, number), NULL;
-	if (!b->dry_run && fs_mkdirs(AT_FDCWD, dir, 0755, e) < 0)
+	if (!b->dry_run &&
+	    (fs_mkdirs(AT_FDCWD, dir, 0755, e) < 0 || owners_let_through(b, AT_FDCWD, top, e) < 0))
 		return failed(e, number), NULL;
-	AUTO_CLOSE int mount = overlay_mount(lower, NULL, NULL, b->dry_run ? NULL : dir, e);
+	AUTO_CLOSE int mount = owners_overlay(b, lower, NULL, NULL, b->dry_run ? NULL : dir, e);
 	char *path = mount < 0 ? NULL : sub_path(mount, dir, m->image_sub_path, e);
 	if (!path)
 		failed(e, number);

@@ -10,6 +10,7 @@
 #include "shrink.h"
 #include "tool.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
 #include <signal.h>
@@ -32,12 +33,25 @@ static int leave_files(struct err *e)
 	return 0;
 }
 
-static int leave_rights(struct err *e)
+/* The pod's user namespace may be too small for the usual number: then its last one. */
+static unsigned nobody_of(const char *map_file)
 {
 	enum { NOBODY = 65534 };
+	char text[64] = "", *end;
+	AUTO_CLOSE int fd = open(map_file, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof text - 1) <= 0)
+		return NOBODY;
+	/* One line from id 0 on (podnet): inside, outside, length. */
+	(void)strtoul(text, &end, 10);
+	(void)strtoul(end, &end, 10);
+	unsigned long length = strtoul(end, NULL, 10);
+	return length > NOBODY || length == 0 ? NOBODY : (unsigned)length - 1;
+}
+
+static int leave_rights(unsigned uid, unsigned gid, struct err *e)
+{
 	/* Leaving uid 0 drops the capabilities, not being dumpable keeps /proc/1 shut. */
-	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
-	    setresuid(NOBODY, NOBODY, NOBODY) < 0)
+	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
 		return err_sys(e, "give up root");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_sys(e, "give up rights");
@@ -57,7 +71,10 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 			       "podnet create starts this program");
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL);
-	if (leave_files(e) < 0 || leave_rights(e) < 0)
+	/* Its name is a descriptor's number when the pod has a user namespace. */
+	prctl(PR_SET_NAME, "podinit");
+	unsigned uid = nobody_of("/proc/self/uid_map"), gid = nobody_of("/proc/self/gid_map");
+	if (leave_files(e) < 0 || leave_rights(uid, gid, e) < 0)
 		return -1;
 	if (write(STDIN_FILENO, &byte, 1) != 1 || read(STDIN_FILENO, &byte, 1) != 1)
 		return err_set(e, ERR_CANCELLED, "podnet is gone");

@@ -70,11 +70,13 @@ static void check_namespaces(struct check *k, json_t *config)
 	json_t *linux_part = json_object_get(config, "linux");
 	json_t *options = json_object_get(json_object_get(linux_part, "security_context"),
 					  "namespace_options");
+	json_t *userns = json_object_get(options, "userns_options");
 	bool host_net = strcmp(k->r->network_mode, "NODE") == 0;
 	bool host_ipc = strcmp(jsonx_opt_string(options, "ipc", "POD"), "NODE") == 0;
 	check_pin(k, "net", !host_net);
 	check_pin(k, "ipc", !host_ipc);
 	check_pin(k, "uts", !host_net);
+	check_pin(k, "user", userns && strcmp(jsonx_opt_string(userns, "mode", "POD"), "POD") == 0);
 	int alive = init_alive(k->p);
 	if (alive >= 0) {
 		check_pin(k, "pid", true);

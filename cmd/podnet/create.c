@@ -16,9 +16,11 @@
 #include "ports.h"
 #include "sandbox.h"
 #include "spec.h"
+#include "userns.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -100,12 +102,13 @@ static int write_intent(struct creation *k, struct err *e)
 	return run < 0 ? -1 : 0;
 }
 
-static int make_shm(const char *path, struct err *e)
+static int make_shm(const struct pod_spec *s, const char *path, struct err *e)
 {
+	AUTO_FREE char *options = xasprintf("mode=1777,size=67108864,uid=%" PRIu32 ",gid=%" PRIu32,
+					    s->root_uid, s->root_gid);
 	if (mkdir(path, 0700) < 0)
 		return err_sys(e, "mkdir %s", path);
-	if (mount("shm", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		  "mode=1777,size=67108864") < 0)
+	if (mount("shm", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
 		return err_sys(e, "mount tmpfs on %s", path);
 	return 0;
 }
@@ -134,11 +137,19 @@ static int make_files(const struct creation *k, struct err *e)
 	/* The files are bound into containers, whose users are not ours: no umask on them. */
 	if (fchmodat(run, "resolv.conf", 0644, 0) < 0 || fchmodat(run, "hostname", 0644, 0) < 0)
 		return err_sys(e, "chmod in %s", k->pod.run);
-	return k->spec->host_ipc ? 0 : make_shm(shm, e);
+	if (k->spec->uid_map && (state_let_through(&k->pod.c->st, e) < 0 ||
+				 state_let_group_through(run, ".", k->spec->root_gid, e) < 0))
+		return -1;
+	/* What is the pod's own belongs to its root. */
+	if (fchownat(run, "resolv.conf", k->spec->root_uid, k->spec->root_gid, 0) < 0 ||
+	    fchownat(run, "hostname", k->spec->root_uid, k->spec->root_gid, 0) < 0)
+		return err_sys(e, "chown in %s", k->pod.run);
+	return k->spec->host_ipc ? 0 : make_shm(k->spec, shm, e);
 }
 
 static int pin_namespaces(struct creation *k, const struct ns_plan *plan, struct err *e)
 {
+	AUTO_FREE char *user = xasprintf("%s/ns/user", k->pod.run);
 	AUTO_FREE char *ipc = xasprintf("%s/ns/ipc", k->pod.run);
 	AUTO_FREE char *uts = xasprintf("%s/ns/uts", k->pod.run);
 	AUTO_FREE char *pid = xasprintf("%s/ns/pid", k->pod.run);
@@ -147,6 +158,8 @@ static int pin_namespaces(struct creation *k, const struct ns_plan *plan, struct
 		parent_take_init(k->pod.c, k->spec->cgroup_parent, k->pod.id, c->init);
 	if (k->init && (init_adopt(&k->pod, c->init, c->init_sock, e) < 0 ||
 			ns_pin(c, "pid_for_children", pid, e) < 0))
+		return -1;
+	if (plan->uid_map && ns_pin(c, "user", user, e) < 0)
 		return -1;
 	if (plan->net && ns_pin(c, "net", k->pod.netns, e) < 0)
 		return -1;
@@ -164,6 +177,8 @@ static int make_namespaces(struct creation *k, struct err *e)
 		.net = !s->host_net,
 		.ipc = !s->host_ipc,
 		.uts = !s->host_net,
+		.uid_map = s->uid_map,
+		.gid_map = s->gid_map,
 		.hostname = s->hostname,
 		.sysctls = s->sysctls,
 		.init_argv = k->init ? init_argv : NULL,
@@ -326,6 +341,8 @@ static int show_plan(const struct creation *k, struct err *e)
 		json_array_append_new(ns, json_string("ipc"));
 	if (s->shared_pid)
 		json_array_append_new(ns, json_string("pid"));
+	if (s->uid_map)
+		json_array_append_new(ns, json_string("user"));
 	AUTO_JSON json_t *out =
 		json_pack("{s:s, s:O, s:O, s:s?, s:o}", "hostname", s->hostname, "namespaces", ns,
 			  "sysctls", s->sysctls, "resolv_conf", s->resolv, "config", config);
@@ -338,7 +355,26 @@ static int show_plan(const struct creation *k, struct err *e)
 	return 0;
 }
 
-static int check_options(struct tool_ctx *c, struct handler *h, struct err *e)
+/* Told while there is nothing to undo: no container could be made in the pod. */
+static int check_userns(struct tool_ctx *c, const struct handler *h, const struct pod_spec *s,
+			struct err *e)
+{
+	AUTO_FREE char *layers = xasprintf("%s/layers", c->cfg.root);
+	if (!s->uid_map)
+		return 0;
+	AUTO_JSON json_t *can = handler_can(&c->cfg, h);
+	if (handler_can_do(can, "user_namespaces") == 0)
+		return err_set(e, ERR_UNSUPPORTED,
+			       "namespace_options.userns_options: the runtime of handler '%s' has "
+			       "no user namespaces",
+			       h->name);
+	if (idmap_probe(layers, e) < 0)
+		return err_wrap(e, "namespace_options.userns_options");
+	return 0;
+}
+
+static int check_options(struct tool_ctx *c, struct handler *h, const struct pod_spec *s,
+			 struct err *e)
 {
 	if (strcmp(create_opts.origin, "cri") != 0 && strcmp(create_opts.origin, "hand") != 0)
 		return err_set(e, ERR_USAGE, "--origin: '%s' is not cri or hand",
@@ -346,7 +382,7 @@ static int check_options(struct tool_ctx *c, struct handler *h, struct err *e)
 	if (create_opts.id && !id_is_valid(create_opts.id))
 		return err_set(e, ERR_BAD_INPUT, "--id: '%.80s' is not an id (64 hex digits)",
 			       create_opts.id);
-	return handler_find(h, &c->cfg, create_opts.handler, e);
+	return handler_find(h, &c->cfg, create_opts.handler, e) < 0 ? -1 : check_userns(c, h, s, e);
 }
 
 static int choose_networks(struct tool_ctx *c, struct creation *k, const struct handler *h,
@@ -380,7 +416,7 @@ int cmd_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	(void)argc;
 	m = (Runtime__V1__PodSandboxConfig *)pbjson_load(
 		&runtime__v1__pod_sandbox_config__descriptor, argv[0], e);
-	if (!m || pod_spec_of(&spec, m, &c->cfg, e) < 0 || check_options(c, &h, e) < 0)
+	if (!m || pod_spec_of(&spec, m, &c->cfg, e) < 0 || check_options(c, &h, &spec, e) < 0)
 		return -1;
 	k.config = m;
 	k.handler = &h;

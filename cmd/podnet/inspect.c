@@ -31,7 +31,7 @@ static void add_namespace(json_t *out, const char *name, const char *path)
 
 static json_t *namespaces_of(const struct pod *p)
 {
-	static const char *const names[] = {"ipc", "uts", "pid"};
+	static const char *const names[] = {"ipc", "uts", "pid", "user"};
 	json_t *out = json_object();
 	add_namespace(out, "net", p->netns);
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {

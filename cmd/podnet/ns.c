@@ -4,8 +4,10 @@
 #include "auto.h"
 #include "fs.h"
 #include "proc.h"
+#include "userns.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/magic.h>
 #include <net/if.h>
 #include <sched.h>
@@ -99,12 +101,13 @@ static void say(int sock, int result, struct message *m)
 	(void)send(sock, m, sizeof *m, MSG_NOSIGNAL);
 }
 
-static int start_init(const struct ns_plan *p, int in, pid_t *pid, struct err *e)
+static int start_init(const struct ns_plan *p, int exe, int in, pid_t *pid, struct err *e)
 {
 	struct proc_spec spec = PROC_SPEC(p->init_argv);
 	struct proc init;
 	if (!p->init_argv)
 		return 0;
+	spec.exe = exe;
 	spec.in = in;
 	spec.new_session = true;
 	if (unshare(CLONE_NEWPID) < 0)
@@ -115,15 +118,46 @@ static int start_init(const struct ns_plan *p, int in, pid_t *pid, struct err *e
 	return 0;
 }
 
+/* Its own death signal is lost whenever a process changes its ids. */
+static void die_with(pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+}
+
+/* Root of a new user namespace: only what its root makes belongs to it, and only it may write the
+ * sysctls. The mappings are the parent's to write, which has the rights to. */
+static int enter_user(const struct ns_plan *p, int sock, pid_t parent, struct err *e)
+{
+	struct message made = {.init = -1};
+	char go;
+	if (!p->uid_map)
+		return 0;
+	if (unshare(CLONE_NEWUSER) < 0)
+		return err_sys(e, "make user namespace");
+	say(sock, 0, &made);
+	if (recv(sock, &go, 1, 0) != 1)
+		_exit(1);
+	if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		return err_sys(e, "become root of the user namespace");
+	die_with(parent);
+	return 0;
+}
+
 static _Noreturn void child_main(const struct ns_plan *p, int sock, int init_sock, pid_t parent)
 {
 	struct message m = {.init = -1};
 	char go;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
+	die_with(parent);
 	json_t *later = json_object();
-	int r = enter(p, later, &m.e) < 0 ? -1 : start_init(p, init_sock, &m.init, &m.e);
+	/* Opened while we are the host's root: the pod's may not be let through to it. */
+	int exe = p->uid_map && p->init_argv ? open(p->init_argv[0], O_PATH | O_CLOEXEC) : -1;
+	int r = enter_user(p, sock, parent, &m.e);
+	if (r == 0)
+		r = enter(p, later, &m.e);
+	if (r == 0)
+		r = start_init(p, exe, init_sock, &m.init, &m.e);
 	if (init_sock >= 0)
 		close(init_sock);
 	say(sock, r, &m);
@@ -206,12 +240,19 @@ static int finish_here(struct ns_child *c, struct err *e)
 	return r;
 }
 
+static int map_user(const struct ns_child *c, const struct ns_plan *plan, struct err *e)
+{
+	if (userns_write_maps(c->pid, plan->uid_map, plan->gid_map, e) < 0)
+		return -1;
+	return send(c->sock, "", 1, MSG_NOSIGNAL) == 1 ? 0 : err_sys(e, "namespace helper");
+}
+
 int ns_start(struct ns_child *c, const struct ns_plan *plan, struct err *e)
 {
 	int pair[2] = {-1, -1}, init[2] = {-1, -1};
 	pid_t parent = getpid();
 	*c = NS_CHILD_NONE;
-	if (!plan->init_argv)
+	if (!plan->init_argv && !plan->uid_map)
 		return start_here(c, plan, e);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(e, "socketpair");
@@ -233,6 +274,8 @@ int ns_start(struct ns_child *c, const struct ns_plan *plan, struct err *e)
 		return err_sys(e, "fork");
 	auto_close(&theirs);
 	theirs = -1;
+	if (plan->uid_map && (hear(c, e) < 0 || map_user(c, plan, e) < 0))
+		return -1;
 	return hear(c, e);
 }
 

@@ -2,7 +2,7 @@
 #ifndef PODNET_NS_H
 #define PODNET_NS_H
 /* Namespaces that live without a process: made and set up from inside, then bound to files. Where no
- * process of another namespace is to be started, the caller makes them itself and steps out again:
+ * process of another namespace is to be started and no user namespace is wanted, the caller makes them itself and steps out again:
  * that is faster by a fork. Else a child does it, which ends when they are bound.
  *
  *	ns_start(&child, &plan, e);          they are made, lo is up, sysctls set
@@ -20,6 +20,9 @@
 
 struct ns_plan {
 	bool net, ipc, uts;
+	/* The mappings (userns.h) of a new user namespace, which owns the others; NULL = none. The
+	 * child is its root before it makes them. */
+	const char *uid_map, *gid_map;
 	const char *hostname; /* with uts */
 	json_t *sysctls;      /* {"net/ipv4/ip_forward": "1"}: paths below /proc/sys */
 	/* The first process of a new PID namespace; NULL = no such namespace. It gets the other end
@@ -40,7 +43,7 @@ struct ns_child {
 	((struct ns_child){.pid = -1, .sock = -1, .fd = {-1, -1, -1}, .init = -1, .init_sock = -1})
 
 int ns_start(struct ns_child *c, const struct ns_plan *plan, struct err *e);
-/* Bind the namespace of `type` (net, ipc, uts, pid_for_children) to the new file `path`. */
+/* Bind the namespace of `type` (user, net, ipc, uts, pid_for_children) to the new file `path`. */
 int ns_pin(const struct ns_child *c, const char *type, const char *path, struct err *e);
 int ns_finish(struct ns_child *c, struct err *e);
 void ns_end(struct ns_child *c);

@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "buf.h"
 #include "jsonx.h"
+#include "userns.h"
 #include "xalloc.h"
 
 #include <arpa/inet.h>
@@ -77,17 +78,27 @@ static int read_hostname(struct pod_spec *s, const Runtime__V1__PodSandboxConfig
 	return 0;
 }
 
-static int check_userns(const Runtime__V1__UserNamespace *u, struct err *e)
+/* A user namespace owns the pod's others. The host's IPC and processes it cannot own, so their file
+ * systems (mqueue, proc) could not be mounted; Kubernetes refuses the same two. The host's network
+ * goes together with it. */
+static int read_userns(struct pod_spec *s, const Runtime__V1__NamespaceOption *n, struct err *e)
 {
-	if (!u || u->mode == RUNTIME__V1__NAMESPACE_MODE__NODE)
+	const char *field = "namespace_options.userns_options";
+	const Runtime__V1__UserNamespace *u = n->userns_options;
+	if (userns_check(u, field, e) < 0)
+		return -1;
+	if (!userns_wanted(u))
 		return 0;
-	if (u->mode == RUNTIME__V1__NAMESPACE_MODE__POD)
-		return err_set(e, ERR_UNSUPPORTED,
-			       "user namespaces are not supported yet: "
-			       "namespace_options.userns_options.mode POD");
-	return err_set(e, ERR_BAD_INPUT,
-		       "namespace_options.userns_options.mode: only POD or NODE, not %d",
-		       (int)u->mode);
+	if (s->host_ipc || n->pid == RUNTIME__V1__NAMESPACE_MODE__NODE)
+		return err_set(e, ERR_BAD_INPUT,
+			       "%s.mode: POD does not go together with namespace_options.%s NODE",
+			       field, s->host_ipc ? "ipc" : "pid");
+	s->uid_map = userns_map(u->uids, u->n_uids, field, e);
+	s->gid_map = userns_map(u->gids, u->n_gids, field, e);
+	s->root_uid = u->uids[0]->host_id;
+	s->root_gid = u->gids[0]->host_id;
+	s->n_gids = u->gids[0]->length;
+	return s->uid_map && s->gid_map ? 0 : -1;
 }
 
 static int pod_or_node(const char *field, Runtime__V1__NamespaceMode mode, bool *host,
@@ -121,7 +132,7 @@ static int read_security(struct pod_spec *s, const Runtime__V1__LinuxSandboxSecu
 		return err_set(e, ERR_BAD_INPUT,
 			       "namespace_options.pid: only POD, CONTAINER or NODE, not %d",
 			       (int)n->pid);
-	return check_userns(n->userns_options, e);
+	return read_userns(s, n, e);
 }
 
 static int check_path(const char *field, const char *path, bool slice, struct err *e)
@@ -231,6 +242,8 @@ int pod_spec_of(struct pod_spec *s, const Runtime__V1__PodSandboxConfig *m,
 
 void pod_spec_release(struct pod_spec *s)
 {
+	free(s->uid_map);
+	free(s->gid_map);
 	free(s->hostname);
 	free(s->resolv);
 	free(s->claim);

@@ -9,10 +9,15 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct pod_spec {
 	bool host_net, host_ipc;
 	bool shared_pid; /* asked for by name */
+	/* Of its user namespace: the mappings (userns.h), NULL = none, and who is root outside. */
+	char *uid_map, *gid_map;
+	uint32_t root_uid, root_gid;
+	uint32_t n_gids; /* how many groups it has */
 	char *hostname;  /* what the pod sees: its own, or the host's */
 	json_t *sysctls; /* {"net/core/somaxconn": "1024"}, the node's defaults included */
 	json_t *runtime; /* values for the plugins' capabilities: portMappings, dns, … */

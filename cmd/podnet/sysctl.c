@@ -73,6 +73,20 @@ int sysctl_add(json_t *sysctls, const char *name, const char *value, const struc
 	return r < 0 ? -1 : 0;
 }
 
+/* A default of "every group may ping" is meant for those that the pod has; the kernel would refuse
+ * the rest. A request is taken at its word. */
+static json_t *fit_groups(const char *path, json_t *value, const struct pod_spec *s)
+{
+	char *end;
+	const char *text = json_string_value(value);
+	if (!s->gid_map || strcmp(path, "net/ipv4/ping_group_range") != 0)
+		return json_incref(value);
+	unsigned long low = strtoul(text, &end, 10), high = strtoul(end, NULL, 10);
+	if (low >= s->n_gids || high < s->n_gids)
+		return json_incref(value);
+	return json_sprintf("%lu %lu", low, (unsigned long)s->n_gids - 1);
+}
+
 int sysctl_add_defaults(json_t *sysctls, json_t *defaults, const struct pod_spec *s, struct err *e)
 {
 	const char *name;
@@ -83,7 +97,7 @@ int sysctl_add_defaults(json_t *sysctls, json_t *defaults, const struct pod_spec
 		if (r < 0)
 			return err_wrap(e, "default_sysctls");
 		if (r > 0)
-			json_object_set(sysctls, path, value);
+			json_object_set_new(sysctls, path, fit_groups(path, value, s));
 	}
 	return 0;
 }

@@ -47,7 +47,7 @@ int pod_lock_ms(const struct tool_ctx *c)
 
 int pod_teardown(const struct pod *p, struct err *e)
 {
-	static const char *const pins[] = {"ns/ipc", "ns/uts", "ns/pid"};
+	static const char *const pins[] = {"ns/ipc", "ns/uts", "ns/pid", "ns/user"};
 	if (sandbox_remove(p, e) < 0 || init_kill(p, e) < 0)
 		return -1;
 	if (p->dir >= 0 && network_detach(p, e) < 0)
@@ -72,7 +72,7 @@ static void show_mount(const char *what, const char *path)
 
 void pod_show_holdings(const struct pod *p)
 {
-	static const char *const mounts[] = {"ns/ipc", "ns/uts", "ns/pid", "shm"};
+	static const char *const mounts[] = {"ns/ipc", "ns/uts", "ns/pid", "ns/user", "shm"};
 	AUTO_JSON json_t *nets = network_records(p->dir);
 	for (size_t i = json_array_size(nets); i-- > 0;) {
 		json_t *net = json_array_get(nets, i);

@@ -59,33 +59,16 @@ static const struct member pod_members[] = {STR(pod_record, id),
 					    BOOL(pod_record, complete),
 					    END};
 
-static const struct member ctr_members[] = {STR(ctr_record, id),
-					    STR(ctr_record, pod_id),
-					    STR(ctr_record, state),
-					    STR(ctr_record, handler),
-					    STR(ctr_record, runtime),
-					    STR(ctr_record, runtime_root),
-					    STR(ctr_record, origin),
-					    STR(ctr_record, boot_id),
-					    STR(ctr_record, image),
-					    STR(ctr_record, image_id),
-					    LIST(ctr_record, mount_images),
-					    STR(ctr_record, log_path),
-					    STR(ctr_record, cgroup_path),
-					    STR(ctr_record, start_error),
-					    INT(ctr_record, created_at),
-					    INT(ctr_record, started_at),
-					    INT(ctr_record, pid),
-					    INT(ctr_record, pid_start),
-					    INT(ctr_record, monitor),
-					    INT(ctr_record, monitor_start),
-					    INT(ctr_record, stop_signal),
-					    BOOL(ctr_record, tty),
-					    BOOL(ctr_record, stdin_open),
-					    BOOL(ctr_record, stdin_once),
-					    BOOL(ctr_record, sandboxed),
-					    BOOL(ctr_record, complete),
-					    END};
+static const struct member ctr_members[] = {
+	STR(ctr_record, id),          STR(ctr_record, pod_id),        STR(ctr_record, state),
+	STR(ctr_record, handler),     STR(ctr_record, runtime),       STR(ctr_record, runtime_root),
+	STR(ctr_record, origin),      STR(ctr_record, boot_id),       STR(ctr_record, image),
+	STR(ctr_record, image_id),    LIST(ctr_record, mount_images), STR(ctr_record, log_path),
+	STR(ctr_record, cgroup_path), STR(ctr_record, start_error),   INT(ctr_record, created_at),
+	INT(ctr_record, started_at),  INT(ctr_record, pid),           INT(ctr_record, pid_start),
+	INT(ctr_record, monitor),     INT(ctr_record, monitor_start), INT(ctr_record, stop_signal),
+	BOOL(ctr_record, tty),        BOOL(ctr_record, stdin_open),   BOOL(ctr_record, stdin_once),
+	BOOL(ctr_record, sandboxed),  BOOL(ctr_record, complete),     END};
 
 static const struct member exit_members[] = {
 	INT(exit_record, exit_code),   INT(exit_record, signal),
@@ -211,6 +194,15 @@ int pod_record_write(const struct state *s, const struct pod_record *r, struct e
 void pod_record_release(struct pod_record *r)
 {
 	members_release(pod_members, r);
+}
+
+int pod_check_ready(const struct pod_record *r, struct err *e)
+{
+	if (r->complete && strcmp(r->state, "ready") == 0 &&
+	    strcmp(r->boot_id, state_boot_id()) == 0)
+		return 0;
+	return err_set(e, ERR_BAD_STATE, "pod %s is not ready%s%s", r->id, *r->reason ? ": " : "",
+		       r->reason);
 }
 
 int ctr_record_read(const struct state *s, const char *id, struct ctr_record *r, struct err *e)

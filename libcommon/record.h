@@ -84,6 +84,8 @@ struct exit_record {
 int pod_record_read(const struct state *s, const char *id, struct pod_record *r, struct err *e);
 int pod_record_write(const struct state *s, const struct pod_record *r, struct err *e);
 void pod_record_release(struct pod_record *r);
+/* 0, or ERR_BAD_STATE with the reason: is it one that takes containers, in this boot? */
+int pod_check_ready(const struct pod_record *r, struct err *e);
 #define AUTO_POD_RECORD __attribute__((cleanup(pod_record_release)))
 
 int ctr_record_read(const struct state *s, const char *id, struct ctr_record *r, struct err *e);

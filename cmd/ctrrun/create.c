@@ -236,6 +236,16 @@ static int commit(struct ctr *k, const char *start_error, struct err *e)
 	return 0;
 }
 
+/* Its pod may have been stopped since the bundle was made. A bundle from elsewhere has no pod. */
+static int check_pod(const struct ctr *k, struct err *e)
+{
+	AUTO_POD_RECORD struct pod_record pod = {0};
+	if (!*k->rec.pod_id || ctr_is_sandbox(&k->rec))
+		return 0;
+	return pod_record_read(&k->c->st, k->rec.pod_id, &pod, e) < 0 ? -1
+								      : pod_check_ready(&pod, e);
+}
+
 static int check(const struct ctr *k, struct err *e)
 {
 	if (k->state != CTR_PREPARED)
@@ -244,7 +254,7 @@ static int check(const struct ctr *k, struct err *e)
 	if (k->rec.runtime[0] != '/' || !*k->rec.runtime_root)
 		return err_set(e, ERR_BAD_STATE, "container %s: the record names no runtime",
 			       k->id);
-	return 0;
+	return check_pod(k, e);
 }
 
 int verb_create(struct tool_ctx *c, int argc, char **argv, struct err *e)

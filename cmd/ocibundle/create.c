@@ -47,15 +47,6 @@ static int read_pod(struct creation *k, const char *typed, Runtime__V1__PodSandb
 	return *pod ? 0 : err_wrap(e, "pod %s", id);
 }
 
-static int check_pod_ready(const struct pod_record *p, struct err *e)
-{
-	if (p->complete && strcmp(p->state, "ready") == 0 &&
-	    strcmp(p->boot_id, state_boot_id()) == 0)
-		return 0;
-	return err_set(e, ERR_BAD_STATE, "pod %s is not ready%s%s", p->id, *p->reason ? ": " : "",
-		       p->reason);
-}
-
 static int check_sandbox_runs(const struct bundle *b, struct err *e)
 {
 	struct err ignored;
@@ -173,7 +164,7 @@ static int register_container(struct creation *k, const struct handler *h, struc
 	AUTO_CLOSE int pod_lock = object_lock(b->st, OBJ_POD, b->pod_rec.id, LOCK_MS, e);
 	AUTO_POD_RECORD struct pod_record now = {0};
 	if (pod_lock < 0 || pod_record_read(b->st, b->pod_rec.id, &now, e) < 0 ||
-	    check_pod_ready(&now, e) < 0 || claim(k, e) < 0)
+	    pod_check_ready(&now, e) < 0 || claim(k, e) < 0)
 		return -1;
 	memcpy(b->id, k->obj.id, ID_SIZE);
 	bundle_derive(b);
@@ -210,6 +201,8 @@ static int mount_rootfs(struct creation *k, const char *target, struct err *e)
 	if (fchownat(k->obj.dir, "upper", st.st_uid, st.st_gid, 0) < 0 ||
 	    fchmodat(k->obj.dir, "upper", st.st_mode & 07777, 0) < 0)
 		return err_sys(e, "owner and mode of %s", upper);
+	if (selinux_root(b, e) < 0)
+		return -1;
 	b->rootfs = owners_overlay(b, lower, upper, work, target, e);
 	return b->rootfs < 0 ? -1 : 0;
 }
@@ -285,7 +278,7 @@ static int print_dry(struct creation *k, struct err *e)
 	else
 		digest_of(name, strlen(name), b->id);
 	bundle_derive(b);
-	if (check_pod_ready(&b->pod_rec, e) < 0 || resolve_images(k, e) < 0)
+	if (pod_check_ready(&b->pod_rec, e) < 0 || resolve_images(k, e) < 0)
 		return -1;
 	AUTO_JSON json_t *lower = image_lowerdirs(b->st, &b->img, e);
 	b->rootfs = lower ? overlay_mount(lower, NULL, NULL, NULL, e) : -1;

@@ -114,3 +114,15 @@ whole_line() { # RUNTIME
   [[ $output == *"$pod"* ]]
   down
 }
+
+@test "a container is not created in a pod that was stopped since its bundle was made" {
+  requires root crun
+  image=$(ocipull "$REGISTRY/web:latest")
+  pod=$(pod_json stopped | podnet create --handler crun -)
+  ctr=$(ctr_json c "$image" true | ocibundle create "$pod" -)
+  podnet stop "$pod"
+  run_err 5 ctrrun create "$ctr"
+  [[ $stderr == *"pod $pod is not ready: stopped"* ]]
+  ocibundle rm "$ctr"
+  podnet rm "$pod"
+}

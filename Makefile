@@ -10,6 +10,7 @@ BUILD      ?= build
 PREFIX     ?= /usr/local
 BINDIR     ?= $(PREFIX)/bin
 MANDIR     ?= $(PREFIX)/share/man
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
 CC         := $(if $(filter default,$(origin CC)),gcc,$(CC))
 CFLAGS     ?= -O2 -g
 PKG_CONFIG ?= pkg-config
@@ -154,12 +155,15 @@ bench-pull: $(BUILD)/bin/ocipull   ## pulls against skopeo+umoci, podman and con
 completions: all                 ## write completions/ anew from the option tables
 	BUILD='$(abspath $(BUILD))' scripts/completions
 install: all                     ## honours DESTDIR and PREFIX
-	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(MANDIR)/man8' \
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(UNITDIR)' \
 	  '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' \
 	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions' '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'
 	install -m 755 $(BINS) '$(DESTDIR)$(BINDIR)'
 	install -m 644 $(wildcard cmd/*/*.1) '$(DESTDIR)$(MANDIR)/man1'
 	install -m 644 $(wildcard adapter/*.8) '$(DESTDIR)$(MANDIR)/man8'
+	sed 's|@BINDIR@|$(BINDIR)|' adapter/crispd.service.in >'$(DESTDIR)$(UNITDIR)/crispd.service'
+	chmod 644 '$(DESTDIR)$(UNITDIR)/crispd.service'
+	install -m 644 adapter/crispd.socket '$(DESTDIR)$(UNITDIR)'
 	install -m 644 completions/crisp.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/crisp'
 	for p in $(PROGS); do ln -sf crisp '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/'$$p || exit 1; done
 	install -m 644 completions/_crisp '$(DESTDIR)$(PREFIX)/share/zsh/site-functions'

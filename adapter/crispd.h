@@ -4,6 +4,7 @@
 /* The daemon's context: one of it, made in main.c, handed to every part. */
 #include "config.h"
 #include "loop.h"
+#include "notify.h"
 #include "state.h"
 
 struct index;     /* index.h: what the disk says, in memory */
@@ -34,6 +35,7 @@ struct crispd {
 	struct netwatch *netwatch;
 	struct telemetry *telemetry;
 	struct admin *admin;
+	struct notify notify;
 	char *tools_dir; /* where the tools are: cfg.tools_dir, else the daemon's own directory */
 };
 #endif

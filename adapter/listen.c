@@ -3,12 +3,10 @@
 
 #include "auto.h"
 #include "fs.h"
-#include "log.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
 #include <libgen.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -163,23 +161,4 @@ void listener_close(struct listener *l)
 		close(l->fd);
 	free(l->path);
 	*l = LISTENER_NONE;
-}
-
-void listener_notify(const char *text)
-{
-	const char *to = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un a;
-	struct err e;
-	if (!to || (*to != '/' && *to != '@'))
-		return;
-	if (set_address(&a, to, &e) < 0) {
-		log_warn("NOTIFY_SOCKET: %s", e.msg);
-		return;
-	}
-	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(to));
-	if (*to == '@')
-		a.sun_path[0] = '\0';
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&a, len) < 0)
-		log_warn("notify %s: %s", to, strerrordesc_np(errno));
 }

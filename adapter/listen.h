@@ -20,7 +20,4 @@ struct listener {
 int listener_open(struct listener *l, const char *address, struct err *e);
 /* Closes; the file goes too if it is still ours. */
 void listener_close(struct listener *l);
-
-/* One datagram to $NOTIFY_SOCKET ("READY=1"); nothing when there is none. */
-void listener_notify(const char *text);
 #endif

@@ -8,7 +8,6 @@
 #include "fs.h"
 #include "index.h"
 #include "jobs.h"
-#include "listen.h"
 #include "log.h"
 #include "netwatch.h"
 #include "server.h"
@@ -82,17 +81,26 @@ static char *own_directory(struct err *e)
 	return xstrdup(dirname(path));
 }
 
+static void tell_ready(struct crispd *d, const char *more)
+{
+	AUTO_FREE char *text = xasprintf("serving the CRI on %s%s", d->cfg.listen, more);
+	notify_ready(&d->notify, text);
+}
+
 static void reload(struct crispd *d)
 {
 	AUTO_CONFIG struct config fresh;
+	AUTO_FREE char *text = NULL;
 	struct err e;
+	notify_reloading(&d->notify);
 	int r = config_load(&fresh, d->config_file, &e);
 	if (r == 0 && log_set_level(fresh.log_level) < 0)
 		r = err_set(&e, ERR_BAD_INPUT, "log_level: '%s' is no level", fresh.log_level);
-	if (r < 0)
-		log_warn("reload: the log level stays: %s", e.msg);
-	else
-		log_info("reload: log level %s", fresh.log_level);
+	text = r < 0 ? xasprintf("reload: the log level stays: %s", e.msg)
+		     : xasprintf("reload: log level %s", fresh.log_level);
+	log_msg(r < 0 ? LOG_LVL_WARNING : LOG_LVL_INFO, "%s", text);
+	AUTO_FREE char *more = xasprintf("; %s", text);
+	tell_ready(d, more);
 }
 
 static void on_drained(void *arg)
@@ -109,7 +117,7 @@ static void on_signal(int signo, void *arg)
 		return;
 	}
 	log_info("%s: shutting down; containers go on", strsignal(signo));
-	listener_notify("STOPPING=1");
+	notify_stopping(&d->notify, "answering what is under way; containers go on");
 	server_drain(d->server, DRAIN_MS, on_drained, d);
 }
 
@@ -132,7 +140,7 @@ static int serve(struct crispd *d, struct err *e)
 	if (!d->server)
 		return -1;
 	log_info("crisp %s: serving the CRI on %s", VERSION, d->cfg.listen);
-	listener_notify("READY=1");
+	tell_ready(d, "");
 	return loop_run(d->loop, e);
 }
 
@@ -167,10 +175,12 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	int r = settle(&d, e);
 	if (r == 0) {
 		d.loop = loop_new(e);
+		notify_open(&d.notify, d.loop);
 		r = d.loop ? serve(&d, e) : -1;
 	}
 	server_free(d.server);
 	parts_close(&d);
+	notify_close(&d.notify);
 	loop_free(d.loop);
 	free(d.tools_dir);
 	c->cfg = d.cfg;

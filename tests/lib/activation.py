@@ -21,11 +21,11 @@ if pid == 0:
     env = dict(os.environ, LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", NOTIFY_SOCKET=directory + "/notify")
     os.execve(argv[0], argv, env)
 listening.close()
-assert notify.recv(100) == b"READY=1"
+assert notify.recv(400).startswith(b"READY=1\nSTATUS=serving ")
 check = os.path.join(os.path.dirname(os.path.abspath(__file__)), "grpc_check.py")
 subprocess.run([sys.executable, check, directory + "/handed.sock", "version"], check=True)
 assert not os.path.exists(directory + "/run/crisp.sock")
 os.kill(pid, 15)
-assert notify.recv(100) == b"STOPPING=1"
+assert notify.recv(400).startswith(b"STOPPING=1\n")
 assert os.waitpid(pid, 0)[1] == 0
 assert os.path.exists(directory + "/handed.sock")

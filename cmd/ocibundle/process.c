@@ -221,11 +221,17 @@ static long own_oom_score(void)
 	return n;
 }
 
+/* One that is not asked for is 0 all the same: crispd is protected, what it starts must not be. */
 static int add_oom_score(const struct bundle *b, json_t *process, struct err *e)
 {
-	if (!b->res)
+	int64_t n = b->res ? b->res->oom_score_adj : 0;
+	if (!b->res) {
+		if (n > own_oom_score() || has_sys_resource()) {
+			json_object_set_new(process, "oomScoreAdj", json_integer(n));
+			why(b, "process.oomScoreAdj", "default");
+		}
 		return 0;
-	int64_t n = b->res->oom_score_adj;
+	}
 	if (n < -1000 || n > 1000)
 		return err_set(e, ERR_BAD_INPUT,
 			       "resources.oom_score_adj: %lld is not within -1000 to 1000",

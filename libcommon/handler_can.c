@@ -34,6 +34,7 @@ const char *const handler_words[] = {"recursive_read_only",
 				     "sysctls",
 				     "mount_propagation",
 				     "masked_paths",
+				     "ambient_capabilities",
 				     NULL};
 
 json_t *handler_identity(const struct handler *h, struct err *e)

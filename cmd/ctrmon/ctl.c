@@ -120,7 +120,7 @@ static int op_started(struct ctl_client *c, const char *text, size_t len, struct
 	(void)text;
 	(void)len;
 	if (c->m->opts->wait)
-		waiter_start(c->m);
+		waiter_started(c->m);
 	return buf_addstr(out, "{\"ok\":true}", e);
 }
 
@@ -152,7 +152,7 @@ static const struct {
 } ops[] = {
 	{"reopen", op_reopen},    {"status", op_status},       {"resize", op_resize},
 	{"attach", attach_begin}, {"stdin_end", op_stdin_end}, {"signal", op_signal},
-	{"started", op_started},  {"gone", op_gone},
+	{"started", op_started},  {"gone", op_gone},           {"stdio", waiter_stdio},
 };
 
 void ctl_tell_exit(struct monitor *m)

@@ -79,6 +79,8 @@ int stdio_adopt(struct monitor *m, int which, int fd, struct err *e);
 void stdio_close_child(struct stdio *s);
 /* The container exists: what came so far was the runtime's, from now on it is the log's. */
 void stdio_begin(struct monitor *m);
+/* The runtime has sent the terminal: it is read from now on. */
+void stdio_terminal(struct monitor *m);
 /* Read what is there without waiting, within reason. */
 void stdio_drain(struct monitor *m);
 bool stdio_is_open(const struct stdio *s);
@@ -103,13 +105,18 @@ int runtime_verb(struct monitor *m, struct proc *p, int out, const char *verb, c
 		 const char *word, const char *last, struct err *e);
 
 /* ---- waiter.c: with --wait. */
+struct ctl_client;
 struct waiter {
 	struct proc proc;
 	struct watch watch;
 	int out, tries;
 	bool told; /* exit.code is what the runtime said */
 };
+/* {"op":"stdio"}: the container's ends of the pipes, for `RUNTIME start`, which gives them to it. */
+int waiter_stdio(struct ctl_client *c, const char *text, size_t len, struct buf *out,
+		 struct err *e);
 /* The container has been started: the runtime is asked how it ends. */
+void waiter_started(struct monitor *m);
 void waiter_start(struct monitor *m);
 /* It was never started, and will not be. */
 void waiter_gone(struct monitor *m);

@@ -80,7 +80,9 @@ int runtime_start(struct monitor *m, struct err *e)
 	/* If we are killed meanwhile nobody would wait for its container. */
 	s.die_with_parent = true;
 	int r = proc_start(&m->runtime, &s, e);
-	stdio_close_child(&m->io);
+	/* Its start needs them again. */
+	if (!m->opts->wait)
+		stdio_close_child(&m->io);
 	return r;
 }
 

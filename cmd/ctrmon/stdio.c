@@ -216,13 +216,19 @@ static int open_console(struct monitor *m, struct err *e)
 void stdio_begin(struct monitor *m)
 {
 	struct stdio *s = &m->io;
-	struct err e;
 	drain(&s->out);
 	drain(&s->err);
 	s->tail_len = 0;
 	s->logging = true;
-	if (!m->opts->tty)
-		return;
+	/* A runtime with a sandbox sends it when the container is started. */
+	if (m->opts->tty && !m->opts->wait)
+		stdio_terminal(m);
+}
+
+void stdio_terminal(struct monitor *m)
+{
+	struct stdio *s = &m->io;
+	struct err e;
 	/* The connection may still be waiting behind the runtime's end in the same batch. */
 	if (s->master < 0)
 		on_console(&s->console_watch, EPOLLIN);

@@ -6,6 +6,7 @@
 #include "log.h"
 #include "monitor.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -96,6 +97,32 @@ void waiter_start(struct monitor *m)
 	auto_close(&m->wait.out);
 	m->wait.out = -1;
 	failed(m);
+}
+
+int waiter_stdio(struct ctl_client *c, const char *text, size_t len, struct buf *out, struct err *e)
+{
+	static const char *const names[] = {"stdin", "stdout", "stderr"};
+	(void)text;
+	(void)len;
+	if (buf_addstr(out, "{\"ok\":true", e) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		int fd = c->m->io.child[i] >= 0 ? fcntl(c->m->io.child[i], F_DUPFD_CLOEXEC, 3) : -1;
+		if (fd < 0)
+			continue;
+		c->pass[c->n_pass++] = fd;
+		if (buf_addf(out, e, ",\"%s\":1", names[i]) < 0)
+			return -1;
+	}
+	return buf_addstr(out, "}", e);
+}
+
+void waiter_started(struct monitor *m)
+{
+	stdio_close_child(&m->io);
+	if (m->opts->tty && m->io.console >= 0)
+		stdio_terminal(m);
+	waiter_start(m);
 }
 
 void waiter_gone(struct monitor *m)

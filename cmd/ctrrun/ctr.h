@@ -106,6 +106,9 @@ int ctl_send(const struct ctr *k, const char *request, struct err *e);
 json_t *ctl_answer(const struct ctr *k, const char *request, struct err *e);
 int ctl_ask(const struct ctr *k, const char *request, struct err *e);
 
+/* ---- inside.c: start of a container in a sandbox, whose streams the runtime takes from `start`. */
+int inside_start(struct ctr *k, struct err *e);
+
 /* ---- verbs */
 extern bool create_defer_errors, rm_force, exec_tty, exec_stdin;
 int verb_create(struct tool_ctx *c, int argc, char **argv, struct err *e);

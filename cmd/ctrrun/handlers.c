@@ -29,10 +29,19 @@ static const struct {
 };
 /* For which no runtime has a word, as each of those that run on the host's kernel has them; another
  * one's handler says what it lacks. */
-static const char *const usual[] = {"terminal",     "update",           "pause",
-				    "devices",      "sysctls",          "container_limits",
-				    "privileged",   "host_ipc",         "host_processes",
-				    "masked_paths", "target_processes", "mount_propagation"};
+static const char *const usual[] = {"terminal",
+				    "update",
+				    "pause",
+				    "devices",
+				    "sysctls",
+				    "container_limits",
+				    "privileged",
+				    "host_ipc",
+				    "host_processes",
+				    "masked_paths",
+				    "target_processes",
+				    "mount_propagation",
+				    "ambient_capabilities"};
 /* crun's words for it in --version. */
 static const char *const built_with[][2] = {{"+SECCOMP", "seccomp"},
 					    {"+APPARMOR", "apparmor"},

@@ -50,7 +50,8 @@ int verb_start(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	}
 	/* Without one nobody would learn of its end. */
 	ctr_try_adopt(&k);
-	if (rt_call(&k, "start", NULL, NULL, e) < 0 && !(again && rt_is_running(&k))) {
+	if ((k.rec.sandboxed ? inside_start(&k, e) : rt_call(&k, "start", NULL, NULL, e)) < 0 &&
+	    !(again && rt_is_running(&k))) {
 		struct err why = *e;
 		ctr_look(&k);
 		if (k.state == CTR_EXITED && k.exit.signal)

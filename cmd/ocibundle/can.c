@@ -130,6 +130,8 @@ static int check_sharing(const struct bundle *b, const json_t *can, struct err *
 		{"sysctls", "sysctls", b->pod->linux && b->pod->linux->n_sysctls > 0},
 		{"privileged", "privileged", b->sec->privileged},
 		{"mount_propagation", "mounts: propagation", moves_mounts(b)},
+		{"ambient_capabilities", "add_ambient_capabilities",
+		 b->sec->capabilities && b->sec->capabilities->n_add_ambient_capabilities > 0},
 		{"masked_paths", "masked_paths",
 		 hides(b->sec->masked_paths, b->sec->n_masked_paths)},
 		{"masked_paths", "readonly_paths",

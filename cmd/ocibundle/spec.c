@@ -249,6 +249,12 @@ json_t *spec_build(struct bundle *b, struct err *e)
 				(int)b->sec->readonly_rootfs, "mounts", mounts, "annotations",
 				"crisp.pod", b->pod_rec.id, "crisp.container",
 				b->ctr->metadata ? b->ctr->metadata->name : "", "linux", lin);
+	/* A kernel of the sandbox's own takes it from nowhere else. */
+	if (b->handler->sandboxed) {
+		AUTO_FREE char *name = pod_hostname(b);
+		json_object_set_new(out, "hostname", json_string(name));
+		why(b, "hostname", "pod hostname");
+	}
 	if (edit_spec(b, &out, e) < 0 || can_check(b, out, e) < 0) {
 		json_decref(out);
 		return NULL;

@@ -85,6 +85,8 @@ static int set_dir(int fs, struct fds *f, const char *key, const char *path, str
 	return set_string(fs, key, path) < 0 ? mount_error(fs, key, e) : 0;
 }
 
+const char *overlay_context;
+
 static int configure(int fs, struct fds *f, const json_t *lower, const char *upper,
 		     const char *work, struct err *e)
 {
@@ -100,6 +102,8 @@ static int configure(int fs, struct fds *f, const json_t *lower, const char *upp
 		return mount_error(fs, "volatile", e);
 	if (upper && (set_string(fs, "index", "off") < 0 || set_string(fs, "metacopy", "off") < 0))
 		return mount_error(fs, "overlay options", e);
+	if (overlay_context && set_string(fs, "context", overlay_context) < 0)
+		return mount_error(fs, "context", e);
 	set_string(fs, "source", "crisp");
 	if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return mount_error(fs, "mount overlay", e);
@@ -148,6 +152,8 @@ static int mount_by_page(struct fds *f, const json_t *lower, const char *upper, 
 			     wk) < 0)
 			return -1;
 	}
+	if (overlay_context && buf_addf(&o, e, ",context=\"%s\"", overlay_context) < 0)
+		return -1;
 	AUTO_CLOSE int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (here < 0 || chdir("/proc/self/fd") < 0)
 		return err_sys(e, "enter /proc/self/fd");

@@ -9,6 +9,10 @@
 
 #include <jansson.h>
 
+/* On a host with SELinux: the label of every file in what is mounted as overlay from here on. NULL: the
+ * files' own. Borrowed. */
+extern const char *overlay_context;
+
 /* lower: absolute paths, top first. upper and work are NULL for a read-only view. The result is a
  * descriptor of the mount's root. target NULL: the mount is nowhere, and gone when the descriptor
  * is closed (needs the mount API of Linux 5.2). */

@@ -66,6 +66,16 @@ int apparmor_wanted(const struct bundle *b, enum profile_kind *kind, const char 
 		    struct err *e);
 bool host_has_apparmor(void);
 
+/* selinux.c. The labels of the container's processes and files, new strings; both NULL where the host
+ * has no SELinux, or nothing confines the container. */
+bool host_has_selinux(void);
+int selinux_labels(const struct bundle *b, char **process, char **file, struct err *e);
+int add_selinux(const struct bundle *b, json_t *process, json_t *lin, struct err *e);
+/* The root file system, and images that are mounted, get the label of the container's files. */
+int selinux_root(const struct bundle *b, struct err *e);
+/* Give a volume and all in it the label of this pod's files; nothing without SELinux. */
+int selinux_relabel(const struct bundle *b, const char *source, struct err *e);
+
 /* Parts of config.json; a new reference or NULL. */
 json_t *spec_build(struct bundle *b, struct err *e);   /* spec.c: the whole */
 json_t *process_json(struct bundle *b, struct err *e); /* process.c */

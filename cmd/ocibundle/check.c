@@ -304,11 +304,8 @@ static int check_profiles(const struct bundle *b, struct err *e)
 			       "apparmor: profile '%.80s' is asked for, but this host has no "
 			       "AppArmor",
 			       ref);
-	if (se && (*se->user || *se->role || *se->type || *se->level))
-		return err_set(e, ERR_UNSUPPORTED, "selinux_options: %s",
-			       access("/sys/fs/selinux/enforce", F_OK) == 0
-				       ? "not supported yet"
-				       : "this host has no SELinux");
+	if (se && (*se->user || *se->role || *se->type || *se->level) && !host_has_selinux())
+		return err_set(e, ERR_UNSUPPORTED, "selinux_options: this host has no SELinux");
 	return 0;
 }
 

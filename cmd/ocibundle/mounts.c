@@ -297,7 +297,9 @@ static int add_request(struct bundle *b, size_t i, json_t *out, struct err *e)
 	AUTO_JSON json_t *options = words("rbind");
 	if (!source)
 		return -1;
-	if (add_propagation(b, m, source, options, e) < 0)
+	if (add_propagation(b, m, source, options, e) < 0 ||
+	    (m->selinux_relabel && !(m->image && *m->image->image) &&
+	     selinux_relabel(b, source, e) < 0))
 		return err_wrap(e, "mounts[%zu]", i);
 	json_array_append_new(options, json_string(m->readonly ? "ro" : "rw"));
 	if (m->recursive_read_only)

@@ -239,7 +239,7 @@ json_t *spec_build(struct bundle *b, struct err *e)
 	AUTO_JSON json_t *process = process_json(b, e);
 	AUTO_JSON json_t *mounts = process ? mounts_json(b, e) : NULL;
 	AUTO_JSON json_t *lin = mounts ? linux_json(b, e) : NULL;
-	if (!lin)
+	if (!lin || add_selinux(b, process, lin, e) < 0)
 		return NULL;
 	why(b, "root.readonly", "request linux.security_context.readonly_rootfs");
 	why(b, "annotations[crisp.container]", "request metadata.name");

@@ -249,6 +249,51 @@ PY
   dry "$(sec 'apparmor: { profile_type: "RuntimeDefault" }, selinux_options: {}')" | jq -e '.process | has("apparmorProfile") | not'
 }
 
+@test "SELinux, where the host has it: labels, a level for each pod, relabelling" {
+  requires unshare
+  if [ -e /sys/fs/selinux/enforce ]; then skip "this host has a policy of its own"; fi
+  local had=yes
+  [ -d /etc/selinux ] || had=no
+  mkdir -p "$CRISP_TMP"/se/{fs,etc/targeted/contexts,vol/sub}
+  echo 'SELINUXTYPE=targeted' >"$CRISP_TMP/se/etc/config"
+  printf 'process = "system_u:system_r:container_t:s0"\nfile = "system_u:object_r:container_file_t:s0"\n' >"$CRISP_TMP/se/etc/targeted/contexts/lxc_contexts"
+  ln -sfn /etc/passwd "$CRISP_TMP/se/vol/link"
+  touch "$CRISP_TMP/se/vol/sub/file"
+  # selinuxfs as a program sees it; /sys/fs/selinux is a directory that only SELinux makes.
+  on_selinux() {
+    unshare -m --propagation private bash -c 'mkdir -p "$CRISP_TMP/se/cgroup" /etc/selinux && mount --rbind /sys/fs/cgroup "$CRISP_TMP/se/cgroup" &&
+      mount -t tmpfs none /sys/fs && mkdir -p /sys/fs/cgroup /sys/fs/selinux && mount --rbind "$CRISP_TMP/se/cgroup" /sys/fs/cgroup &&
+      mount --bind "$CRISP_TMP/se/etc" /etc/selinux && touch /sys/fs/selinux/{enforce,context} && "$@"' on_selinux "$@"
+  }
+  labels() { ctr "$1" >"$CRISP_TMP/se.json" && on_selinux ocibundle show "${2:-$POD}" "$CRISP_TMP/se.json" | jq -r '.process.selinuxLabel, .linux.mountLabel'; }
+  local level other
+  level=$(labels . | sed -n 's/^system_u:system_r:container_t:\(s0:c[0-9]*,c[0-9]*\)$/\1/p')
+  [ -n "$level" ]
+  [ "$(labels . | tail -1)" = "system_u:object_r:container_file_t:$level" ]
+  # All of a pod have one level, those of another another.
+  [ "$(labels '.metadata.name = "d"' | head -1)" = "system_u:system_r:container_t:$level" ]
+  other=$(labels . "$PRIV" | head -1)
+  [[ $other == system_u:system_r:container_t:s0:c* && $other != *:"$level" ]]
+  [ "$(labels "$(sec 'selinux_options: { type: "spc_t", level: "s0:c1,c2" }')")" = $'system_u:system_r:spc_t:s0:c1,c2\nsystem_u:object_r:container_file_t:s0:c1,c2' ]
+  [ "$(labels "$(sec 'privileged: true')" "$PRIV")" = $'null\nnull' ]
+  ctr "$(sec 'selinux_options: { level: "s0" }')" >"$CRISP_TMP/se.json"
+  on_selinux ocibundle show --explain "$POD" "$CRISP_TMP/se.json" | grep -q '^process.selinuxLabel.*request linux.security_context.selinux_options$'
+  local id
+  ctr ".mounts = [{ host_path: \"$CRISP_TMP/se/vol\", container_path: \"/v\", selinux_relabel: true }]" >"$CRISP_TMP/se.json"
+  id=$(on_selinux ocibundle create "$POD" "$CRISP_TMP/se.json")
+  for f in vol vol/sub vol/sub/file; do
+    [ "$(getfattr -n security.selinux --only-values --absolute-names "$CRISP_TMP/se/$f" | tr -d '\0')" = "system_u:object_r:container_file_t:$level" ]
+  done
+  run -1 getfattr -n security.selinux --only-values --absolute-names /etc/passwd
+  ocibundle rm "$id"
+  ctr '.mounts = [{ host_path: "/etc", container_path: "/v", selinux_relabel: true }]' >"$CRISP_TMP/se.json"
+  run_err 6 on_selinux ocibundle create "$POD" "$CRISP_TMP/se.json"
+  [[ $stderr == *"selinux_relabel of /etc is refused"* ]]
+  if [ $had = no ]; then rmdir /etc/selinux; fi
+  # Here it changes nothing: kubelets ask for it everywhere.
+  dry '.mounts = [{ host_path: "/etc", container_path: "/v", selinux_relabel: true }]' | jq -e '.process | has("selinuxLabel") | not'
+}
+
 @test "command, args, Entrypoint and Cmd: Kubernetes' rules" {
   store_image ep '{"Entrypoint":["/ep"],"Cmd":["a","b"]}' >/dev/null
   store_image none '{}' >/dev/null

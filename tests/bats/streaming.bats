@@ -80,11 +80,13 @@ teardown() { streams_teardown; }
   wait_for 10 eval '! pgrep -f "^sleep 4713"'
 }
 
-@test "exec: a session outlives the daemon" {
-  url=$(exec_url io cat)
-  timeout 60 python3 "$BATS_TEST_DIRNAME/../lib/streams_case.py" exec_hold "$url" "$BATS_TEST_TMPDIR/flag" 3>&- &
+@test "exec, attach, port-forward: sessions outlive the daemon" {
+  echo_server 127.0.0.1 7012
+  ctr=$(run_ctr "$POD" outlives '.stdin=true' sh -c 'while read -r x; do echo "got $x"; done')
+  timeout 60 python3 "$BATS_TEST_DIRNAME/../lib/streams_case.py" hold_all "$(exec_url io cat)" "$(attach_url io "$ctr")" "$(forward_url "$POD")" \
+    7012 "$BATS_TEST_TMPDIR/flag" 3>&- &
   client=$!
-  wait_for 10 test -e "$BATS_TEST_TMPDIR/flag"
+  wait_for 20 test -e "$BATS_TEST_TMPDIR/flag"
   kill -9 "$CRISPD_PID" && timeout 10 tail --pid="$CRISPD_PID" -f /dev/null
   rm "$BATS_TEST_TMPDIR/flag"
   wait "$client"

@@ -286,6 +286,37 @@ def exec_hold(url, flag):
     assert status(c, error)["status"] == "Success"
 
 
+def hold_all(run, attach, forward, port, flag):
+    """An exec of `cat`, an attach to an echo of lines and a forwarded connection: all three go on when `flag` is gone."""
+    c, d, f = Spdy(run, V4), Spdy(attach, V4), Spdy(forward, "portforward.k8s.io")
+    error, stdin, out = open_all(c, "stdin", "stdout")
+    aerror, ain, aout = open_all(d, "stdin", "stdout")
+    ferror, data = forward_pair(f, port, 1, b"first\n", end=False)
+
+    def talk(word):
+        c.send(stdin, word)
+        d.send(ain, word)
+        c.expect(out, word)
+        d.expect(aout, b"got " + word)
+        f.expect(data, word)
+    talk(b"first\n")
+    open(flag, "w").close()
+    while os.path.exists(flag):
+        time.sleep(0.05)
+    f.send(data, b"second\n")
+    talk(b"second\n")
+    # New connections are made within the old session.
+    e2, s2 = forward_pair(f, port, 2, b"another")
+    f.wait(e2, s2)
+    assert f.data(s2) == b"another" and f.data(e2) == b""
+    f.send(data, end=True)
+    f.wait(ferror, data)
+    c.send(stdin, end=True)
+    c.wait(error, out)
+    assert status(c, error)["status"] == "Success"
+    d.close()
+
+
 def heads(url):
     u = urlparse(url)
     base = "http://%s" % u.netloc

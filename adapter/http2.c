@@ -8,7 +8,7 @@
 
 enum {
 	WINDOW = 1 << 20,
-	STREAMS_MAX = 1000,
+	STREAMS_MAX = 2000, /* a thousand probes at once leave room for a list */
 	HEADER_LIST_MAX = 64 << 10,
 	/* Unanswered PINGs and SETTINGS that a client may have us queue before it is cut off. */
 	ACKS_MAX = 1000,

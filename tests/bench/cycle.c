@@ -2,7 +2,8 @@
 /* cycle RUNTIME BUNDLE ROOT CTRRUN CTR N LOWERDIR: create, start, stop, remove of a container, by the bare OCI runtime as
  * cheaply as a caller can do it (the yardstick), and by ctrrun on the prepared container CTR, which includes its
  * monitor, log and records. Taken in turns, so that a busy machine hurts both; prints the medians in
- * ms: bare on a bundle that is there, ctrrun on the same, bare with a fresh overlay on LOWERDIR and a bundle. */
+ * ms: bare on a bundle that is there, ctrrun on the same, bare with a fresh overlay on LOWERDIR and a bundle;
+ * then of each what create and start alone took. */
 #include "auto.h"
 #include "fs.h"
 #include "log.h"
@@ -42,6 +43,8 @@ static void run(const char *const *argv)
 
 #define RUN(...) run((const char *const[]){__VA_ARGS__, NULL})
 
+static double started; /* when the last cycle's container ran */
+
 static double bare_cycle(const char *pid_file)
 {
 	struct err e;
@@ -52,6 +55,7 @@ static double bare_cycle(const char *pid_file)
 		_exit(log_err(&e));
 	AUTO_CLOSE int pidfd = pidfd_open((pid_t)strtol(text.data, NULL, 10), 0);
 	RUN(runtime, "--root", root, "start", "bench");
+	started = now_ms();
 	RUN(runtime, "--root", root, "kill", "bench", "KILL");
 	struct pollfd pfd = {.fd = pidfd, .events = POLLIN};
 	poll(&pfd, 1, 10000);
@@ -100,6 +104,7 @@ static double our_cycle(const char *ctrrun, const char *ctr)
 	double start = now_ms();
 	RUN(ctrrun, "create", ctr);
 	RUN(ctrrun, "start", ctr);
+	started = now_ms();
 	RUN(ctrrun, "stop", "--timeout", "0", ctr);
 	RUN(ctrrun, "rm", ctr);
 	return now_ms() - start;
@@ -128,15 +133,27 @@ int main(int argc, char **argv)
 	bundle = argv[2];
 	root = argv[3];
 	size_t n = strtoul(argv[6], NULL, 10);
-	AUTO_FREE double *bare = xcalloc(n + 1, sizeof *bare);
-	AUTO_FREE double *fresh = xcalloc(n + 1, sizeof *fresh);
-	AUTO_FREE double *ours = xcalloc(n + 1, sizeof *ours);
+	enum { BARE, OURS, FRESH, WAYS };
+	double *took[WAYS], *up[WAYS];
 	AUTO_FREE char *pid_file = xasprintf("%s/bench.pid", bundle);
-	for (size_t i = 0; i <= n; i++) { /* the first warms the caches */
-		bare[i ? i - 1 : 0] = bare_cycle(pid_file);
-		ours[i ? i - 1 : 0] = our_cycle(argv[4], argv[5]);
-		fresh[i ? i - 1 : 0] = fresh_cycle(argv[7]);
+	for (int w = 0; w < WAYS; w++) {
+		took[w] = xcalloc(n + 1, sizeof *took[w]);
+		up[w] = xcalloc(n + 1, sizeof *up[w]);
 	}
-	printf("%.2f %.2f %.2f\n", median(bare, n), median(ours, n), median(fresh, n));
+	for (size_t i = 0; i <= n; i++) /* the first warms the caches */
+		for (int w = 0; w < WAYS; w++) {
+			double start = now_ms();
+			took[w][i ? i - 1 : 0] = w == BARE   ? bare_cycle(pid_file)
+						 : w == OURS ? our_cycle(argv[4], argv[5])
+							     : fresh_cycle(argv[7]);
+			up[w][i ? i - 1 : 0] = started - start;
+		}
+	for (int w = 0; w < WAYS; w++)
+		printf("%.2f ", median(took[w], n));
+	for (int w = 0; w < WAYS; w++) {
+		printf("%.2f%s", median(up[w], n), w + 1 < WAYS ? " " : "\n");
+		free(took[w]);
+		free(up[w]);
+	}
 	return 0;
 }

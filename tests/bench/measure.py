@@ -1,5 +1,6 @@
 """measure.py SOCKET IMAGE N CONTAINERS DAEMON-PID RUNROOT: measures crispd over its socket with a gRPC client that
 is not ours; prints one JSON object. Called by tests/bench/run."""
+import concurrent.futures
 import json
 import os
 import statistics
@@ -44,8 +45,13 @@ def start(name):
     return ctr
 
 
+up = []
+
+
 def cycle(i):
+    begin = time.perf_counter()
     ctr = start("c%d" % i)
+    up.append((time.perf_counter() - begin) * 1e3)
     client.StopContainer(container_id=ctr, timeout=0)
     client.RemoveContainer(container_id=ctr)
 
@@ -58,7 +64,23 @@ def pod_cycle(i):
 
 cycle(-1)
 out = {"cycle_ms": timed(cycle, n), "pod_ms": timed(pod_cycle, max(3, n // 4))}
-ids = [start("m%d" % i) for i in range(containers)]
+out["start_ms"] = round(statistics.median(up[1:]), 3)
+
+
+def all_at(many, prefix):
+    """So many at a time until all run: seconds."""
+    begin = time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(many) as pool:
+        made = list(pool.map(lambda i: start("%s%d" % (prefix, i)), range(containers)))
+    return time.perf_counter() - begin, made
+
+
+# In turns with the removal of the same, each as the other finds the machine.
+out["parallel_s"], ids = all_at(containers, "q")
+for i in ids:
+    client.StopContainer(container_id=i, timeout=0)
+    client.RemoveContainer(container_id=i)
+out["serial_s"], ids = all_at(1, "m")
 assert len(client.ListContainers().containers) == containers
 out["list_ms"] = timed(lambda i: client.raw("ListContainers"), 500)
 out["status_ms"] = timed(lambda i: client.raw("ContainerStatus", container_id=ids[0]), 500)

@@ -10,6 +10,8 @@
 #include <limits.h>
 #include <string.h>
 
+const char *create_bundle = ".", *create_console, *create_pid_file;
+
 enum { CONFIG_MAX = 16 << 20 };
 
 /* What the shim is shown is another directory. */

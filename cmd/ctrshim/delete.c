@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/pidfd.h>
 
+bool delete_force;
+
 /* Each call to a shim that may be what hangs; and for processes that are about to end. */
 enum { CALL_MS = 4000, END_MS = 3000 };
 

@@ -4,6 +4,8 @@
 #include "auto.h"
 #include "fs.h"
 #include "grpc.h"
+#include "log.h"
+#include "proc.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -47,11 +49,42 @@ static void drop(struct event_client *c)
 	close(fd);
 	ttrpc_deframer_release(&c->in);
 	c->watch = WATCH_NONE;
+	if (*c->guards)
+		c->s->end_command(c->s->arg, c->guards);
+	*c->guards = '\0';
+}
+
+/* What a method asks for; false when there is no such method. */
+static bool take_call(struct event_client *c, const Shim__Request *r)
+{
+	if (strcmp(r->method, "Guard") == 0) {
+		Shim__IdRequest *id =
+			shim__id_request__unpack(NULL, r->payload.len, r->payload.data);
+		if (id) {
+			snprintf(c->guards, sizeof c->guards, "%s", id->exec_id);
+			shim__id_request__free_unpacked(id, NULL);
+		}
+		return true;
+	}
+	if (strcmp(r->method, "Done") == 0) {
+		*c->guards = '\0';
+		return true;
+	}
+	if (strcmp(r->method, "Forward") != 0)
+		return false;
+	Shim__ForwardRequest *f =
+		shim__forward_request__unpack(NULL, r->payload.len, r->payload.data);
+	if (f && f->envelope && f->envelope->event)
+		event_take(f->envelope->event);
+	if (f)
+		shim__forward_request__free_unpacked(f, NULL);
+	return true;
 }
 
 /* The answer to one request, into out. */
-static int answer(const struct ttrpc_deframer *d, struct buf *out, struct err *e)
+static int answer(struct event_client *c, struct buf *out, struct err *e)
 {
+	const struct ttrpc_deframer *d = &c->in;
 	Shim__Empty empty = SHIM__EMPTY__INIT;
 	Shim__Request *r = shim__request__unpack(NULL, d->data.len, (const uint8_t *)d->data.data);
 	if (!r || d->type != TTRPC_REQUEST) {
@@ -59,15 +92,9 @@ static int answer(const struct ttrpc_deframer *d, struct buf *out, struct err *e
 			shim__request__free_unpacked(r, NULL);
 		return err_set(e, ERR_BAD_INPUT, "no request");
 	}
-	bool known = strcmp(r->method, "Forward") == 0;
-	Shim__ForwardRequest *f =
-		known ? shim__forward_request__unpack(NULL, r->payload.len, r->payload.data) : NULL;
-	if (f && f->envelope && f->envelope->event)
-		event_take(f->envelope->event);
-	if (f)
-		shim__forward_request__free_unpacked(f, NULL);
+	bool known = take_call(c, r);
 	shim__request__free_unpacked(r, NULL);
-	return ttrpc_add_response(out, d->stream, known ? 0 : GRPC_UNIMPLEMENTED, "only Forward",
+	return ttrpc_add_response(out, d->stream, known ? 0 : GRPC_UNIMPLEMENTED, "no such method",
 				  &empty.base, e);
 }
 
@@ -78,7 +105,7 @@ static int serve(struct event_client *c, const uint8_t *data, size_t len)
 	int r;
 	do {
 		r = ttrpc_deframe(&c->in, &data, &len, &e);
-		if (r < 0 || (r == 1 && answer(&c->in, &out, &e) < 0))
+		if (r < 0 || (r == 1 && answer(c, &out, &e) < 0))
 			return -1;
 	} while (r == 1 && len);
 	/* Answers are a few bytes: who lets them fill the socket's buffer does not read. */
@@ -176,8 +203,9 @@ static int open_log(struct event_server *s, struct place *p, struct err *e)
 
 int events_open(struct event_server *s, struct loop *l, struct place *p, struct err *e)
 {
-	*s = (struct event_server){
-		.loop = l, .listen = WATCH_NONE, .log = WATCH_NONE, .log_to = -1};
+	s->loop = l;
+	s->listen = s->log = WATCH_NONE;
+	s->log_to = -1;
 	for (int i = 0; i < EVENT_CLIENTS; i++)
 		s->client[i].watch = WATCH_NONE;
 	AUTO_CLOSE int fd = listen_at(p, e);
@@ -192,14 +220,51 @@ void events_close(struct event_server *s)
 	struct watch *all[] = {&s->listen, &s->log};
 	if (!s->loop)
 		return;
-	for (int i = 0; i < EVENT_CLIENTS; i++)
+	for (int i = 0; i < EVENT_CLIENTS; i++) {
+		*s->client[i].guards = '\0';
 		drop(&s->client[i]);
+	}
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
 		int fd = all[i]->fd;
 		loop_del(s->loop, all[i]);
 		auto_close(&fd);
 	}
 	auto_close(&s->log_to);
+}
+
+/* ---- a command's stand-in */
+
+enum { GUARD_MS = 2000 };
+
+static int call(struct ttrpc *t, const char *method, const char *exec, struct err *e)
+{
+	Shim__IdRequest r = SHIM__ID_REQUEST__INIT;
+	ProtobufCMessage *answered;
+	r.exec_id = (char *)exec;
+	if (ttrpc_call(t, "crisp.StandIn", method, &r.base, &shim__empty__descriptor,
+		       proc_now_ms() + GUARD_MS, &answered, e) < 0)
+		return -1;
+	protobuf_c_message_free_unpacked(answered, NULL);
+	return 0;
+}
+
+void events_guard(struct ttrpc *t, const struct place *p, const char *exec)
+{
+	struct err e;
+	AUTO_FREE char *address = xasprintf("unix://%s", p->rec.events);
+	if (ttrpc_dial(t, address, "the container's stand-in", &e) == 0 &&
+	    call(t, "Guard", exec, &e) == 0)
+		return;
+	log_info("%s", e.msg);
+	ttrpc_close(t);
+}
+
+void events_done(struct ttrpc *t)
+{
+	struct err e;
+	if (t->fd >= 0 && call(t, "Done", "", &e) < 0)
+		log_info("%s", e.msg);
+	ttrpc_close(t);
 }
 
 /* ---- events by program: what shims without TTRPC_ADDRESS run, the event on standard input */

@@ -11,6 +11,10 @@
 #include <string.h>
 #include <sys/random.h>
 
+const char *exec_process_file, *exec_cwd, *exec_user;
+struct opt_strings exec_env;
+bool exec_tty, exec_detach;
+
 enum { CONFIG_MAX = 16 << 20 };
 
 static int set_user(json_t *process, const char *text, struct err *e)

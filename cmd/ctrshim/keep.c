@@ -41,6 +41,7 @@ struct keeper {
 	struct loop *loop;
 	struct streams io;
 	struct event_server events;
+	struct ttrpc guard;     /* a command's, to the container's stand-in */
 	struct task task, wait; /* for calls; for Wait, whose answer is in the loop */
 	uint32_t wait_stream;
 	struct watch wait_watch, caller_watch;
@@ -151,6 +152,32 @@ static void pass_size(struct keeper *k)
 		log_info("resize: %s", e.msg);
 }
 
+/* A command whose stand-in was killed. */
+static void end_command(void *arg, const char *exec)
+{
+	struct keeper *k = arg;
+	struct err e;
+	if (k->ended || k->task.rpc.fd < 0)
+		return;
+	long long limit = k->task.limit_ms;
+	/* One that was never started has no end to wait for; and the container's bytes wait for us. */
+	k->task.limit_ms = DRAIN_MS;
+	log_info("command %s has lost its stand-in", exec);
+	if (task_kill(&k->task, k->p->id, exec, SIGKILL, false, &e) < 0)
+		log_info("kill %s: %s", exec, e.msg);
+	Shim__IdRequest r = SHIM__ID_REQUEST__INIT;
+	r.id = k->p->id;
+	r.exec_id = (char *)exec;
+	/* What is dead can be deleted. */
+	if (task_call(&k->task, "Wait", &r.base, &shim__wait_response__descriptor, NULL, &e) < 0 ||
+	    task_delete(&k->task, k->p->id, exec, &e) < 0)
+		log_info("delete %s: %s", exec, e.msg);
+	k->task.limit_ms = limit;
+	AUTO_FREE char *dir = xasprintf("exec-%s", exec);
+	if (!strchr(dir, '/'))
+		(void)fs_remove_tree(k->p->dir, dir, &e);
+}
+
 /* Signals are the container's: whoever has the number in the pid file means it. A command of exec is
  * ended by SIGTERM for certain: nobody else could end one inside a virtual machine. */
 static void on_signal(int signo, void *arg)
@@ -218,6 +245,10 @@ static int open_all(struct keeper *k, struct err *e)
 	if (streams_open(&k->io, k->loop, k->dir, path, s->terminal, s->console, log, e) < 0)
 		return -1;
 	streams_set_size(&k->io, s->width, s->height);
+	k->events.end_command = end_command;
+	k->events.arg = k;
+	if (s->exec)
+		events_guard(&k->guard, k->p, s->exec);
 	return s->exec ? 0 : events_open(&k->events, k->loop, k->p, e);
 }
 
@@ -383,6 +414,7 @@ static void release(struct keeper *k)
 	}
 	if (k->spec->exec)
 		(void)fs_remove_tree(k->p->dir, k->exec_dir, &e);
+	events_done(&k->guard);
 	task_close(&k->task);
 	task_close(&k->wait);
 	loop_free(k->loop);
@@ -444,6 +476,7 @@ static _Noreturn void stand_in(const struct keep_spec *s, int caller)
 	struct keeper k = {
 		.spec = s,
 		.p = s->p,
+		.guard = TTRPC_NONE,
 		.task = TASK_NONE,
 		.wait = TASK_NONE,
 		.wait_watch = WATCH_NONE,

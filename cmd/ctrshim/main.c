@@ -14,15 +14,6 @@
 
 enum { TIMEOUT_DEFAULT = 60, TIMEOUT_MAX = 86400 };
 
-struct shim_opts opts = {.root = "/run/ctrshim",
-			 .log = "",
-			 .log_format = "text",
-			 .shim = "/usr/bin/containerd-shim-runc-v2",
-			 .space = "crisp",
-			 .options = "",
-			 .binary = "",
-			 .config = ""};
-
 static const struct opt common[] = {
 	{"root", 0, OPT_STRING, &opts.root, "DIR", "state of the containers (/run/ctrshim)"},
 	{"log", 0, OPT_STRING, &opts.log, "FILE", "write the error into it, too"},
@@ -39,12 +30,6 @@ static const struct opt common[] = {
 	{"debug", 0, OPT_FLAG, &opts.debug, NULL, "have the shim log more"},
 	{0},
 };
-
-const char *create_bundle = ".", *create_console, *create_pid_file;
-const char *exec_process_file, *exec_cwd, *exec_user;
-struct opt_strings exec_env;
-bool exec_tty, exec_detach, kill_all, delete_force;
-const char *update_resources = "-", *ps_format = "table";
 
 static const struct opt create_opts[] = {
 	{"bundle", 'b', OPT_STRING, &create_bundle, "DIR", "the bundle (the working directory)"},

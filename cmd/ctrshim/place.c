@@ -11,6 +11,15 @@
 #include <sys/stat.h>
 
 #define RECORD_FILE "shim.json"
+struct shim_opts opts = {.root = "/run/ctrshim",
+			 .log = "",
+			 .log_format = "text",
+			 .shim = "/usr/bin/containerd-shim-runc-v2",
+			 .space = "crisp",
+			 .options = "",
+			 .binary = "",
+			 .config = ""};
+
 enum { RECORD_MAX = 1 << 16, ID_LEN_MAX = 128, LOCK_MS = 20000 };
 
 int id_check(const char *id, struct err *e)

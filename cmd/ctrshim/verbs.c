@@ -13,6 +13,9 @@
 #include <string.h>
 #include <time.h>
 
+const char *update_resources = "-", *ps_format = "table";
+bool kill_all;
+
 enum { CONFIG_MAX = 16 << 20, INPUT_MAX = 1 << 20 };
 
 /* An existing container and a connection to its shim. */

@@ -32,23 +32,25 @@ static Runtime__V1__Signal signal_of(const struct ctr *c)
 	return v ? (Runtime__V1__Signal)v->value : RUNTIME__V1__SIGNAL__SIGNAL_RUNTIME_DEFAULT;
 }
 
-/* As configured; an image that is mounted is told with the id that it has now. */
-static Runtime__V1__Mount **mounts_of(const struct crispd *d, const struct ctr *c, struct arena *a)
+/* As configured; an image that is mounted is told with the id that it had then: its name may be
+ * another's by now, or nobody's. */
+static Runtime__V1__Mount **mounts_of(const struct ctr *c, struct arena *a)
 {
-	size_t n = c->config->n_mounts;
+	size_t n = c->config->n_mounts, k = 0;
 	Runtime__V1__Mount **list = arena_alloc(a, (n + 1) * sizeof(Runtime__V1__Mount *));
 	for (size_t i = 0; i < n; i++) {
 		Runtime__V1__Mount *m = c->config->mounts[i];
-		const struct image_entry *im =
-			m->image ? index_image(d->index, m->image->image) : NULL;
 		list[i] = m;
-		if (!im)
+		if (!m->image || !*m->image->image)
+			continue;
+		const char *id = json_string_value(json_array_get(c->rec.mount_images, k++));
+		if (!id)
 			continue;
 		list[i] = arena_alloc(a, sizeof *m);
 		*list[i] = *m;
 		list[i]->image = arena_alloc(a, sizeof *m->image);
 		*list[i]->image = *m->image;
-		list[i]->image->image_ref = arena_strdup(a, im->id);
+		list[i]->image->image_ref = arena_strdup(a, id);
 	}
 	return list;
 }
@@ -116,7 +118,7 @@ Runtime__V1__ContainerStatus *status_ctr(struct crispd *d, struct ctr *c, struct
 	m->n_annotations = c->config->n_annotations;
 	m->annotations = (void *)c->config->annotations;
 	m->n_mounts = c->config->n_mounts;
-	m->mounts = mounts_of(d, c, a);
+	m->mounts = mounts_of(c, a);
 	m->log_path = c->rec.log_path;
 	m->resources = resources_of(c, a);
 	m->user = user_of(d, c, a);

@@ -77,13 +77,14 @@ restart() {
 @test "a container's way" {
   pod=$(run_pod cway)
   ctr=$(create_ctr "$pod" web '.labels={l:"1"} | .annotations={a:"2"} | .linux.resources={memory_limit_in_bytes:67108864}
-    | .mounts=[{container_path:"/mnt",host_path:"/usr/share",readonly:true}]' sh -c 'trap "exit 3" TERM; echo hello; while :; do sleep 0.05; done')
+    | .mounts=[{container_path:"/mnt",host_path:"/usr/share",readonly:true},
+      {container_path:"/i",readonly:true,image:{image:"'"$(cri ListImages | jq -r '.images[0].repo_tags[0] // .images[0].id')"'"},image_sub_path:"bin"}]' sh -c 'trap "exit 3" TERM; echo hello; while :; do sleep 0.05; done')
   ctr_is "$ctr" null || ctr_is "$ctr" CONTAINER_CREATED
   cri StartContainer "{\"container_id\":\"$ctr\"}"
   ctr_status "$ctr" | tee "$BATS_TEST_TMPDIR/s"
   jq -e --arg log "$CRISP_TMP/logs/cway/web.log" --arg image "$IMAGE" '.state == "CONTAINER_RUNNING" and .metadata.name == "web"
     and .labels == {l:"1"} and .annotations == {a:"2"} and .log_path == $log and .image_ref == $image and .image_id == $image
-    and .image.image != "" and .mounts[0].container_path == "/mnt" and .started_at >= .created_at
+    and .image.image != "" and .mounts[0].container_path == "/mnt" and .mounts[1].image.image_ref == $image and .mounts[1].image_sub_path == "bin" and .started_at >= .created_at
     and .resources.linux.memory_limit_in_bytes == 67108864 and (.user.linux.supplemental_groups == [0]) and .stop_signal == "SIGNAL_SIGTERM"' "$BATS_TEST_TMPDIR/s"
   cri PodSandboxStatus "{\"pod_sandbox_id\":\"$pod\"}" | jq -e --arg c "$ctr" '.containers_statuses | length == 1 and .[0].id == $c'
   wait_for 5 grep -q 'stdout F hello$' "$CRISP_TMP/logs/cway/web.log"

@@ -154,8 +154,9 @@ static void plan_stop(struct job *j)
 	for (size_t i = 0; i < index_n_ctrs(d->index); i++) {
 		const struct ctr *k = index_ctr_at(d->index, i);
 		char grace[16];
-		if (strcmp(k->rec.pod_id, job_pod(j)) != 0 || !ctr_live(k) ||
-		    ctr_is_sandbox(&k->rec))
+		/* A prepared one may be in the making still, by a tool of a dead daemon. */
+		if (strcmp(k->rec.pod_id, job_pod(j)) != 0 ||
+		    (!ctr_live(k) && k->state != CTR_PREPARED) || ctr_is_sandbox(&k->rec))
 			continue;
 		snprintf(grace, sizeof grace, "%d", POD_STOP_GRACE_S);
 		job_step(j, STEP_GO_ON | (live++ ? STEP_BESIDE : 0), svc_runtime_ms(d), "ctrrun",

@@ -65,12 +65,29 @@ static int stop(struct ctr *k, double grace, struct err *e)
 	return kill_and_wait(k, e);
 }
 
+/* One that is in the making, by a tool that its daemon may not have outlived, ends as well: its maker
+ * holds the lock. A stop itself goes on without. */
+static int open_made(struct ctr *k, const struct tool_ctx *c, const char *typed, struct err *e)
+{
+	if (ctr_open(k, c, typed, 0, e) < 0)
+		return -1;
+	if (k->state != CTR_PREPARED)
+		return 0;
+	ctr_release(k);
+	*k = CTR_NONE;
+	if (ctr_open(k, c, typed, CTR_LOCKED, e) < 0)
+		return -1;
+	ctr_release(k);
+	*k = CTR_NONE;
+	return ctr_open(k, c, typed, 0, e);
+}
+
 int verb_stop(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	AUTO_CTR struct ctr k = CTR_NONE;
 	double grace = c->timeout >= 0 ? c->timeout : (double)c->cfg.ctr_stop_timeout;
 	(void)argc;
-	if (ctr_open(&k, c, argv[0], 0, e) < 0)
+	if (open_made(&k, c, argv[0], e) < 0)
 		return e->kind == ERR_NOT_FOUND ? 0 : -1;
 	if (k.state != CTR_CREATED && k.state != CTR_RUNNING)
 		return 0;

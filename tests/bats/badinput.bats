@@ -4,6 +4,7 @@
 # nothing left behind: the world is the same before and after.
 load ../lib/helpers
 load ../lib/crispd
+GROUPS_OF_FILE=/crisp-test/bad-
 load ../lib/world
 
 setup_file() {

@@ -12,7 +12,7 @@ setup_file() {
   crisp_cni
   jq '.default_runtime = "runc"' "$CRISP_CONFIG" >"$CRISP_CONFIG.new" && mv "$CRISP_CONFIG.new" "$CRISP_CONFIG"
   IMAGE=$(pull_image bb)
-  export IMAGE LOGS=$CRISP_TMP/logs
+  export IMAGE LOGS=$CRISP_TMP/logs GROUPS_OF_FILE=/crisp-test/$BRIDGE-
 }
 teardown_file() { crisp_file_teardown; }
 

@@ -6,7 +6,8 @@ is waited for, and what there is must be what the model says. With --kill the da
 SIGKILL once a round, at a random moment; a call that it took along may or may not have had its effect. In the end all
 is removed.
 
-$IMAGE is in the store, $LOGS a directory; $CLUSTER non-empty gives half of the pods a network."""
+$IMAGE is in the store, $LOGS a directory, $GROUPS_OF_FILE the beginning of cgroup parents; $CLUSTER non-empty gives
+half of the pods a network."""
 import argparse
 import json
 import os
@@ -56,7 +57,7 @@ def pod_config(slot, variant):
         ns["network"] = "NODE"
     return {"metadata": {"name": pod_name(slot), "namespace": "n", "uid": "u%d" % slot}, "labels": labels(slot, variant),
             "log_directory": "%s/%s" % (os.environ["LOGS"], pod_name(slot)),
-            "linux": {"cgroup_parent": "/crisp-test/bad-" + pod_name(slot), "security_context": {"namespace_options": ns}}}
+            "linux": {"cgroup_parent": os.environ["GROUPS_OF_FILE"] + pod_name(slot), "security_context": {"namespace_options": ns}}}
 
 
 def ctr_config(slot, name, variant, kind):
@@ -109,7 +110,11 @@ class Known:
 def choose(rnd, slot, known):
     k = known[slot]
     # Before there is anything to ask for, something is made.
-    verb = "run_pod" if not k.pods else "create" if not k.ctrs and rnd.random() < 0.7 else rnd.choices(list(REQUESTS), [9, 2, 2, 5, 4, 14, 12, 5, 5, 10, 6, 5, 3])[0]
+    verb = rnd.choices(list(REQUESTS), [9, 2, 2, 5, 4, 14, 12, 5, 5, 10, 6, 5, 3])[0]
+    if not k.pods:
+        verb = "run_pod"
+    elif not k.ctrs and rnd.random() < 0.7:
+        verb = "create"
     if verb in ("run_pod",):
         return Op(slot, verb, variant=int(rnd.random() < 0.1))
     if verb in ("list_pods", "list_ctrs"):

@@ -411,6 +411,14 @@ LIST
   jq '.default_ulimits = ["nofile=512:1024", "core=0"]' "$CRISP_CONFIG" >"$CRISP_TMP/etc/ulimits.json"
   [ "$(ctr | ocibundle create --config "$CRISP_TMP/etc/ulimits.json" --dry-run "$POD" - | jq -c .process.rlimits)" = \
     '[{"type":"RLIMIT_NOFILE","hard":1024,"soft":512},{"type":"RLIMIT_CORE","hard":0,"soft":0}]' ]
+  # A default above what we may set is brought into range, and told.
+  jq '.default_ulimits = ["nofile=100:5000"]' "$CRISP_CONFIG" >"$CRISP_TMP/etc/ulimits.json"
+  if ! capsh --has-p=cap_sys_resource 2>/dev/null; then
+    run --separate-stderr prlimit --nofile=1000:1000 ocibundle create --config "$CRISP_TMP/etc/ulimits.json" --dry-run "$POD" - <<<"$(ctr)"
+    [ "$status" = 0 ]
+    [ "$(jq -c .process.rlimits <<<"$output")" = '[{"type":"RLIMIT_NOFILE","hard":1000,"soft":100}]' ]
+    [[ $stderr == *"nofile"* || $stderr == *NOFILE* ]]
+  fi
   jq '.default_ulimits = ["files=1"]' "$CRISP_CONFIG" >"$CRISP_TMP/etc/ulimits.json"
   ctr >"$CRISP_TMP/c.json"
   run_err 6 ocibundle create --config "$CRISP_TMP/etc/ulimits.json" --dry-run "$POD" "$CRISP_TMP/c.json"

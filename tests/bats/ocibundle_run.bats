@@ -28,6 +28,10 @@ teardown() { ctrs_teardown; }
     [[ $out == *"net:[$(stat -Lc %i "$(jq -r .netns "$ROOT/pods/$POD/state.json")")]"* ]]
     [[ $out == *"ipc:[$(stat -Lc %i "$RUNROOT/pods/$POD/ns/ipc")]"* ]]
     [[ $out == *written* ]]
+    # /dev/shm is the pod's: what one writes another reads, and the host finds it with the pod.
+    in_ctr "$rt" "echo $rt >/dev/shm/of-$rt"
+    [ "$(in_ctr "$rt" "cat /dev/shm/of-$rt; mount | grep -c 'on /dev/shm type tmpfs (rw,nosuid,nodev,noexec'" | tr '\n' ' ')" = "$rt 1 " ]
+    [ "$(cat "$RUNROOT/pods/$POD/shm/of-$rt")" = "$rt" ]
   done
 }
 

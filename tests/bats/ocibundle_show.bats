@@ -61,6 +61,19 @@ line() { grep -qxF "$1"$'\t'"$2"$'\t'"$3" <<<"$output" || { grep -F "$1" <<<"$ou
   line 'process.cwd' '"/"' default
 }
 
+@test "what is said to be a default is one: nothing that was asked for, by anybody" {
+  output=$(explain ".tty = true | .linux.resources = { cpu_shares: 5, cpu_quota: 5000, cpu_period: 50000, cpuset_cpus: \"0\", cpuset_mems: \"0\",
+      memory_limit_in_bytes: 100000000, oom_score_adj: 5 } | .stop_signal = \"SIGINT\" | .annotations = { a: \"b\" }
+    | .mounts = [{ host_path: \"/tmp\", container_path: \"/m\", readonly: true, recursive_read_only: true, mount_options: [\"noexec\"] }]
+    | .devices = [{ host_path: \"/dev/zero\" }] | .working_dir = \"/w\"
+    | $(sec 'run_as_user: { value: 1000 }, run_as_group: { value: 9 }, masked_paths: ["/a"], readonly_paths: ["/b"],
+      capabilities: { drop_capabilities: ["ALL"], add_ambient_capabilities: ["KILL"] }, seccomp: { profile_type: "RuntimeDefault" }')")
+  # What is left is what the kernel's file systems, the bundle and the specification are like.
+  grep -vE $'^(ociVersion|root\\.path|process\\.env\\[PATH\\]|mounts\\[/(proc|dev|dev/pts|dev/mqueue|dev/shm|sys|sys/fs/cgroup|etc/hosts)\\]\\.|linux\\.namespaces\\[(mount|cgroup)\\]|linux\\.resources\\.devices\\[0\\])' <<<"$output" >"$CRISP_TMP/asked"
+  [ "$(wc -l <"$CRISP_TMP/asked")" -gt 40 ]
+  if grep -P '\tdefault$' "$CRISP_TMP/asked"; then return 1; fi
+}
+
 @test "a key of the configuration is told with the file that sets it" {
   jq '.default_ulimits = ["core=0"] | .default_capabilities = ["CAP_KILL"]' "$CRISP_CONFIG" >"$CRISP_TMP/etc/own.json"
   ctr >"$CRISP_TMP/c.json"

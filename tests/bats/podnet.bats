@@ -172,7 +172,10 @@ teardown() { podnet_teardown; }
   [ "$(cat "$CRISP_TMP"/race.*.err | grep -c "$(cat "$CRISP_TMP"/race.[1-4])")" = 3 ]
 }
 
-@test "ids: given, too short, malformed, prefixes" {
+@test "ids: given, too short, malformed, prefixes; a parent group as the systemd driver names it" {
+  make slice '.linux.cgroup_parent = "kubepods-besteffort-poda.slice"' >/dev/null
+  [ "$(podnet status slice | jq -r .cgroup_parent)" = kubepods-besteffort-poda.slice ]
+  podnet rm slice
   want=$(new_id)
   [ "$(pod_json given | podnet create --id "$want" -)" = "$want" ]
   [ "$(podnet status "${want:0:12}" | jq -r .id)" = "$want" ]

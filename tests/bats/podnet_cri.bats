@@ -66,6 +66,19 @@ mark() { MARK=$(($(wc -l <"$CRISPD_LOG") + 1)); }
   rm "$DIR/1.conflist" "$CRISP_TMP/plugins/asked"
 }
 
+@test "what a plugin says of its failure, in JSON or on stderr, is what the kubelet is told" {
+  echo '{ "cniVersion": "1.0.0", "name": "failing", "plugins": [{ "type": "failing" }] }' >"$DIR/1.conflist"
+  fake failing <<<'[ "$CNI_COMMAND" = ADD ] || exit 0; echo "{\"code\":101,\"msg\":\"no route\",\"details\":\"to the moon\"}"; exit 1'
+  pod_json told | jq '{ config: . }' >"$CRISP_TMP/told.json"
+  run ! cricall RunPodSandbox "$CRISP_TMP/told.json"
+  [[ $output == *"network 'failing': plugin 'failing' ADD: no route: to the moon (code 101)"* ]]
+  fake failing <<<'[ "$CNI_COMMAND" = ADD ] || exit 0; echo "daemon is not running" >&2; exit 1'
+  run ! cricall RunPodSandbox "$CRISP_TMP/told.json"
+  [[ $output == *"network 'failing': plugin 'failing' ADD: daemon is not running"* ]]
+  rm "$DIR/1.conflist" "$CRISP_TMP/plugins/failing"
+  [ "$(podnet ls --json)" = "[]" ]
+}
+
 @test "UpdateRuntimeConfig tells podnet the node's range; nonsense is refused" {
   cricall UpdateRuntimeConfig - <<<'{ "runtime_config": { "network_config": { "pod_cidr": "10.1.0.0/16,fd00::/48" } } }'
   [ "$(jq -c .cidrs "$ROOT/podcidr.json")" = '["10.1.0.0/16","fd00::/48"]' ]

@@ -39,14 +39,15 @@ teardown() { podnet_teardown; }
 @test "a single .conf of version 0.3.1 works, its DEL has no prevResult; several addresses are kept" {
   other_net single
   fake solo <<<'[ "$CNI_COMMAND" = ADD ] && echo "{\"cniVersion\":\"0.3.1\",\"ips\":[{\"version\":\"4\",\"address\":\"10.1.1.1/24\"},{\"version\":\"6\",\"address\":\"fd00::5/64\"}]}"; echo "$conf" >>'"$CRISP_TMP/solo.conf"
-  echo '{ "cniVersion": "0.3.1", "name": "single", "type": "solo", "capabilities": { "portMappings": true, "dns": true, "bandwidth": true } }' >"$NETD/5.conf"
+  echo '{ "cniVersion": "0.3.1", "name": "single", "type": "solo", "capabilities": { "portMappings": true, "dns": true, "bandwidth": true, "aliases": true, "cgroupPath": true } }' >"$NETD/5.conf"
   echo '{ "cniVersion": "0.3.1", "name": "later", "type": "absent" }' >"$NETD/9.conf"
   make solo '.port_mappings = [{ container_port: 80, host_port: 8080, host_ip: "127.0.0.1", protocol: "UDP" }, { container_port: 81 }]
-    | .dns_config.servers = ["10.0.0.1"] | .annotations = { "kubernetes.io/ingress-bandwidth": "1500k" }'
+    | .dns_config.servers = ["10.0.0.1"] | .annotations = { "kubernetes.io/ingress-bandwidth": "1500k", "crisp.network/aliases": "web,web.example" }'
   [ "$(podnet status solo | jq -c '[.ip, .additional_ips]')" = '["10.1.1.1",["fd00::5"]]' ]
-  [ "$(sed -n 1p "$CRISP_TMP/solo.conf" | jq -Sc .runtimeConfig)" = '{"bandwidth":{"ingressBurst":2147483647,"ingressRate":1500000},"dns":{"options":[],"searches":[],"servers":["10.0.0.1"]},"portMappings":[{"containerPort":80,"hostIP":"127.0.0.1","hostPort":8080,"protocol":"udp"}]}' ]
+  [ "$(sed -n 1p "$CRISP_TMP/solo.conf" | jq -Sc .runtimeConfig)" = '{"aliases":["web","web.example"],"bandwidth":{"ingressBurst":2147483647,"ingressRate":1500000},"cgroupPath":"/crisp-test/solo","dns":{"options":[],"searches":[],"servers":["10.0.0.1"]},"portMappings":[{"containerPort":80,"hostIP":"127.0.0.1","hostPort":8080,"protocol":"udp"}]}' ]
   podnet rm solo
   [ "$(sed -n 2p "$CRISP_TMP/solo.conf" | jq 'has("prevResult")')" = false ]
+  run_err 6 make band '.annotations = { "crisp.network/aliases": "web,,x" }'
   run_err 6 make band '.annotations = { "kubernetes.io/egress-bandwidth": "fast" }'
 }
 

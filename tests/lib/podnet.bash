@@ -15,16 +15,31 @@ make() { pod_json "$1" | jq "${2:-.}" | podnet create -; }
 
 new_id() { head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \n'; }
 
-# Nothing of the pod with that id is anywhere, and no address is taken.
-nothing_left() { # ID
-  [ ! -e "/run/netns/crisp-$1" ] || { echo "netns of $1 is left"; return 1; }
-  ! pgrep -f "podinit $1" || { echo "podinit of $1 is left"; return 1; }
-  ! grep -F "$1" /proc/self/mountinfo || { echo "mounts of $1 are left"; return 1; }
-  [ ! -e "$ROOT/pods/$1" ] && [ ! -e "$RUNROOT/pods/$1" ] || { echo "directories of $1 are left"; return 1; }
-  [ -z "$(find "$ROOT/reserved" -lname "$1")" ] || { echo "claim of $1 is left"; return 1; }
-  ! grep -rlF "$1" "$CRISP_TMP/ipam" || { echo "address of $1 is left"; return 1; }
-  ! iptables-save -t nat 2>/dev/null | grep -F "$1" || { echo "rules of $1 are left"; return 1; }
+# Nothing of the pods with these ids is anywhere, and no address is taken.
+nothing_left() { # ID...
+  local id any
+  any=$(IFS='|' && echo "$*")
+  for id; do
+    [ ! -e "/run/netns/crisp-$id" ] || { echo "netns of $id is left"; return 1; }
+    [ ! -e "$ROOT/pods/$id" ] && [ ! -e "$RUNROOT/pods/$id" ] || { echo "directories of $id are left"; return 1; }
+  done
+  ! pgrep -f "podinit ($any)" || { echo "podinit of $any is left"; return 1; }
+  ! grep -E "$any" /proc/self/mountinfo || { echo "mounts of $any are left"; return 1; }
+  ! find "$ROOT/reserved" -type l -printf '%l\n' | grep -E "$any" || { echo "claim of $any is left"; return 1; }
+  ! grep -rE "$any" "$CRISP_TMP/ipam" || { echo "address of $any is left"; return 1; }
+  ! iptables-save -t nat 2>/dev/null | grep -E "$any" || { echo "rules of $any are left"; return 1; }
 }
+
+# took MILLISECONDS-VARIABLE COMMAND...: how long the command takes
+took() {
+  local -n took_ms=$1
+  local began=${EPOCHREALTIME/./}
+  shift
+  "$@"
+  took_ms=$(((${EPOCHREALTIME/./} - began) / 1000))
+}
+# part OF-TEN MILLISECONDS: that many tenths of it, in seconds
+part() { printf '%d.%04d' $(($1 * $2 / 10000)) $(($1 * $2 % 10000)); }
 
 # is_dead PID: a zombie that nobody has reaped yet is dead, too
 is_dead() { ! grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$1/status" 2>/dev/null; }

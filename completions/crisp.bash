@@ -4,7 +4,7 @@ _crisp() {
   case ${COMP_WORDS[0]##*/} in
   cricall) words="--describe --help --list --log-level --max-message --socket --timeout --version " ;;
   ctrevents) words="--config --help --json --kind --log-level --root --runroot --timeout --version " ;;
-  ctrmon) words="--adopt --help --log-level --log-line-max --log-path --log-rate-limit --log-rate-policy --pod --root --runroot --runtime --runtime-arg --runtime-root --status-fd --stdin --stdin-once --systemd-cgroup --timeout --tty --version " ;;
+  ctrmon) words="--adopt --help --log-level --log-line-max --log-path --log-rate-limit --log-rate-policy --pod --root --runroot --runtime --runtime-arg --runtime-root --sandboxed --status-fd --stdin --stdin-once --systemd-cgroup --timeout --tty --version --wait " ;;
   ctrrun) words="--config --defer-errors --detach-keys --follow --force --help --json --log-level --no-stdin --root --runroot --since --status-fd --stdin --tail --timeout --timestamps --tty --version adopt attach create exec handlers kill logs ls reopen rm start state stop update " ;;
   ctrshim) words="--address --all --binary --bundle --config-path --console-socket --cwd --debug --detach --env --force --format --help --log --log-format --log-level --namespace --options --pid-file --process --resources --root --shim --systemd-cgroup --timeout --topic --tty --user --version create delete exec features kill pause ps publish resume start state update " ;;
   ctrstat) words="--config --count --help --interval --json --log-level --root --runroot --version " ;;

@@ -18,4 +18,6 @@ complete -c ctrmon -l log-rate-policy -r -d 'beyond it: block (the container wai
 complete -c ctrmon -l tty -s t -d 'the container has a terminal'
 complete -c ctrmon -l stdin -s i -d 'keep the container\'s stdin open'
 complete -c ctrmon -l stdin-once -d 'close it when the first attached client is done with it'
+complete -c ctrmon -l sandboxed -d 'the pid file names a sandbox; its processes are the runtime\'s to signal'
+complete -c ctrmon -l wait -d 'the runtime\'s wait tells how the container ended (with --pod)'
 complete -c ctrmon -l adopt -d 'take over a running container whose monitor was lost'

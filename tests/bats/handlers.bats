@@ -60,6 +60,11 @@ allowed_annotations: expected array|.allowed_annotations = "x"
 base_spec_patch: expected object|.base_spec_patch = []
 seccomp_profile: 'x' is not absolute|.seccomp_profile = "x"
 sandbox_container: expected boolean, found string|.sandbox_container = "yes"
+sandbox_annotations.a: expected string, found integer|.sandbox_annotations = { a: 1 }
+processes: 'vm' is not host or sandbox|.processes = "vm"
+processes: sandbox needs sandbox_container|.processes = "sandbox"
+can.fly: unknown key|.can = { fly: true }
+can.update: expected boolean, found string|.can = { update: "no" }
 hooks: 'late' is not a stage|.hooks = { late: [] }
 hooks: prestart[0]: path: 'x' is not absolute|.hooks = { prestart: [{ path: "x" }] }
 hooks: prestart[0]: tmeout: unknown key|.hooks = { prestart: [{ path: "/x", tmeout: 1 }] }
@@ -210,12 +215,6 @@ echo "{ \"hooks\": [\"prestart\"], \"mountOptions\": [\"ro\"], \"linux\": { \"cg
     dry "$rro" | jq -e '.mounts[] | select(.destination == "/a") | .options | index("rro")'
   }
   on_handler able look
-}
-
-@test "a handler that needs a sandbox container is refused as long as there is none" {
-  handler vm '.sandbox_container = true'
-  look() { ON=$POD refuse 10 "needs a sandbox container" .; }
-  on_handler vm look
 }
 
 @test "create_timeout ends a create that hangs" {

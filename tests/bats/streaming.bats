@@ -5,7 +5,10 @@ load ../lib/helpers
 load ../lib/crispd
 load ../lib/streams
 
-setup_file() { streams_setup_file; }
+setup_file() {
+  streams_setup_file
+  silent_begin 'GET /exec'
+}
 teardown_file() { streams_teardown_file; }
 setup() { streams_setup; }
 teardown() { streams_teardown; }
@@ -80,6 +83,11 @@ teardown() { streams_teardown; }
   wait_for 10 eval '! pgrep -f "^sleep 4713"'
 }
 
+@test "the listener: heads, wrong tokens, clients that say nothing" {
+  case_py heads "$(exec_url o true)"
+  silent_was ' 408 '
+}
+
 @test "exec, attach, port-forward: sessions outlive the daemon" {
   echo_server 127.0.0.1 7012
   ctr=$(run_ctr "$POD" outlives '.stdin=true' sh -c 'while read -r x; do echo "got $x"; done')
@@ -93,10 +101,6 @@ teardown() { streams_teardown; }
   streams_start
   # The tokens went with it.
   case_py exec_plain "$(exec_url oe sh -c 'echo out; echo err >&2; exit 7')"
-}
-
-@test "the listener: heads, wrong tokens, clients that say nothing" {
-  case_py heads "$(exec_url o true)"
 }
 
 @test "requests that are refused" {

@@ -26,6 +26,7 @@ setup_file() {
   cd - >/dev/null
   streams_setup_file '.stream_enable_tls = true | .stream_tls_cert = $ENV.CRISP_TEST_TLS + "/server.pem"
     | .stream_tls_key = $ENV.CRISP_TEST_TLS + "/server.key" | .stream_tls_ca = $ENV.CRISP_TEST_TLS + "/ca.pem"'
+  silent_begin
 }
 teardown_file() {
   streams_teardown_file
@@ -42,7 +43,6 @@ hold_session() { # URL: until the file flag is gone; sets CLIENT and the two pro
 }
 end_session() { rm "$BATS_TEST_TMPDIR/flag" && wait "$CLIENT"; }
 # handshake OPTION...: by openssl, against the listener; prints what was agreed or why not
-listener() { exec_url o true | sed 's,https://\([^/]*\)/.*,\1,'; }
 handshake() { openssl s_client -connect "$(listener)" -CAfile "$CRISP_TEST_TLS/ca.pem" "$@" </dev/null 2>&1; }
 
 @test "TLS: exec with both protocols, 100 MB there and back, a terminal" {
@@ -137,6 +137,8 @@ handshake() { openssl s_client -connect "$(listener)" -CAfile "$CRISP_TEST_TLS/c
   wait_for 10 no_sessions
 }
 
+@test "TLS: who connects and says nothing is dropped" { silent_was '^$'; }
+
 @test "TLS: a session outlives the daemon; a certificate that is renewed is used at once" {
   hold_session "$(exec_url io cat)"
   kill -9 "$CRISPD_PID" && timeout 10 tail --pid="$CRISPD_PID" -f /dev/null
@@ -147,14 +149,6 @@ handshake() { openssl s_client -connect "$(listener)" -CAfile "$CRISP_TEST_TLS/c
   after=$(handshake -cert "$CRISP_TEST_TLS/client.pem" -key "$CRISP_TEST_TLS/client.key" | openssl x509 -noout -serial)
   [[ $before == serial=* && $after == serial=* && $before != "$after" ]]
   case_py exec_plain "$(exec_url oe sh -c 'echo out; echo err >&2; exit 7')"
-}
-
-@test "TLS: who connects and says nothing is dropped" {
-  port=$(listener)
-  start=$SECONDS
-  run timeout 30 python3 -c 'import socket, sys; h, p = sys.argv[1].split(":"); s = socket.create_connection((h, int(p))); print(len(s.recv(1)))' "$port"
-  [ "$output" = 0 ]
-  [ $((SECONDS - start)) -lt 15 ]
 }
 
 @test "TLS: a configuration that cannot be used says so; nothing is served without TLS instead" {

@@ -345,9 +345,6 @@ def heads(url):
     # None of them has used it up; this does, though it asks for no upgrade.
     assert " 400 " in ask(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % u.path.encode())
     refused(404, lambda: Spdy(url, V4))
-    start = now()
-    assert " 408 " in ask(b"GET ")
-    assert 8 < now() - start < 13
 
 
 def attach_two(a, b):

@@ -40,6 +40,8 @@ teardown() {
     ocibundle rm "$id"
   done
   [ -z "${OTHER:-}" ] || podnet rm "$OTHER"
+  # Of a test that failed before it could.
+  [ -z "${CRISPD_PID:-}" ] || kill "$CRISPD_PID" 2>/dev/null || true
 }
 
 # up NAME SHELL [JQ]: a container of $ON (the runsc pod) that runs; its id in $ID

@@ -55,8 +55,8 @@ int cmd_inspect(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		"run", p.run, "record", file_of(p.dir, "state.json"), "config",
 		file_of(p.dir, "pod.json"), "resources", file_of(p.dir, "resources.json"),
 		"attachments", network_records(p.dir), "namespaces", namespaces_of(&p), "init",
-		init_alive(&p) > 0 ? file_of(run, "init.json") : json_null(),
-		"debts", debt_records(c, id));
+		init_alive(&p) > 0 ? file_of(run, "init.json") : json_null(), "debts",
+		debt_records(c, id));
 	json_object_set_new(out, "directory", json_sprintf("%s/pods/%s", c->cfg.root, id));
 	json_dumpf(out, stdout, JSON_INDENT(2));
 	putchar('\n');

@@ -49,9 +49,9 @@ static json_t *describe(const struct pod *p, const struct pod_record *r, json_t 
 			 p->id, "metadata", meta ? meta : json_null(), "state", state, "ip",
 			 live ? r->ip : "", "additional_ips", live ? r->additional_ips : none,
 			 "netns", r->netns, "network_mode", r->network_mode, "network",
-			 jsonx_opt_string(json_array_get(nets, 0), "name", ""), "handler", r->handler, "origin",
-			 r->origin, "cgroup_parent", r->cgroup_parent, "created_at",
-			 (json_int_t)r->created_at, "reason", why);
+			 jsonx_opt_string(json_array_get(nets, 0), "name", ""), "handler",
+			 r->handler, "origin", r->origin, "cgroup_parent", r->cgroup_parent,
+			 "created_at", (json_int_t)r->created_at, "reason", why);
 }
 
 /* Each network of the pod with what it gave; the first one's addresses are the pod's. */
@@ -64,13 +64,13 @@ static json_t *describe_networks(const struct pod *p)
 	json_array_foreach (nets, i, net) {
 		json_t *ips = json_object_get(net, "ips");
 		bool live = ips && network_is_attached(net);
-		json_array_append_new(
-			out, json_pack("{s:s, s:s, s:s, s:O}", "name",
-				       jsonx_opt_string(net, "name", ""), "ifname",
-				       jsonx_opt_string(net, "ifname", ""), "stage",
-				       json_is_object(net) ? jsonx_opt_string(net, "stage", "")
-							   : "damaged",
-				       "ips", live ? ips : none));
+		json_array_append_new(out, json_pack("{s:s, s:s, s:s, s:O}", "name",
+						     jsonx_opt_string(net, "name", ""), "ifname",
+						     jsonx_opt_string(net, "ifname", ""), "stage",
+						     json_is_object(net)
+							     ? jsonx_opt_string(net, "stage", "")
+							     : "damaged",
+						     "ips", live ? ips : none));
 	}
 	return out;
 }

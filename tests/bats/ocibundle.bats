@@ -211,7 +211,7 @@ PY
   refuse 6 "host_path" '.mounts = [{ host_path: "rel", container_path: "/a" }]'
   refuse 6 "No such file" '.mounts = [{ host_path: "/no/such/path", container_path: "/a" }]'
   refuse 6 "mount_options" '.mounts = [{ host_path: "/tmp", container_path: "/a", mount_options: ["suid"] }]'
-  refuse 10 "idmapped" '.mounts = [{ host_path: "/tmp", container_path: "/a", uidMappings: [{ length: 1 }] }]'
+  refuse 6 "gidMappings: 0 lines" '.mounts = [{ host_path: "/tmp", container_path: "/a", uidMappings: [{ length: 1 }] }]'
   refuse 6 "read-only only" '.mounts = [{ container_path: "/a", image: { image: "base" } }]'
   refuse 6 "needs readonly" '.mounts = [{ host_path: "/tmp", container_path: "/a", recursive_read_only: true }]'
   refuse 6 "needs PROPAGATION_PRIVATE" '.mounts = [{ host_path: "/tmp", container_path: "/a", recursive_read_only: true,
@@ -229,7 +229,7 @@ PY
   refuse 6 "masked_paths[0]" "$(sec 'masked_paths: ["proc/keys"]')"
   refuse 6 "target_id: missing" "$(sec 'namespace_options: { pid: "TARGET" }')"
   refuse 3 "no such container" "$(sec 'namespace_options: { pid: "TARGET", target_id: "nosuch" }')"
-  refuse 10 "user namespaces" "$(sec 'namespace_options: { userns_options: { mode: "POD" } }')"
+  refuse 6 "uids: 0 lines" "$(sec 'namespace_options: { userns_options: { mode: "POD" } }')"
   refuse 6 "stop_signal" '.stop_signal = 99'
   refuse 6 "oom_score_adj" '.linux.resources.oom_score_adj = 1001'
   refuse 6 "cpu_shares" '.linux.resources.cpu_shares = -1'

@@ -244,8 +244,8 @@ teardown() { podnet_teardown; }
   run_err 6 make x '.hostname = "-a"'
   run_err 6 make x '.linux.security_context.run_as_group = { value: 1 }'
   [[ $stderr == *"run_as_group: given without run_as_user"* ]]
-  run_err 10 make x '.linux.security_context.namespace_options.userns_options = { mode: "POD" }'
-  [[ $stderr == *"user namespaces are not supported yet"* ]]
+  run_err 6 make x '.linux.security_context.namespace_options.userns_options = { mode: "POD" }'
+  [[ $stderr == *"uids: 0 lines, a pod has exactly one"* ]]
   run_err 6 make x '.linux.security_context.namespace_options.network = "CONTAINER"'
   run_err 6 make x '.linux.security_context.namespace_options.ipc = "TARGET"'
   run_err 6 make x '.port_mappings = [{ container_port: 80, host_port: 70000 }]'

@@ -62,8 +62,7 @@ static int format(const struct monitor *m, struct buf *b, struct err *e)
 		     (long long)x->code, (long long)x->signal, x->oom ? "true" : "false",
 		     (long long)started_at(m), (long long)x->finished_at, (long long)x->peak_memory,
 		     (unsigned long long)m->log.lost_total,
-		     (unsigned long long)m->log.limit.dropped_total, reason,
-		     message_of(m)) < 0)
+		     (unsigned long long)m->log.limit.dropped_total, reason, message_of(m)) < 0)
 		return -1;
 	if (flatjson_put(b, m->io.tail, m->io.tail_len, e) < 0)
 		return -1;

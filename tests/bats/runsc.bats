@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Handlers whose runtime wants a container for the pod itself: gVisor's runsc, by the file that ocibundle(1) shows, and
 # the same mechanism with crun and runc. What runsc cannot do is refused: the table of ocibundle(1), row by row.
-# shellcheck disable=SC2016,SC2317,SC2030,SC2031
+# shellcheck disable=SC2016,SC2317,SC2030,SC2031,SC2154
 
 setup_file() {
   load ../lib/helpers

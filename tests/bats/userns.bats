@@ -254,15 +254,15 @@ root/d 100000:200000" ]
   local n pod
   for n in 1 3 5 7; do
     upod "kill$n" >"$CRISP_TMP/k.json"
-    run strace -f -qq -o /dev/null -e "inject=mount:signal=KILL:when=$n" podnet create "$CRISP_TMP/k.json"
+    run strace -qq -o /dev/null -e "inject=mount:signal=KILL:when=$n" podnet create "$CRISP_TMP/k.json"
     [ "$status" != 0 ]
   done
   podnet gc >/dev/null
-  [ -z "$(ls "$ROOT/pods" "$RUNROOT/pods" | grep -v :)" ]
+  [ -z "$(find "$ROOT/pods" "$RUNROOT/pods" -mindepth 1 -maxdepth 1 -type d)" ]
   # A container whose volume was mapped and whose creation went no further.
   pod=$(upod half | podnet create -)
   ctr_json h "$IMAGE" true | jq ".mounts = [{ host_path: \"$CRISP_TMP\", container_path: \"/v\", uidMappings: $UIDS, gidMappings: $GIDS }]" >"$CRISP_TMP/h.json"
-  run strace -f -qq -o /dev/null -e 'inject=move_mount:signal=KILL:when=3' ocibundle create "$pod" "$CRISP_TMP/h.json"
+  run strace -qq -o /dev/null -e 'inject=move_mount:signal=KILL:when=2' ocibundle create "$pod" "$CRISP_TMP/h.json"
   [ "$status" != 0 ]
   n=$(ocibundle create "$pod" "$CRISP_TMP/h.json")
   run ocistore gc --dry-run

@@ -23,6 +23,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 
 enum { OWN_FAILURE = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, LOG_TAIL = 4096 };
 enum { END_MS = 5000, STAND_IN_MS = 2000 };
@@ -326,6 +327,24 @@ static int fail(const struct exec *x, int status, const struct err *e)
 	return status;
 }
 
+/* A stand-in (of whose kind the second file tells before anything is started) that nobody waits for
+ * any more ends its command and itself; killed, it would leave a command that is just being started. */
+static void await_stand_in(const struct exec *x)
+{
+	char second[sizeof x->pid_file + 16];
+	long long deadline = proc_now_ms() + END_MS;
+	struct timespec ts = {.tv_nsec = 20000000};
+	sigset_t chld;
+	snprintf(second, sizeof second, "%s.container", x->pid_file);
+	if (!*x->pid_file || faccessat(x->run_dir, second, F_OK, 0) < 0)
+		return;
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	/* The short clock covers an end that came just before. */
+	while (waitpid(-1, NULL, WNOHANG) >= 0 && proc_now_ms() < deadline)
+		sigtimedwait(&chld, NULL, &ts);
+}
+
 static int run(struct exec *x, struct err *e)
 {
 	int signal_number = 0;
@@ -352,6 +371,7 @@ static int run(struct exec *x, struct err *e)
 	/* Before the answer: nothing that was started goes on behind it. */
 	inside_kill(x);
 	drop_fence(x, true);
+	await_stand_in(x);
 	if (!proctree_end_children(END_MS))
 		log_warn("processes of the command do not die");
 	return fail(x, status, e);

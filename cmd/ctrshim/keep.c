@@ -26,7 +26,7 @@
 #include <time.h>
 
 /* What still comes from the shim after the end is waited for so long: as containerd's own does. */
-enum { DRAIN_MS = 2000, KILLED = 128 + SIGKILL };
+enum { DRAIN_MS = 2000, END_EXEC_MS = 10000, KILLED = 128 + SIGKILL };
 
 /* To the process that was called. */
 struct report {
@@ -152,30 +152,36 @@ static void pass_size(struct keeper *k)
 		log_info("resize: %s", e.msg);
 }
 
+/* Deleting comes first: a shim that is about to start the command lets that wait until it has, and
+ * one that was never started, or is over, is gone with it. What runs is killed. */
+static void end_exec(struct keeper *k, const char *exec)
+{
+	struct err e;
+	Shim__IdRequest r = SHIM__ID_REQUEST__INIT;
+	long long limit = k->task.limit_ms;
+	r.id = k->p->id;
+	r.exec_id = (char *)exec;
+	/* The container's bytes wait for us. */
+	k->task.limit_ms = limit < END_EXEC_MS ? limit : END_EXEC_MS;
+	if (task_delete(&k->task, k->p->id, exec, &e) < 0 && e.kind != ERR_NOT_FOUND &&
+	    (task_kill(&k->task, k->p->id, exec, SIGKILL, false, &e) < 0 ||
+	     task_call(&k->task, "Wait", &r.base, &shim__wait_response__descriptor, NULL, &e) < 0 ||
+	     task_delete(&k->task, k->p->id, exec, &e) < 0))
+		log_info("end command %s: %s", exec, e.msg);
+	k->task.limit_ms = limit;
+}
+
 /* A command whose stand-in was killed. */
 static void end_command(void *arg, const char *exec)
 {
 	struct keeper *k = arg;
 	struct err e;
-	if (k->ended || k->task.rpc.fd < 0)
+	if (k->ended || k->task.rpc.fd < 0 || strchr(exec, '/'))
 		return;
-	long long limit = k->task.limit_ms;
-	/* One that was never started has no end to wait for; and the container's bytes wait for us. */
-	k->task.limit_ms = DRAIN_MS;
 	log_info("command %s has lost its stand-in", exec);
-	if (task_kill(&k->task, k->p->id, exec, SIGKILL, false, &e) < 0)
-		log_info("kill %s: %s", exec, e.msg);
-	Shim__IdRequest r = SHIM__ID_REQUEST__INIT;
-	r.id = k->p->id;
-	r.exec_id = (char *)exec;
-	/* What is dead can be deleted. */
-	if (task_call(&k->task, "Wait", &r.base, &shim__wait_response__descriptor, NULL, &e) < 0 ||
-	    task_delete(&k->task, k->p->id, exec, &e) < 0)
-		log_info("delete %s: %s", exec, e.msg);
-	k->task.limit_ms = limit;
+	end_exec(k, exec);
 	AUTO_FREE char *dir = xasprintf("exec-%s", exec);
-	if (!strchr(dir, '/'))
-		(void)fs_remove_tree(k->p->dir, dir, &e);
+	(void)fs_remove_tree(k->p->dir, dir, &e);
 }
 
 /* Signals are the container's: whoever has the number in the pid file means it. A command of exec is
@@ -196,8 +202,9 @@ static void on_signal(int signo, void *arg)
 		log_info("signal %d: %s", sent, e.msg);
 }
 
-/* The process that was called has ended: from now on the caller itself is our parent, and when that
- * ends its command has nobody to talk to. */
+/* The process that was called has ended, which its pidfd says no sooner than that it has ceased to be
+ * our parent: from now on the caller itself is, and when that ends its command has nobody to talk to.
+ */
 static void on_caller(struct watch *w, uint32_t events)
 {
 	struct keeper *k = w->arg;
@@ -382,10 +389,8 @@ static int make(struct keeper *k, struct err *e)
 static void undo(struct keeper *k)
 {
 	struct err e;
-	if (k->spec->exec && k->task.rpc.fd >= 0) {
-		(void)task_kill(&k->task, k->p->id, k->spec->exec, SIGKILL, false, &e);
-		(void)task_delete(&k->task, k->p->id, k->spec->exec, &e);
-	}
+	if (k->spec->exec && k->task.rpc.fd >= 0)
+		end_exec(k, k->spec->exec);
 	if (!k->spec->exec && delete_place(k->p, true, &e) < 0)
 		log_error("%s", e.msg);
 }
@@ -452,9 +457,9 @@ static bool told(const struct keeper *k, const struct report *r)
 }
 
 /* What the caller has open besides is its own affair, and would stay open as long as we live. */
-static void close_others(int a, int b, int c)
+static void close_others(int a, int b, int c, int d)
 {
-	int keep[] = {a, b, c}, next = STDERR_FILENO + 1;
+	int keep[] = {a, b, c, d}, next = STDERR_FILENO + 1;
 	for (size_t i = 0; i < ARRAY_LEN(keep); i++)
 		for (size_t j = i + 1; j < ARRAY_LEN(keep); j++)
 			if (keep[j] < keep[i]) {
@@ -487,8 +492,9 @@ static _Noreturn void stand_in(const struct keep_spec *s, int caller)
 	};
 	struct report r = {.made = true};
 	struct err e;
+	int called = pidfd_open(getppid(), 0);
 	prctl(PR_SET_NAME, "ctrshim-standin", 0, 0, 0);
-	close_others(caller, s->p->dir, s->p->lock);
+	close_others(caller, s->p->dir, s->p->lock, called);
 	r.made = make(&k, &r.why) == 0;
 	r.pid = k.pid;
 	/* Who was called, or its caller, may be dead by now: then nobody knows of what was made. */
@@ -502,8 +508,10 @@ static _Noreturn void stand_in(const struct keep_spec *s, int caller)
 	}
 	auto_close(&k.p->lock);
 	k.p->lock = -1;
-	if (loop_add(k.loop, &k.caller_watch, caller, EPOLLIN, on_caller, &k, &e) < 0 ||
-	    loop_run(k.loop, &e) < 0)
+	close(caller);
+	if (called < 0 || loop_add(k.loop, &k.caller_watch, called, EPOLLIN, on_caller, &k, &e) < 0)
+		log_info("the caller's end will not be seen");
+	if (loop_run(k.loop, &e) < 0)
 		log_error("%s", e.msg);
 	release(&k);
 	end_alike(&k);
@@ -518,12 +526,17 @@ static int write_number(const char *file, pid_t pid, struct err *e)
 	return fs_replace_file_at(AT_FDCWD, file, 0644, text, (size_t)n, 0, e);
 }
 
+static int write_second(const struct keep_spec *s, pid_t pid, struct err *e)
+{
+	AUTO_FREE char *file = xasprintf("%s.container", s->pid_file);
+	return write_number(file, pid, e);
+}
+
 static int write_files(const struct keep_spec *s, pid_t keeper, pid_t pid, struct err *e)
 {
 	if (!s->pid_file)
 		return 0;
-	AUTO_FREE char *second = xasprintf("%s.container", s->pid_file);
-	if (write_number(second, pid, e) < 0)
+	if (write_second(s, pid, e) < 0)
 		return -1;
 	return write_number(s->pid_file, keeper, e);
 }
@@ -546,6 +559,9 @@ int keep(const struct keep_spec *s, struct err *e)
 	AUTO_CLOSE int ours = fds[0];
 	AUTO_CLOSE int theirs = fds[1];
 	fflush(NULL);
+	/* From here on the caller knows that there is a stand-in. */
+	if (s->pid_file && write_second(s, 0, e) < 0)
+		return -1;
 	pid_t pid = fork();
 	if (pid < 0)
 		return err_sys(e, "fork");

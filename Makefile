@@ -63,6 +63,7 @@ CRYPTO_ctrtls  := -lcrypto
 static = $(or $(filter /%,$(shell $(CC) -print-file-name=lib$1.a)),-l$1)
 # CDI specifications may be YAML; from its archive, or each creation of a container would load the library.
 LIBS_ocibundle := $(call static,yaml)
+LIBS_ctrrun    := $(foreach l,archive zstd seccomp z,$(call static,$l))
 LIBS_ocistore  := $(foreach l,archive zstd seccomp z,$(call static,$l))
 # $(call libs,PROG): only what the program uses ends up in it (--as-needed).
 libs = $(shell $(PKG_CONFIG) --libs $(PKGS_$1) jansson) $(LIBS_$1) $(or $(CRYPTO_$1),$(CRYPTO)) -ldl -lm

@@ -33,7 +33,7 @@ struct job {
 	struct step *steps, **tail;
 	struct step *group; /* the first step of what runs now */
 	size_t group_left;
-	bool submitted, started, stopped, cancelled, progress;
+	bool submitted, started, stopped, cancelled, progress, mortal;
 	bool failed;
 	struct err error;
 	char *output;
@@ -191,6 +191,11 @@ void job_plan(struct job *j, void (*plan)(struct job *j))
 	j->plan = plan;
 }
 
+void job_ends_with_client(struct job *j)
+{
+	j->mortal = true;
+}
+
 struct job *job_find(const struct jobs *js, const char *key)
 {
 	for (struct job *j = js->head; j; j = j->next)
@@ -239,11 +244,12 @@ static void on_cancel(void *arg)
 			break;
 		}
 	free(w);
-	if (j->waiters || j->class != JOB_PULL || j->cancelled)
+	if (j->waiters || !(j->class == JOB_PULL || j->mortal) || j->cancelled)
 		return;
 	j->cancelled = true;
 	for (struct step *s = j->steps; s; s = s->next)
-		step_cancel(s);
+		if (!(s->flags & (STEP_UNDO | STEP_ALWAYS)))
+			step_cancel(s);
 	if (!j->started)
 		schedule(j->js);
 }
@@ -341,7 +347,9 @@ static void on_step(struct step *s)
 static bool wanted(const struct job *j, const struct step *s)
 {
 	if (s->flags & STEP_UNDO)
-		return j->failed && j->progress;
+		return (j->failed || j->cancelled) && j->progress;
+	if (s->flags & STEP_ALWAYS)
+		return true;
 	return !j->stopped && !j->cancelled;
 }
 

@@ -11,7 +11,7 @@
  *
  * When the last step has ended, `done` runs once (the index is refreshed there), then each waiting
  * call gets its `answer`. A job does not end with its client: a call that is cancelled is merely
- * taken off the list, unless the job is JOB_PULL, which has no use without one.
+ * taken off the list, unless the job has no use without one (JOB_PULL, job_ends_with_client).
  *
  * Order: jobs that change the same object run one after the other as they came. Stops and removals
  * wait for changes under way, never for a stop: a second one with a shorter grace runs beside the
@@ -41,6 +41,7 @@ enum step_flags {
 	STEP_DECIDES = 4, /* its success makes up for failures before it */
 	STEP_UNDO = 8,    /* only when the job has failed after a step that succeeded */
 	STEP_OUTPUT = 16, /* its stdout is the job's output */
+	STEP_ALWAYS = 64, /* whatever came before it, also when nobody waits any more */
 	STEP_PROXY = 32,  /* goes to the network: gets proxy variables and HOME */
 };
 
@@ -67,6 +68,8 @@ void step_secret(struct step *s, const void *data, size_t len);
 /* For a job whose steps depend on what it waits for: `plan` runs once, when its turn has come, and
  * appends them. */
 void job_plan(struct job *j, void (*plan)(struct job *j));
+/* Without a client the job is of no use: its step is ended (SIGTERM), and what is to be undone is. */
+void job_ends_with_client(struct job *j);
 /* The call gets `answer` when the job ends; the job may be under way already. */
 void job_wait(struct job *j, struct call *c, void (*answer)(struct call *c, const struct job *j));
 /* Hand it over: it runs when its turn comes and frees itself after `done` (may be NULL) and the

@@ -51,6 +51,7 @@ static int parts_open(struct crispd *d, struct err *e)
 	d->telemetry = telemetry_new(d);
 	d->admin = admin_new(d);
 	svc_probe_handlers(d);
+	svc_thaw(d);
 	return 0;
 }
 

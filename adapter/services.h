@@ -31,6 +31,13 @@ void svc_reopen_container_log(struct call *c, const ProtobufCMessage *request);
 void svc_update_container_resources(struct call *c, const ProtobufCMessage *request);
 void svc_update_pod_sandbox_resources(struct call *c, const ProtobufCMessage *request);
 
+/* svc_checkpoint.c */
+void svc_checkpoint_container(struct call *c, const ProtobufCMessage *request);
+void svc_checkpoint_pod(struct call *c, const ProtobufCMessage *request);
+void svc_restore_pod(struct call *c, const ProtobufCMessage *request);
+/* At the start: whatever a checkpoint that was killed has left paused runs on. */
+void svc_thaw(struct crispd *d);
+
 /* svc_ctr_read.c, svc_exec.c */
 void svc_list_containers(struct call *c, const ProtobufCMessage *request);
 void svc_stream_containers(struct call *c, const ProtobufCMessage *request);

@@ -4,8 +4,8 @@ _crisp() {
   case ${COMP_WORDS[0]##*/} in
   cricall) words="--describe --help --list --log-level --max-message --socket --timeout --version " ;;
   ctrevents) words="--config --help --json --kind --log-level --root --runroot --timeout --version " ;;
-  ctrmon) words="--adopt --help --log-level --log-line-max --log-path --log-rate-limit --log-rate-policy --pod --root --runroot --runtime --runtime-arg --runtime-root --sandboxed --status-fd --stdin --stdin-once --systemd-cgroup --timeout --tty --version --wait " ;;
-  ctrrun) words="--config --defer-errors --detach-keys --follow --force --help --json --log-level --no-stdin --root --runroot --since --status-fd --stdin --tail --timeout --timestamps --tty --version adopt attach create exec handlers kill logs ls reopen rm start state stop update " ;;
+  ctrmon) words="--adopt --help --log-level --log-line-max --log-path --log-rate-limit --log-rate-policy --pod --restore --restore-arg --root --runroot --runtime --runtime-arg --runtime-root --sandboxed --status-fd --stdin --stdin-once --systemd-cgroup --timeout --tty --version --wait " ;;
+  ctrrun) words="--config --defer-errors --detach-keys --follow --force --help --json --log-level --no-stdin --option --root --runroot --since --status-fd --stdin --tail --timeout --timestamps --tty --version adopt attach checkpoint checkpoint-check checkpoint-pod create exec handlers kill logs ls pause reopen restore resume rm start state stop thaw update " ;;
   ctrshim) words="--address --all --binary --bundle --config-path --console-socket --cwd --debug --detach --env --force --format --help --log --log-format --log-level --namespace --options --pid-file --process --resources --root --shim --systemd-cgroup --timeout --topic --tty --user --version create delete exec features kill pause ps publish resume start state update " ;;
   ctrstat) words="--config --count --help --interval --json --log-level --root --runroot --version " ;;
   ctrstream) words="--config --fd --head-fd --help --log-level --root --runroot --stderr --stdin --stdout --tty --version attach exec portforward " ;;

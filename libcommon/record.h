@@ -59,6 +59,7 @@ struct ctr_record {
 	int64_t monitor, monitor_start; /* its ctrmon */
 	int64_t stop_signal;            /* number; 0 = TERM */
 	bool tty, stdin_open, stdin_once;
+	bool restored;  /* made from a checkpoint: frozen until it is started */
 	bool sandboxed; /* pid is that of a sandbox with all of the pod's processes in it: how this
 			   container ended is what the runtime says (handler.h, "processes") */
 	bool complete;

@@ -20,7 +20,8 @@
 /* What ctrrun create gives on the command line; strings are borrowed from argv. */
 struct mon_opts {
 	const char *runtime, *runtime_root, *log_path, *pod, *rate_policy;
-	struct opt_strings runtime_args;
+	const char *restore; /* images of a checkpoint, NULL = a new container */
+	struct opt_strings runtime_args, restore_args;
 	long line_max, rate;
 	bool tty, stdin_open, stdin_once, systemd, adopt;
 	bool sandboxed; /* the pid file names a sandbox, not the container's process */

@@ -11,12 +11,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { ARGS_MAX = OPT_STRINGS_MAX + 24, PATH_SIZE = 4200, LOG_TAIL = 4096 };
+enum { ARGS_MAX = 2 * OPT_STRINGS_MAX + 32, PATH_SIZE = 4200, LOG_TAIL = 4096 };
 
 struct args {
 	const char *v[ARGS_MAX];
 	size_t n;
-	char bundle[PATH_SIZE], pid_file[PATH_SIZE], log[PATH_SIZE], console[64];
+	char bundle[PATH_SIZE], pid_file[PATH_SIZE], log[PATH_SIZE], work[PATH_SIZE], console[64];
 };
 
 static void add(struct args *a, const char *s)
@@ -51,7 +51,18 @@ static void build(struct args *a, const struct monitor *m)
 	snprintf(a->bundle, sizeof a->bundle, "%s/containers/%s/bundle", run, m->id);
 	snprintf(a->pid_file, sizeof a->pid_file, "%s/containers/%s/pid", run, m->id);
 	build_head(a, m);
-	add(a, "create");
+	add(a, o->restore ? "restore" : "create");
+	if (o->restore) {
+		/* restore.log beside the runtime's own. */
+		add(a, "--detach");
+		add(a, "--image-path");
+		add(a, o->restore);
+		add(a, "--work-path");
+		snprintf(a->work, sizeof a->work, "%s/containers/%s", run, m->id);
+		add(a, a->work);
+		for (int i = 0; i < o->restore_args.count; i++)
+			add(a, o->restore_args.v[i]);
+	}
 	add(a, "--bundle");
 	add(a, a->bundle);
 	add(a, "--pid-file");
@@ -142,11 +153,12 @@ static int refused(struct monitor *m, const struct proc_result *r, struct err *e
 	stdio_drain(m);
 	rtwords_pick(log, log_tail(m, log), m->io.tail, m->io.tail_len, words, sizeof words);
 	if (m->timed_out)
-		return err_set(e, ERR_TIMEOUT, "%s create did not end within %.0f s",
-			       m->opts->runtime, m->ctx->timeout);
+		return err_set(e, ERR_TIMEOUT, "%s %s did not end within %.0f s", m->opts->runtime,
+			       m->opts->restore ? "restore" : "create", m->ctx->timeout);
 	if (*words)
 		return err_set(e, ERR_FAILED, "%s", words);
-	return err_set(e, ERR_FAILED, "%s create: %s %d", m->opts->runtime,
+	return err_set(e, ERR_FAILED, "%s %s: %s %d", m->opts->runtime,
+		       m->opts->restore ? "restore" : "create",
 		       r->exited ? "exit status" : "killed by signal", r->status);
 }
 

@@ -2,8 +2,10 @@
 #include "auto.h"
 #include "ctr.h"
 #include "event.h"
+#include "freezer.h"
 #include "jsonx.h"
 #include "log.h"
+#include "overlay.h"
 #include "podroot.h"
 #include "xalloc.h"
 
@@ -14,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { REPORT_MAX = 16384, MONITOR_MARGIN_MS = 10000, ARGS_MAX = 2 * OPT_STRINGS_MAX + 40 };
+enum { REPORT_MAX = 16384, MONITOR_MARGIN_MS = 10000, ARGS_MAX = 2 * OPT_STRINGS_MAX + 64 };
 
 bool create_defer_errors;
 
@@ -68,6 +70,14 @@ static void add_log_limit(struct monitor_args *a, const struct ctr *k)
 	add(a, "--log-rate-policy", l.policy);
 }
 
+static void add_restore(struct monitor_args *a, const struct ctr *k)
+{
+	if (k->restore)
+		add(a, "--restore", k->restore);
+	for (const char *const *p = k->restore ? k->restore_args : NULL; p && *p; p++)
+		add(a, "--restore-arg", *p);
+}
+
 static long create_timeout(const struct ctr *k)
 {
 	return k->handler.create_timeout ? k->handler.create_timeout
@@ -117,6 +127,7 @@ static int build(struct monitor_args *a, const struct ctr *k, bool adopt, int st
 		add(a, "--sandboxed", NULL);
 		add(a, "--wait", NULL);
 	}
+	add_restore(a, k);
 	if (adopt)
 		add(a, "--adopt", NULL);
 	add(a, k->id, NULL);
@@ -246,7 +257,45 @@ static int check_pod(const struct ctr *k, struct err *e)
 								      : pod_check_ready(&pod, e);
 }
 
-static int check(const struct ctr *k, struct err *e)
+/* What a runtime that was killed in the middle of it leaves behind: processes that are frozen, and the
+ * root file system mounted where CRIU wants it. */
+static void forget_restore(const struct ctr *k)
+{
+	struct err e;
+	AUTO_FREE char *root = xasprintf("%s/%s", k->rec.runtime_root, k->id);
+	freezer_thaw_path(k->rec.cgroup_path, k->id);
+	if (unmount_below(root, &e) < 0)
+		log_warn("%s", e.msg);
+}
+
+int ctr_make(struct ctr *k, struct err *e)
+{
+	struct err late;
+	struct report r = {0};
+	k->rec.restored = k->restore != NULL;
+	/* What a creation that was killed has left. */
+	if (ctr_cleanup(k, e) < 0)
+		return err_wrap(e, "create %s", k->id);
+	if (run_monitor(k, false, &r, e) == 0 && r.created) {
+		if (commit(k, "", e) == 0)
+			return 0;
+	} else if (r.why.msg[0]) {
+		*e = r.why;
+	}
+	err_wrap(e, "%s %s", k->restore ? "restore" : "create", k->id);
+	if (k->restore)
+		forget_restore(k);
+	if (ctr_cleanup(k, &late) < 0)
+		log_warn("%s", late.msg);
+	k->rec.pid = k->rec.pid_start = k->rec.monitor = k->rec.monitor_start = 0;
+	if (create_defer_errors && r.by_runtime && r.why.kind != ERR_TIMEOUT) {
+		log_info("%s (told when it is started)", e->msg);
+		return commit(k, r.why.msg, e);
+	}
+	return -1;
+}
+
+int ctr_check_prepared(const struct ctr *k, struct err *e)
 {
 	if (k->state != CTR_PREPARED)
 		return err_set(e, ERR_BAD_STATE, "container %s is %s, not prepared", k->id,
@@ -259,30 +308,11 @@ static int check(const struct ctr *k, struct err *e)
 
 int verb_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
-	struct err late;
-	struct report r = {0};
 	AUTO_CTR struct ctr k = CTR_NONE;
 	(void)argc;
-	if (ctr_open(&k, c, argv[0], CTR_LOCKED, e) < 0 || check(&k, e) < 0)
+	if (ctr_open(&k, c, argv[0], CTR_LOCKED, e) < 0 || ctr_check_prepared(&k, e) < 0)
 		return -1;
-	/* What a creation that was killed has left. */
-	if (ctr_cleanup(&k, e) < 0)
-		return err_wrap(e, "create %s", k.id);
-	if (run_monitor(&k, false, &r, e) == 0 && r.created) {
-		if (commit(&k, "", e) == 0)
-			return 0;
-	} else if (r.why.msg[0]) {
-		*e = r.why;
-	}
-	err_wrap(e, "create %s", k.id);
-	if (ctr_cleanup(&k, &late) < 0)
-		log_warn("%s", late.msg);
-	k.rec.pid = k.rec.pid_start = k.rec.monitor = k.rec.monitor_start = 0;
-	if (create_defer_errors && r.by_runtime && r.why.kind != ERR_TIMEOUT) {
-		log_info("%s (told when it is started)", e->msg);
-		return commit(&k, r.why.msg, e);
-	}
-	return -1;
+	return ctr_make(&k, e);
 }
 
 /* With the container's lock held and the record read since. */

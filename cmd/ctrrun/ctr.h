@@ -19,7 +19,9 @@ struct ctr {
 	struct exit_record exit; /* filled when state is CTR_EXITED */
 	struct handler handler;  /* for its arguments; empty when it is not configured any more */
 	int lock;
-	bool damaged; /* state.json could not be read; rec is a guess */
+	bool damaged;                    /* state.json could not be read; rec is a guess */
+	const char *restore;             /* create makes it from these images; NULL = anew */
+	const char *const *restore_args; /* for the runtime's restore; NULL ends */
 };
 #define CTR_NONE ((struct ctr){.lock = -1})
 
@@ -48,6 +50,16 @@ int ctr_monitor_pidfd(const struct ctr *k);
 /* A runtime has as many words for a container that ended under a call as the call has moments: when
  * it has, *e becomes ERR_BAD_STATE and says so before what it said. */
 void ctr_blame_end(struct ctr *k, struct err *e);
+
+/* create.c: is it as ocibundle made it? Then start its monitor, which has the runtime create or restore
+ * it, and record it as created. */
+int ctr_check_prepared(const struct ctr *k, struct err *e);
+int ctr_make(struct ctr *k, struct err *e);
+
+/* pause.c: has the container been frozen? And let it run on, by the runtime or in its place. */
+bool ctr_is_paused(const struct ctr *k);
+int ctr_pause(const struct ctr *k, struct err *e);
+int ctr_resume(const struct ctr *k, struct err *e);
 
 /* A new monitor for a container that has lost its own. 0 also when it has not; -1 when that is not
  * possible. */
@@ -122,4 +134,6 @@ int verb_ls(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_update(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_adopt(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_reopen(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int verb_pause(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int verb_resume(struct tool_ctx *c, int argc, char **argv, struct err *e);
 #endif

@@ -4,6 +4,7 @@
 #include "cgroup.h"
 #include "ctr.h"
 #include "exitinfo.h"
+#include "freezer.h"
 #include "log.h"
 
 #include <fcntl.h>
@@ -124,6 +125,10 @@ void ctr_kill_all(const struct ctr *k, bool runtime)
 	if (pidfd >= 0 && !k->rec.sandboxed)
 		pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
 	cgroup_kill(k->rec.cgroup_path, k->id);
+	/* In the freezer of cgroup v1 nothing dies. */
+	if (pidfd >= 0 && freezer_is_set((pid_t)k->rec.pid, k->id, &e) == 1 &&
+	    freezer_set((pid_t)k->rec.pid, k->id, false, &e) < 0)
+		log_warn("container %s: %s", k->id, e.msg);
 	if ((runtime || k->rec.sandboxed || pidfd < 0) &&
 	    rt_call(k, "kill", "--all", "KILL", &e) < 0)
 		log_debug("kill --all: %s", e.msg);

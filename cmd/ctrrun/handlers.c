@@ -7,6 +7,7 @@
 #include "auto.h"
 #include "jsonx.h"
 #include "ocihook.h"
+#include "rtwords.h"
 #include "userns.h"
 #include "xalloc.h"
 
@@ -201,6 +202,57 @@ static void probe_layers(const struct config *c, json_t *out)
 		set(can, "idmapped_layers", idmap_probe(layers, &e) == 0);
 }
 
+/* The one that its arguments name (runc's --criu), else that in the PATH which the runtime gets. */
+static char *find_criu(const struct handler *h)
+{
+	size_t i;
+	json_t *arg;
+	json_array_foreach (h->args, i, arg)
+		if (strcmp(json_string_value(arg), "--criu") == 0 &&
+		    i + 1 < json_array_size(h->args))
+			return xstrdup(json_string_value(json_array_get(h->args, i + 1)));
+	const char *const *env = rt_env();
+	while (*env && strncmp(*env, "PATH=", 5) != 0)
+		env++;
+	for (const char *p = *env ? *env + 5 : ""; *p; p += strcspn(p, ":"), p += *p == ':') {
+		char *file = xasprintf("%.*s/criu", (int)strcspn(p, ":"), p);
+		if (*file == '/' && access(file, X_OK) == 0)
+			return file;
+		free(file);
+	}
+	return NULL;
+}
+
+/* A runtime that can have a container captured does it by CRIU, which may be missing, or not work on
+ * this kernel: "checkpoint" of the record says why not. */
+static void probe_criu(const struct handler *h, json_t *out)
+{
+	json_t *can = json_object_get(out, "can");
+	struct proc_result r;
+	struct err e;
+	char words[WORDS_MAX];
+	AUTO_BUF struct buf said = BUF_INIT(ANSWER_MAX);
+	AUTO_FREE char *criu = find_criu(h);
+	const char *argv[] = {criu, "check", NULL};
+	struct proc_spec s = PROC_SPEC(argv);
+	s.envp = rt_env();
+	if (!json_is_true(json_object_get(can, "checkpoint"))) {
+		json_object_set_new(out, "checkpoint",
+				    json_string("its runtime was built without CRIU"));
+		return;
+	}
+	if (!criu)
+		snprintf(words, sizeof words, "there is no criu in PATH");
+	else if (proc_run(&s, NULL, 0, NULL, &said, PROBE_MS, &r, &e) < 0)
+		snprintf(words, sizeof words, "criu check: %.150s", e.msg);
+	else if (r.exited && r.status == 0)
+		return;
+	else
+		rtwords_pick(NULL, 0, said.data, said.len, words, sizeof words);
+	set(can, "checkpoint", false);
+	json_object_set_new(out, "checkpoint", json_string(*words ? words : "criu check fails"));
+}
+
 /* The record of one handler, kept when its file and its binary are in order. */
 static json_t *probe(const struct config *c, const char *name)
 {
@@ -216,6 +268,8 @@ static json_t *probe(const struct config *c, const char *name)
 	json_object_set_new(out, "root", json_string(h.root));
 	probe_runtime(&h, out);
 	probe_layers(c, out);
+	if (json_object_get(out, "can"))
+		probe_criu(&h, out);
 	if (handler_can_write(c, &h, out, &e) < 0)
 		json_object_set_new(out, "error", json_string(e.msg));
 	handler_can_say(&h, out);
@@ -250,6 +304,8 @@ static void print_one(json_t *j, bool is_default)
 	}
 	print_list(j, true, "can");
 	print_list(j, false, "cannot");
+	if (json_object_get(j, "checkpoint"))
+		printf("  checkpoint: no, %s\n", jsonx_opt_string(j, "checkpoint", ""));
 	printf("  hooks  ");
 	json_array_foreach (json_object_get(json_object_get(j, "can"), "hooks"), i, v)
 		printf(" %s", json_string_value(v));

@@ -2,6 +2,7 @@
 #include "ctr.h"
 
 #include "attach.h"
+#include "ckpt.h"
 #include "handlers.h"
 
 #include "auto.h"
@@ -36,6 +37,12 @@ static const struct opt logs_opts[] = {
 	{"tail", 'n', OPT_INT, &logs_tail, "N", "only the last N lines"},
 	{"since", 0, OPT_STRING, &logs_since, "TIME", "only lines after 10m ago, or a time"},
 	{"timestamps", 0, OPT_FLAG, &logs_timestamps, NULL, "begin each line with its time"},
+	{0},
+};
+
+static const struct opt ckpt_opts[] = {
+	{"option", 'o', OPT_STRINGS, &ckpt_option_words, "KEY=BOOL",
+	 "tcp-established, file-locks or ext-unix-sk; may be repeated"},
 	{0},
 };
 
@@ -98,6 +105,10 @@ NOTED(stop)
 NOTED(kill)
 NOTED(rm)
 NOTED(update)
+NOTED(pause)
+NOTED(resume)
+NOTED(checkpoint)
+NOTED(restore)
 
 static const struct verb verbs[] = {
 	{"create", "CTR", "create a prepared container by its runtime", create_opts, 1, 1,
@@ -109,6 +120,19 @@ static const struct verb verbs[] = {
 	{"rm", "CTR", "remove what create made; the bundle stays", rm_opts, 1, 1, noted_rm},
 	{"update", "CTR FILE|-", "change the limits to those of a LinuxContainerResources", NULL, 2,
 	 2, noted_update},
+	{"pause", "CTR", "freeze all that runs in it", NULL, 1, 1, noted_pause},
+	{"resume", "CTR", "let a paused one run on", NULL, 1, 1, noted_resume},
+	{"checkpoint", "CTR FILE", "save a running container as an archive; it runs on", ckpt_opts,
+	 2, 2, noted_checkpoint},
+	{"checkpoint-pod", "POD DIR CTR...",
+	 "save running containers of one pod at one moment into an empty directory", ckpt_opts, 3,
+	 -1, verb_checkpoint_pod},
+	{"checkpoint-check", "DIR HANDLER NAME...",
+	 "is that what such a directory has, and can the handler restore it?", NULL, 3, -1,
+	 verb_checkpoint_check},
+	{"restore", "CTR DIR", "as create, from such a directory; start lets it run on", ckpt_opts,
+	 2, 2, noted_restore},
+	{"thaw", "[POD]", "end what checkpoints that were killed have left", NULL, 0, 1, verb_thaw},
 	{"exec", "CTR COMMAND...", "run a command in a running container", exec_opts, 2, -1,
 	 verb_exec},
 	{"attach", "CTR", "sit at a running container's streams", attach_opts, 1, 1, verb_attach},
@@ -131,5 +155,7 @@ static const struct tool tool = {
 
 int main(int argc, char **argv)
 {
+	if (argc > 0 && restore_is_script(argv[0]))
+		return restore_script(argv[0]);
 	return tool_main(&tool, argc, argv);
 }

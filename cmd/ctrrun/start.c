@@ -26,6 +26,14 @@ static int refuse(struct ctr *k, struct err *e)
 	return err_wrap(e, "start %s", k->id);
 }
 
+/* One from a checkpoint has its process, which waits in the freezer. */
+static int let_run(struct ctr *k, struct err *e)
+{
+	if (k->rec.restored)
+		return ctr_resume(k, e);
+	return k->rec.sandboxed ? inside_start(k, e) : rt_call(k, "start", NULL, NULL, e);
+}
+
 int verb_start(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	AUTO_CTR struct ctr k = CTR_NONE;
@@ -50,8 +58,7 @@ int verb_start(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	}
 	/* Without one nobody would learn of its end. */
 	ctr_try_adopt(&k);
-	if ((k.rec.sandboxed ? inside_start(&k, e) : rt_call(&k, "start", NULL, NULL, e)) < 0 &&
-	    !(again && rt_is_running(&k))) {
+	if (let_run(&k, e) < 0 && !(again && rt_is_running(&k))) {
 		struct err why = *e;
 		ctr_look(&k);
 		if (k.state == CTR_EXITED && k.exit.signal)

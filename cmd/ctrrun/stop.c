@@ -131,6 +131,7 @@ static int reset(struct ctr *k, struct err *e)
 		return -1;
 	record_set(&k->rec.state, "prepared");
 	record_set(&k->rec.start_error, "");
+	k->rec.restored = false;
 	/* started_at stays until the next creation: it tells a used root file system from a new
 	 * one. */
 	k->rec.pid = k->rec.pid_start = k->rec.monitor = k->rec.monitor_start = 0;

@@ -330,6 +330,7 @@ static int prepare(struct monitor *m, struct err *e)
 		return watch_adopted(m, e);
 	if (exitrec_prepare(m, e) < 0 || logfile_open(&m->log, m->opts->log_path, e) < 0)
 		return -1;
+	oom_bare();
 	if (ctl_open(m, e) < 0 || stdio_open(m, e) < 0 || sign_lock(m, e) < 0 ||
 	    runtime_start(m, e) < 0)
 		return -1;

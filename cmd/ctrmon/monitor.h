@@ -180,6 +180,8 @@ void attach_output_ended(struct monitor *m, int which);
 
 /* ---- oom.c: the OOM killer. begin() once m->cgroup is open, pid being in it. */
 void oom_begin(struct monitor *m, pid_t pid);
+/* Before the runtime is started: no protection of ours is handed on. */
+void oom_bare(void);
 bool oom_happened(struct monitor *m);
 void oom_close(struct monitor *m);
 

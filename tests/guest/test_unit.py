@@ -54,7 +54,7 @@ def teardown():
     assert not left.strip() and not groups_of("crisp-"), left
 
 
-@test("Type=notify: the start is over when the daemon answers; its variables are its own")
+@test("Type=notify: the start is over when the daemon answers; what runs in it is not privileged by it")
 def ready():
     global pod, ctr
     run("systemctl", "start", "crispd")
@@ -67,6 +67,8 @@ def ready():
     assert read("/proc/%d/oom_score_adj" % pid) == "-999"
     pod = w.pod("crun", "/kubepods.slice/kubepods-podunit.slice")
     ctr = w.ctr(pod, "sh", "-c", "env; while :; do sleep 1000; done", name="main")
+    score = read("/proc/%d/oom_score_adj" % w.pid(ctr))
+    assert score == "0", score
     monitors = [p for p in read("/sys/fs/cgroup/system.slice/crispd.service/cgroup.procs").split() if p != str(pid)]
     assert len(monitors) == 1 and read("/proc/%s/comm" % monitors[0]) == "ctrmon", monitors
     for p in [*monitors, str(w.pid(ctr))]:

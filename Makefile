@@ -161,6 +161,7 @@ install: all                     ## honours DESTDIR and PREFIX
 	  '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' \
 	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions' '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'
 	install -m 755 $(BINS) '$(DESTDIR)$(BINDIR)'
+	install -m 755 scripts/pod '$(DESTDIR)$(BINDIR)/pod'
 	install -m 644 $(wildcard cmd/*/*.1) '$(DESTDIR)$(MANDIR)/man1'
 	install -m 644 $(wildcard adapter/*.8) '$(DESTDIR)$(MANDIR)/man8'
 	sed 's|@BINDIR@|$(BINDIR)|' adapter/crispd.service.in >'$(DESTDIR)$(UNITDIR)/crispd.service'

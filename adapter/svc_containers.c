@@ -77,15 +77,16 @@ static bool answer_existing(struct call *c, const char *key, json_t *wanted)
 static void answer_create(struct call *c, const struct job *j)
 {
 	const struct err *e = job_error(j);
-	const struct ctr *k = index_ctr(job_daemon(j)->index, job_ctr(j));
-	if (e && e->kind == ERR_EXISTS) {
-		index_rescan(job_daemon(j)->index);
-		if (answer_existing(c, NULL, (json_t *)job_config(j)))
+	struct index *ix = job_daemon(j)->index;
+	json_t *wanted = (json_t *)job_config(j);
+	if (e && (e->kind == ERR_EXISTS || e->kind == ERR_BAD_STATE)) {
+		index_rescan(ix);
+		/* The state may be that a tool which a dead crispd had started was first. */
+		const struct ctr *k = namesake(ix, wanted);
+		if ((e->kind == ERR_EXISTS || (k && ctr_visible(k))) &&
+		    answer_existing(c, NULL, wanted))
 			return;
 	}
-	/* A tool that a dead crispd had started was first. */
-	if (e && e->kind == ERR_BAD_STATE && k && k->state == CTR_CREATED)
-		e = NULL;
 	if (e)
 		call_fail(c, e);
 	else
@@ -108,11 +109,8 @@ static void submit_create(struct call *c, const struct pod *p, const char *key, 
 	job_for(j, p->o.id, id);
 	job_identify(j, key, json_incref(wanted));
 	const struct ctr *remainder = namesake(d->index, wanted);
-	if (remainder) {
-		job_step(j, STEP_PLAIN, svc_runtime_ms(d), "ctrrun", "rm", "--force",
-			 remainder->o.id);
+	if (remainder)
 		job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocibundle", "rm", remainder->o.id);
-	}
 	AUTO_FREE char *file = xasprintf("%s/containers/%s/container.json", d->cfg.root, id);
 	struct step *s = job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocibundle", "create", "--id", id,
 				  "--origin", "cri", p->o.id, "-");

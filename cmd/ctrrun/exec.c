@@ -118,6 +118,20 @@ static void dismiss_guard(struct exec *x)
 		(void)send(x->guard, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* A command is as dear to the OOM killer as its container. What a runtime leaves alone (crun 1.8 a score
+ * of 0) is inherited, and ours may be that of the protected daemon. Going below ours needs a
+ * capability: then the runtime's own attempt is all there is. */
+static void take_oom_score(const struct exec *x)
+{
+	char path[48], score[16];
+	snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)x->k.rec.pid);
+	AUTO_CLOSE int theirs = open(path, O_RDONLY | O_CLOEXEC);
+	AUTO_CLOSE int ours = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	ssize_t n = theirs < 0 ? -1 : read(theirs, score, sizeof score);
+	if (n > 0 && ours >= 0 && write(ours, score, (size_t)n) < 0)
+		log_debug("oom_score_adj of container %s cannot be taken", x->k.id);
+}
+
 static int start_runtime(struct exec *x, struct err *e)
 {
 	struct rt_args a;
@@ -126,6 +140,7 @@ static int start_runtime(struct exec *x, struct err *e)
 	snprintf(spec, sizeof spec, "/proc/%d/fd/%d", (int)getpid(), x->spec);
 	snprintf(x->pid_file, sizeof x->pid_file, "exec.%d.pid", (int)getpid());
 	ask_for_guard(x);
+	take_oom_score(x);
 	console_path(x->run_dir, x->pid_file, pid_file, sizeof pid_file);
 	rt_begin(&a, &x->k);
 	rt_add(&a, "--log");

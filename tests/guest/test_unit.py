@@ -69,6 +69,7 @@ def ready():
     ctr = w.ctr(pod, "sh", "-c", "env; while :; do sleep 1000; done", name="main")
     score = read("/proc/%d/oom_score_adj" % w.pid(ctr))
     assert score == "0", score
+    assert w.exec(ctr, "cat", "/proc/self/oom_score_adj")[:2] == (0, "0\n")
     monitors = [p for p in read("/sys/fs/cgroup/system.slice/crispd.service/cgroup.procs").split() if p != str(pid)]
     assert len(monitors) == 1 and read("/proc/%s/comm" % monitors[0]) == "ctrmon", monitors
     for p in [*monitors, str(w.pid(ctr))]:

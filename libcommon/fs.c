@@ -79,6 +79,28 @@ int fs_read_at(int dirfd, const char *name, struct buf *b, struct err *e)
 	return 0;
 }
 
+int fs_read_operand(const char *operand, struct buf *b, struct err *e)
+{
+	bool is_stdin = strcmp(operand, "-") == 0;
+	const char *what = is_stdin ? "standard input" : operand;
+	AUTO_CLOSE int fd = is_stdin ? -1 : open(operand, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	if (!is_stdin && fd < 0)
+		return err_sys(e, "open %s", operand);
+	for (;;) {
+		if (buf_reserve(b, 1, e) < 0)
+			return err_wrap(e, "%s", what);
+		ssize_t n =
+			read(is_stdin ? STDIN_FILENO : fd, b->data + b->len, b->cap - 1 - b->len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(e, "read %s", what);
+		if (n == 0)
+			return 0;
+		buf_grew(b, (size_t)n);
+	}
+}
+
 int fs_write_all(int fd, const void *data, size_t len, struct err *e)
 {
 	const char *p = data;

@@ -22,6 +22,8 @@ int fs_open_beneath(int dirfd, const char *path, int flags, mode_t mode, struct 
 /* Read a whole regular file into b (whose limit holds). Refuses anything that is not a regular
  * file. */
 int fs_read_at(int dirfd, const char *name, struct buf *b, struct err *e);
+/* What a command line names as FILE|-: a file of any kind (pipes are fine), or standard input. */
+int fs_read_operand(const char *operand, struct buf *b, struct err *e);
 int fs_write_all(int fd, const void *data, size_t len, struct err *e);
 
 /* Replace dirfd/name atomically: readers see the old content or the new. FS_DURABLE adds the fsyncs

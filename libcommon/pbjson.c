@@ -6,7 +6,6 @@
 #include "jsonx.h"
 
 #include <ctype.h>
-#include <fcntl.h>
 #include <string.h>
 
 void pbjson_free(ProtobufCMessage *m)
@@ -72,32 +71,12 @@ ProtobufCMessage *pbjson_parse(const ProtobufCMessageDescriptor *d, const char *
 	return j ? pbjson_read(d, j, what, e) : NULL;
 }
 
-static int read_all(int fd, struct buf *b, const char *what, struct err *e)
-{
-	for (;;) {
-		if (buf_reserve(b, 1, e) < 0)
-			return err_wrap(e, "%s", what);
-		ssize_t n = read(fd, b->data + b->len, b->cap - 1 - b->len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(e, "read %s", what);
-		if (n == 0)
-			return 0;
-		buf_grew(b, (size_t)n);
-	}
-}
-
 ProtobufCMessage *pbjson_load(const ProtobufCMessageDescriptor *d, const char *operand,
 			      struct err *e)
 {
-	bool is_stdin = strcmp(operand, "-") == 0;
-	const char *what = is_stdin ? "standard input" : operand;
+	const char *what = strcmp(operand, "-") == 0 ? "standard input" : operand;
 	AUTO_BUF struct buf b = BUF_INIT(PBJSON_TEXT_MAX);
-	AUTO_CLOSE int fd = is_stdin ? -1 : open(operand, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (!is_stdin && fd < 0)
-		return err_sys(e, "open %s", operand), NULL;
-	if (read_all(is_stdin ? STDIN_FILENO : fd, &b, what, e) < 0)
+	if (fs_read_operand(operand, &b, e) < 0)
 		return NULL;
 	return pbjson_parse(d, b.data ? b.data : "", b.len, what, e);
 }

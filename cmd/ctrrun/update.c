@@ -102,29 +102,11 @@ static int lay_over(json_t *into, json_t *from, const char *what, struct err *e)
 	return 0;
 }
 
-static int read_input(const char *operand, struct buf *b, struct err *e)
-{
-	if (strcmp(operand, "-") != 0)
-		return fs_read_at(AT_FDCWD, operand, b, e);
-	for (;;) {
-		if (buf_reserve(b, 4096, e) < 0)
-			return -1;
-		ssize_t n = read(0, b->data + b->len, 4096);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(e, "standard input");
-		if (n == 0)
-			return 0;
-		buf_grew(b, (size_t)n);
-	}
-}
-
 static json_t *load_wanted(const char *operand, struct err *e)
 {
 	AUTO_BUF struct buf b = BUF_INIT(INPUT_MAX);
 	const char *what = strcmp(operand, "-") == 0 ? "standard input" : operand;
-	if (read_input(operand, &b, e) < 0)
+	if (fs_read_operand(operand, &b, e) < 0)
 		return NULL;
 	AUTO_JSON json_t *j = jsonx_parse(b.data ? b.data : "", b.len, what, e);
 	AUTO_JSON json_t *wanted = json_object();

@@ -144,24 +144,6 @@ int verb_ps(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	return 0;
 }
 
-static int read_all(const char *name, struct buf *b, struct err *e)
-{
-	if (strcmp(name, "-") != 0)
-		return fs_read_at(AT_FDCWD, name, b, e);
-	for (;;) {
-		if (buf_reserve(b, 4096, e) < 0)
-			return -1;
-		ssize_t n = read(0, b->data + b->len, 4096);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(e, "standard input");
-		if (n == 0)
-			return 0;
-		buf_grew(b, (size_t)n);
-	}
-}
-
 int verb_update(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	static char type[] = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
@@ -172,7 +154,7 @@ int verb_update(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	Shim__Any any = SHIM__ANY__INIT;
 	(void)c;
 	(void)argc;
-	if (read_all(update_resources, &b, e) < 0)
+	if (fs_read_operand(update_resources, &b, e) < 0)
 		return -1;
 	AUTO_JSON json_t *j = jsonx_parse(b.data ? b.data : "", b.len, "resources", e);
 	if (!j || open_both(&p, &t, argv[0], e) < 0)

@@ -74,19 +74,6 @@ static bool is_file(const char *operand)
 	       (n > 5 && strcmp(operand + n - 5, ".json") == 0);
 }
 
-static int read_stdin(struct buf *b, struct err *e)
-{
-	ssize_t n;
-	do {
-		if (buf_reserve(b, 64 << 10, e) < 0)
-			return -1;
-		n = read(STDIN_FILENO, b->data + b->len, 64 << 10);
-		if (n > 0)
-			buf_grew(b, (size_t)n);
-	} while (n > 0);
-	return n < 0 ? err_sys(e, "read standard input") : 0;
-}
-
 /* Every container has paths with its own id in it. Two containers of one request are equal all the
  * same, so it is read as ID. */
 static void hide_id(struct buf *b)
@@ -121,10 +108,8 @@ static json_t *read_operand(struct tool_ctx *c, const char *operand, struct err 
 	AUTO_BUF struct buf b = BUF_INIT(CONFIG_MAX);
 	AUTO_CLOSE int bundle = -1;
 	int r;
-	if (strcmp(operand, "-") == 0) {
-		r = read_stdin(&b, e);
-	} else if (is_file(operand)) {
-		r = fs_read_at(AT_FDCWD, operand, &b, e);
+	if (is_file(operand)) {
+		r = fs_read_operand(operand, &b, e);
 	} else {
 		bundle = open_bundle(c, operand, id, e);
 		r = bundle < 0 ? -1 : fs_read_at(bundle, "config.json", &b, e);

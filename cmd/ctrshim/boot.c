@@ -214,7 +214,7 @@ int boot_parse(const char *data, size_t len, struct boot_answer *a, struct err *
 int boot_start(struct place *p, struct err *e)
 {
 	struct run r;
-	struct boot_answer a;
+	struct boot_answer a = {0};
 	size_t len;
 	run_init(&r, p, "start");
 	int status = run(&r, p, "", 0, opts.timeout_ms, e);

@@ -165,7 +165,7 @@ int place_sharing(const struct place *p)
 		struct err ignored;
 		AUTO_PLACE struct place other = PLACE_NONE;
 		if (de->d_name[0] != '.' && strcmp(de->d_name, p->id) != 0 &&
-		    place_open(&other, de->d_name, false, &ignored) == 0)
+		    place_open(&other, de->d_name, false, &ignored) == 0 && other.rec.address)
 			count += strcmp(other.rec.address, p->rec.address) == 0;
 	}
 	return count;

@@ -234,7 +234,7 @@ int run_sandbox(struct tool_ctx *c, int argc, char **argv, struct err *e)
 			   .b = {.cfg = &c->cfg, .st = &c->st, .rootfs = -1, .sandbox = true}};
 	(void)argc;
 	int r = read_pod(&k, argv[0], &pod, e);
-	if (r == 0) {
+	if (r == 0 && pod) {
 		write_request(&request, pod);
 		k.b.pod = pod;
 		k.b.ctr = &request.ctr;

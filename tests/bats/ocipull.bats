@@ -417,7 +417,7 @@ PY
 @test "bad registry files: the file and the key are named" {
   registries bad <<<'{"host":"x.io","mirror":[]}'
   run_err 6 pull x.io/a
-  [[ $stderr == *"bad.json"*"'mirror'"* ]]
+  [[ $stderr == *"bad.json: mirror: unknown key"* ]]
   registries bad <<<'{"host":"x.io","mirrors":[{"url":5}]}'
   run_err 6 pull x.io/a
   registries bad <<<'{"host":"x.io","url":"ftp://x/"}'

@@ -114,7 +114,7 @@ teardown() {
 
 @test "Status names features, and handlers with the default under the empty name" {
   echo '{ "path": "/bin/true" }' >"$CRISP_TMP/etc/handlers.d/odd.json"
-  [ "$(py cri_status.py "$SOCK" features)" = "supplemental_groups_policy mount_options" ]
+  [ "$(py cri_status.py "$SOCK" features)" = "supplemental_groups_policy user_namespaces_host_network mount_options" ]
   run py cri_status.py "$SOCK" handlers
   rm "$CRISP_TMP/etc/handlers.d/odd.json"
   echo "$output"

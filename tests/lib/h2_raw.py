@@ -255,7 +255,7 @@ def case_too_many_streams():
     try:
         c.until(SETTINGS)
         c.send(frame(SETTINGS, ACK))
-        for i in range(1100):
+        for i in range(2100):
             c.send(frame(HEADERS, END_HEADERS, 2 * i + 1, request_headers()))
         while True:
             f = c.frame()

@@ -221,7 +221,7 @@ order() { cut -d' ' -f1 "$CRISP_TMP/calls" | uniq -c | awk '{ printf "%s%s ", $2
   refused INVALID_ARGUMENT file-locks capture "$CRISP_TMP/out" '| .options = {"file-locks": "maybe"}'
   call StopContainer --arg c "$DB" '{container_id: $c, timeout: 0}'
   refused FAILED_PRECONDITION "not running" capture "$CRISP_TMP/out"
-  refused FAILED_PRECONDITION "not running" call CheckpointContainer --arg c "$DB" '{container_id: $c, location: "/tmp/x.tar"}'
+  refused FAILED_PRECONDITION "not running" call CheckpointContainer --arg c "$DB" '{container_id: $c, location: "/tmp/never.tar"}'
   refused INVALID_ARGUMENT location call CheckpointContainer --arg c "$WEB" '{container_id: $c, location: "x.tar"}'
   [ ! -s "$CRISP_TMP/calls" ]
   [ -z "$(ls -A "$CRISP_TMP/out")" ]

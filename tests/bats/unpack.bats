@@ -368,7 +368,7 @@ o = Layout(sys.argv[1])
 def put(name, *entries): o.name(o.image([layer(*entries)]), name)
 put('stay', entry('../../../up', data=b'1'), entry('/abs', data=b'2'), entry('a', SYM, link='/'), entry('a/rooted', data=b'3'),
     entry('b', SYM, link='../../../../../../etc'), entry('b/planted', data=b'4'), entry('c', DIR), entry('c', SYM, link='/tmp'),
-    entry('c/x', data=b'5'), entry('d', LINK, link='../../../up'), entry('e', LINK, link='/abs'), entry('f', SYM, link='/etc/shadow'),
+    entry('c/crisp-planted', data=b'5'), entry('d', LINK, link='../../../up'), entry('e', LINK, link='/abs'), entry('f', SYM, link='/etc/shadow'),
     entry('f', data=b'6'), entry('g', SYM, link='/proc/self/root'), entry('g/proc-out', data=b'7'),
     entry('h', CHR, dev=(1, 1)), entry('h', data=b'8'), entry('i', FIFO), entry('i', data=b'9'))
 put('proc', entry('l', LINK, link='/proc/1/root/etc/shadow'))
@@ -381,7 +381,7 @@ PY
   local id d tag want
   id=$(pull "oci:$STORE/oci:stay")
   d=$(diff_of "$id" 0)
-  [ "$(cat "$d/up" "$d/abs" "$d/rooted" "$d/etc/planted" "$d/tmp/x" "$d/f" "$d/proc/self/root/proc-out" "$d/h" "$d/i")" = 123456789 ]
+  [ "$(cat "$d/up" "$d/abs" "$d/rooted" "$d/etc/planted" "$d/tmp/crisp-planted" "$d/f" "$d/proc/self/root/proc-out" "$d/h" "$d/i")" = 123456789 ]
   [ "$d/d" -ef "$d/up" ]
   [ "$d/e" -ef "$d/abs" ]
   [ ! -L "$d/f" ]
@@ -389,7 +389,7 @@ PY
   [ ! -e /abs ]
   [ ! -e /rooted ]
   [ ! -e /etc/planted ]
-  [ ! -e /tmp/x ]
+  [ ! -e /tmp/crisp-planted ]
   [ ! -e /proc-out ]
   whole
   rm -rf "$STORE"/{images,names,layers}

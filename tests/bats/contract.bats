@@ -57,7 +57,7 @@ table_is_sound() { "$prog" --option-table | awk -F'\t' 'NF != 6 || $1 == "" || $
 
 bad_config() {
   local verb args
-  case $prog in cricall | ctrmon | podinit) return 0 ;; esac # these read no configuration
+  case $prog in cricall | ctrmon | ctrshim | podinit) return 0 ;; esac # these read no configuration
   echo '{ "rot": "/x" }' >"$BATS_TEST_TMPDIR/crisp.json"
   IFS=$'\t' read -r verb args < <("$prog" --option-table | awk -F'\t' '$3 == "-" { print $2 "\t" $5; exit }')
   local operands=()

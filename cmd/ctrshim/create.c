@@ -79,7 +79,7 @@ int verb_create(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	struct err late;
 	struct place again = PLACE_NONE;
 	if (place_open(&again, p.id, false, &late) == 0)
-		(void)delete_place(&again, true, &late);
+		undo_place(&again);
 	else
 		place_remove(&p);
 	place_close(&again);

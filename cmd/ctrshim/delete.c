@@ -120,6 +120,18 @@ int delete_place(struct place *p, bool force, struct err *e)
 	return 0;
 }
 
+void undo_place(struct place *p)
+{
+	struct err e;
+	if (delete_place(p, true, &e) == 0)
+		return;
+	if (clean_up(p, &e) < 0)
+		log_warn("%s", e.msg);
+	if (p->rec.keeper != getpid())
+		kill_process(p->rec.keeper, p->rec.keeper_start);
+	place_remove(p);
+}
+
 int verb_delete(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	AUTO_PLACE struct place p = PLACE_NONE;

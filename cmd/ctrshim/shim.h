@@ -152,6 +152,8 @@ int verb_features(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_publish(struct tool_ctx *c, int argc, char **argv, struct err *e);
 /* The container of an open place is ended and all that is left of it removed. */
 int delete_place(struct place *p, bool force, struct err *e);
+/* After a creation that failed: gone, whatever the shim says to that. */
+void undo_place(struct place *p);
 /* An OOM kill that a shim told of: noted for the container's stand-in. */
 void event_take(const Shim__Any *event);
 

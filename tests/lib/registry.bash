@@ -70,7 +70,7 @@ server() { # MODE [UPSTREAM]
   rm -f "$STORE/port"
   LOG=$STORE/server.$1.log
   background "$LOG" python3 "$LIB/registry_fake.py" "$STORE/port" "$1" "${2:-$REGISTRY}"
-  wait_for 10 test -s "$STORE/port"
+  wait_for 30 test -s "$STORE/port"
   # shellcheck disable=SC2034 # for the tests
   SERVER=127.0.0.1:$(cat "$STORE/port") SECOND=127.0.0.1:$(cat "$STORE/port.second")
   registries server <<<"{\"host\":\"$SERVER\",\"url\":\"http://$SERVER\"}"

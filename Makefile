@@ -35,6 +35,7 @@ PKGS_podnet    := libprotobuf-c
 PKGS_ocibundle := libprotobuf-c
 PKGS_ctrrun    :=
 PKGS_ctrmon    :=
+PKGS_podreplay :=
 PKGS_ctrstream := zlib
 PKGS_ctrtls    := libssl
 PKGS_ctrevents := nanomsg
@@ -65,6 +66,7 @@ static = $(or $(filter /%,$(shell $(CC) -print-file-name=lib$1.a)),-l$1)
 LIBS_ocibundle := $(call static,yaml)
 LIBS_ctrrun    := $(foreach l,archive zstd seccomp z,$(call static,$l))
 LIBS_ocistore  := $(foreach l,archive zstd seccomp z,$(call static,$l))
+LIBS_podreplay := $(foreach l,archive zstd seccomp z,$(call static,$l))
 # $(call libs,PROG): only what the program uses ends up in it (--as-needed).
 libs = $(shell $(PKG_CONFIG) --libs $(PKGS_$1) jansson) $(LIBS_$1) $(or $(CRYPTO_$1),$(CRYPTO)) -ldl -lm
 

@@ -23,7 +23,7 @@ static int prepare(struct tool_ctx *c, const struct tool_common *k, struct err *
 		c->cfg.runroot = xstrdup(k->runroot);
 		json_object_set_new(c->cfg.sources, "runroot", json_string("--runroot"));
 	}
-	if (c->flags & TOOL_STATE)
+	if (c->flags & TOOL_STATE && !(c->flags & TOOL_STATE_LATER))
 		return state_open(&c->st, c->cfg.root, c->cfg.runroot, e);
 	return 0;
 }

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "podreplay.h"
+
+int podreplay_state(struct tool_ctx *c, struct err *e)
+{
+	return c->st.root >= 0 ? 0 : state_open(&c->st, c->cfg.root, c->cfg.runroot, e);
+}
+
+static const struct verb verbs[] = {
+	{"capture", "POD", "pack a pod and all that is known of it into an archive", capture_table,
+	 1, 1, podreplay_capture},
+	{.name = NULL},
+};
+
+int main(int argc, char **argv)
+{
+	static const struct tool tool = {
+		.name = "podreplay",
+		.summary = "tell why a pod failed, take it along, make it fail elsewhere",
+		.flags = TOOL_STATE | TOOL_STATE_LATER | TOOL_JSON,
+		.verbs = verbs,
+	};
+	return tool_main(&tool, argc, argv);
+}

@@ -3,11 +3,10 @@
 
 setup_file() {
   load ../lib/helpers
-  for PYTHON in python3 /usr/bin/python3; do "$PYTHON" -c 'import grpc, grpc_tools' 2>/dev/null && break; done
-  "$PYTHON" -c 'import grpc, grpc_tools' || skip "needs python3-grpcio and python3-grpc-tools"
+  python3 -c 'import grpc, grpc_tools' || skip "needs python3-grpcio and python3-grpc-tools"
   SERVER_DIR=$(mktemp -d "${TMPDIR:-/tmp}/crisp-cricall.XXXXXX")
-  export PYTHON SERVER_DIR CONTAINER_RUNTIME_ENDPOINT="unix://$SERVER_DIR/s"
-  "$PYTHON" "$BATS_TEST_DIRNAME/../lib/cri_server.py" "$SERVER_DIR/s" "$SERVER_DIR/log" >/dev/null 2>&1 3>&- &
+  export SERVER_DIR CONTAINER_RUNTIME_ENDPOINT="unix://$SERVER_DIR/s"
+  python3 "$BATS_TEST_DIRNAME/../lib/cri_server.py" "$SERVER_DIR/s" "$SERVER_DIR/log" >/dev/null 2>&1 3>&- &
   echo $! >"$SERVER_DIR/pid"
   wait_for 20 cricall Version
 }
@@ -22,7 +21,7 @@ teardown() { if [ -n "${BAD_PID:-}" ]; then kill "$BAD_PID"; fi; }
 # bad MODE: start the server that misbehaves; its socket is $BAD
 bad() {
   BAD=$BATS_TEST_TMPDIR/bad.$1
-  "$PYTHON" "$BATS_TEST_DIRNAME/../lib/bad_http2.py" "$BAD" "$1" >/dev/null 2>&1 3>&- &
+  python3 "$BATS_TEST_DIRNAME/../lib/bad_http2.py" "$BAD" "$1" >/dev/null 2>&1 3>&- &
   BAD_PID=$!
   wait_for 10 test -S "$BAD"
 }

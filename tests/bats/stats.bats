@@ -41,7 +41,7 @@ case_py() {
   "$BUILD/bin/crispd" --root "$CRISP_TMP/long" --runroot "$CRISP_TMP/longrun" >"$CRISP_TMP/long.log" 2>&1 3>&- &
   pid=$!
   SOCK=$CRISP_TMP/longrun/crisp.sock
-  wait_for 20 crispd_ready || { cat "$CRISP_TMP/long.log"; false; }
+  wait_for 100 crispd_ready || { cat "$CRISP_TMP/long.log"; false; }
   run py rpc_case.py "$SOCK" long_list 5000 $pid
   echo "$output"
   kill $pid

@@ -10,10 +10,10 @@
 #   bundle_gone             every container of this file: removed by force; no process, cgroup, monitor is left
 
 bundle_setup() {
-  local dir=$CRISP_TMP/rootfs applet
+  local dir=$CRISP_TMP/rootfs
   mkdir -p "$dir"/{bin,etc,proc,sys,dev,tmp,root} "$CRISP_TMP/logs"
   cp /bin/busybox "$dir/bin/busybox"
-  for applet in $(/bin/busybox --list); do [ "$applet" = busybox ] || ln -sf busybox "$dir/bin/$applet"; done
+  busybox_applets "$dir/bin"
   chmod 1777 "$dir/tmp"
   CGROUP=/crisp-bundle-$(basename "$CRISP_TMP")
   export CGROUP

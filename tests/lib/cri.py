@@ -11,19 +11,31 @@ import tempfile
 
 import grpc
 from google.protobuf import json_format
-from grpc_tools import protoc
 
 _proto_dir = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "libcommon")
 
 
 def _compile():
-    out = tempfile.mkdtemp(prefix="crisp-proto.")
-    if protoc.main(["protoc", "-I" + _proto_dir, "--python_out=" + out, "cri.proto"]) != 0:
-        raise RuntimeError("cri.proto does not compile")
+    """The module of cri.proto; kept in $BUILD, where there is one, for the next program: compiling takes longer
+    than most of what the tests ask."""
+    proto = os.path.join(_proto_dir, "cri.proto")
+    kept = os.path.join(os.environ.get("BUILD", "/nowhere"), "gen", "python")
+    made = os.path.join(kept, "cri_pb2.py")
+    out = kept
+    if not os.path.exists(made) or os.path.getmtime(made) < os.path.getmtime(proto):
+        from grpc_tools import protoc
+        out = tempfile.mkdtemp(prefix="crisp-proto.")
+        if protoc.main(["protoc", "-I" + _proto_dir, "--python_out=" + out, "cri.proto"]) != 0:
+            raise RuntimeError("cri.proto does not compile")
+        if os.path.isdir(os.path.dirname(kept)):
+            os.makedirs(kept, exist_ok=True)
+            shutil.copy(os.path.join(out, "cri_pb2.py"), made + ".%d" % os.getpid())
+            os.rename(made + ".%d" % os.getpid(), made)
     sys.path.insert(0, out)
     import cri_pb2
     sys.path.remove(out)
-    shutil.rmtree(out)
+    if out != kept:
+        shutil.rmtree(out)
     return cri_pb2
 
 

@@ -21,10 +21,7 @@ crispd_stop() {
 }
 
 py() {
-  local python script=$1
+  local script=$1
   shift
-  for python in python3 /usr/bin/python3; do
-    "$python" -c 'import grpc' 2>/dev/null && break
-  done
-  timeout 120 "$python" "$(dirname "${BASH_SOURCE[0]}")/$script" "$@"
+  timeout 120 python3 "$(dirname "${BASH_SOURCE[0]}")/$script" "$@"
 }

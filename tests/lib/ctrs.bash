@@ -11,8 +11,7 @@ ctrs_setup_file() {
   local base=$CRISP_TMP/base
   mkdir -p "$base"/{bin,etc,proc,sys,dev,tmp,root,data/sub} "$ROOT"
   cp /bin/busybox "$base/bin/busybox"
-  local applet
-  for applet in $(/bin/busybox --list); do [ -e "$base/bin/$applet" ] || ln -s busybox "$base/bin/$applet"; done
+  busybox_applets "$base/bin"
   printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1001:user:/home/user:/bin/sh\n12:x:77:78::/:\n' >"$base/etc/passwd"
   printf 'root:x:0:\nuser:x:1001:\nextra:x:2000:nobody,user\nroots:x:5:root\n' >"$base/etc/group"
   echo content >"$base/data/sub/file"

@@ -7,6 +7,7 @@
 #include "jsonx.h"
 #include "ocihook.h"
 #include "xalloc.h"
+#include "yamljson.h"
 
 #include <ctype.h>
 #include <stdio.h>

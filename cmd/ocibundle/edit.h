@@ -25,10 +25,6 @@ int cdi_apply(struct bundle *b, json_t *spec, struct err *e);
 json_t *cdi_spec_parse(const char *text, size_t len, const char *file, struct err *e);
 bool cdi_is_qualified(const char *name); /* vendor/class=device */
 
-/* yamljson.c: the YAML of configuration files as JSON: maps, lists, scalars, comments; no anchors,
- * tags or several documents. */
-json_t *yaml_to_json(const char *text, size_t len, const char *what, struct err *e);
-
 /* can.c: refuse what the runtime is known not to do. */
 int can_check(const struct bundle *b, const json_t *spec, struct err *e);
 

@@ -4,6 +4,7 @@
 #include "arena.h"
 #include "http2.h"
 #include "log.h"
+#include "recorder.h"
 #include "telemetry.h"
 #include "utf8.h"
 #include "xalloc.h"
@@ -112,10 +113,12 @@ static bool is_quiet(const char *rpc)
 	return false;
 }
 
-static void log_end(const struct call *c, int code, const char *text)
+static void log_end(const struct call *c, int code, const char *text,
+		    const ProtobufCMessage *answer)
 {
 	long long us = now_us() - c->begin_us;
 	telemetry_call(c->daemon->telemetry, call_rpc(c), code, us);
+	recorder_end(c->daemon->recorder, c->id, call_rpc(c), code, text, answer, us);
 	log_msg(is_quiet(call_rpc(c)) ? LOG_LVL_DEBUG : LOG_LVL_INFO,
 		"req %s: %s: code %d, %lld.%03lld ms%s%s", c->id, call_rpc(c), code, us / 1000,
 		us % 1000, text ? ": " : "", text ? text : "");
@@ -129,12 +132,17 @@ static void call_free(struct call *c)
 	free(c);
 }
 
-static void finish(struct call *c, int code, const char *text)
+static void finish_with(struct call *c, int code, const char *text, const ProtobufCMessage *answer)
 {
-	log_end(c, code, text);
+	log_end(c, code, text, answer);
 	if (c->stream)
 		h2_finish(c->stream, code, text);
 	call_free(c);
+}
+
+static void finish(struct call *c, int code, const char *text)
+{
+	finish_with(c, code, text, NULL);
 }
 
 void call_gone(struct call *c, int code)
@@ -148,7 +156,7 @@ void call_gone(struct call *c, int code)
 	/* Without a callback its owner will answer some time: it is freed then. */
 	if (!cancel)
 		return;
-	log_end(c, code, NULL);
+	log_end(c, code, NULL, NULL);
 	free(c);
 	cancel(arg);
 }
@@ -181,12 +189,15 @@ static bool send_message(struct call *c, const ProtobufCMessage *msg)
 void call_reply(struct call *c, const ProtobufCMessage *msg)
 {
 	if (send_message(c, msg))
-		finish(c, 0, NULL);
+		finish_with(c, 0, NULL, msg);
 }
 
 bool call_send(struct call *c, const ProtobufCMessage *msg)
 {
-	return send_message(c, msg);
+	if (!send_message(c, msg))
+		return false;
+	recorder_message(c->daemon->recorder, c->id, call_rpc(c), msg);
+	return true;
 }
 
 void call_end(struct call *c)
@@ -298,6 +309,7 @@ void call_begin(struct h2_stream *s, struct call **slot, const struct call_metho
 		c->begin_us = now_us();
 		snprintf(c->id, sizeof c->id, "%llu", ++host->requests);
 		*slot = c;
+		recorder_request(c->daemon->recorder, c->id, rpc_of(method), msg);
 		method->handle(c, msg);
 	} else {
 		log_debug("%s", text);

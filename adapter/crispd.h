@@ -18,6 +18,7 @@ struct feed;      /* feed.h: GetContainerEvents */
 struct netwatch;  /* netwatch.h: is there a network */
 struct admin;     /* admin.h: the socket for crispd's own verbs */
 struct telemetry; /* telemetry.h: what the daemon counts of itself */
+struct recorder;  /* recorder.h: every call, written to a file */
 
 struct crispd {
 	struct config cfg;
@@ -34,6 +35,7 @@ struct crispd {
 	struct disk *disk;
 	struct netwatch *netwatch;
 	struct telemetry *telemetry;
+	struct recorder *recorder; /* NULL = nothing is recorded */
 	struct admin *admin;
 	struct notify notify;
 	char *tools_dir; /* where the tools are: cfg.tools_dir, else the daemon's own directory */

@@ -10,6 +10,7 @@
 #include "jobs.h"
 #include "log.h"
 #include "netwatch.h"
+#include "recorder.h"
 #include "server.h"
 #include "services.h"
 #include "streaming.h"
@@ -27,10 +28,12 @@
 /* How long calls may go on after SIGTERM. */
 enum { DRAIN_MS = 5000 };
 
-static const char *listen_opt;
+static const char *listen_opt, *record_opt;
 
 static const struct opt opts[] = {
 	{"listen", 0, OPT_STRING, &listen_opt, "PATH", "the CRI socket (<runroot>/crisp.sock)"},
+	{"record", 0, OPT_STRING, &record_opt, "FILE",
+	 "write each call and its answer there, without secrets"},
 	{0},
 };
 
@@ -135,6 +138,8 @@ static int catch_signals(struct crispd *d, struct err *e)
 
 static int serve(struct crispd *d, struct err *e)
 {
+	if (*d->cfg.record && !(d->recorder = recorder_new(d, e)))
+		return -1;
 	if (catch_signals(d, e) < 0 || parts_open(d, e) < 0)
 		return -1;
 	d->server = server_new(d, e);
@@ -152,6 +157,10 @@ static int settle(struct crispd *d, struct err *e)
 		free(d->cfg.listen);
 		d->cfg.listen = listen_opt ? xstrdup(listen_opt)
 					   : xasprintf("%s/crisp.sock", d->cfg.runroot);
+	}
+	if (record_opt) {
+		free(d->cfg.record);
+		d->cfg.record = xstrdup(record_opt);
 	}
 	/* --log-level and CRISP_LOG_LEVEL go before the file. */
 	if (!getenv("CRISP_LOG_LEVEL") && log_set_level(d->cfg.log_level) < 0)
@@ -181,6 +190,7 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	}
 	server_free(d.server);
 	parts_close(&d);
+	recorder_free(d.recorder);
 	notify_close(&d.notify);
 	loop_free(d.loop);
 	free(d.tools_dir);

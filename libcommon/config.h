@@ -22,6 +22,7 @@ struct config {
 	char *stream_tls_cert;     /* PEM, with its chain: a file that ctrtls(1) reads */
 	char *stream_tls_key;      /* PEM */
 	char *stream_tls_ca;       /* PEM; when set, clients need a certificate of it */
+	char *record;              /* file in which crispd writes every call; "" = none */
 	char *metrics_host;        /* where crispd tells Prometheus of itself: 127.0.0.1 */
 	char *metrics_port;        /* "" = nowhere, "0" = any */
 	char *log_level;           /* error, warning, info, debug */
@@ -71,9 +72,12 @@ struct config {
 	json_int_t max_container_log_line_size; /* bytes; 16384 */
 	json_int_t grpc_max_recv_msg_size;      /* bytes; 16 MiB */
 	json_int_t grpc_max_send_msg_size;      /* bytes; 16 MiB */
+	json_int_t record_max_bytes;            /* of the record and the one before it; 128 MiB */
 	json_int_t stream_idle_timeout;         /* seconds; 14400; 0 = any */
 	json_int_t stream_creation_timeout;     /* seconds for a client to open its streams; 30 */
 	bool stream_enable_tls;                 /* false */
+	bool adopt_hand_made; /* false: crispd shows and takes orders for its own pods and
+				 containers only; true: for those made by hand, too */
 };
 
 /* file NULL: $CRISP_CONFIG, else the default file. */

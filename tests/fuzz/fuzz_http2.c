@@ -7,6 +7,7 @@
 #include "adapter/arena.c"
 #include "adapter/call.c"
 #include "adapter/http2.c"
+#include "adapter/recorder.c"
 #include "adapter/stream.c"
 
 #include "cri.pb-c.h"

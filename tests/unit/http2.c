@@ -5,6 +5,7 @@
 #include "adapter/http2.c"
 #include "adapter/arena.c"
 #include "adapter/call.c"
+#include "adapter/recorder.c"
 #include "adapter/stream.c"
 
 #include "cri.pb-c.h"

@@ -41,9 +41,50 @@ void redactor_free(struct redactor *r)
 	free(r);
 }
 
+void redactor_number(struct redactor *r)
+{
+	if (!r->known.numbers)
+		r->known.numbers = json_object();
+}
+
+void redactor_spare(struct redactor *r, const char *text)
+{
+	struct redact_known *k = &r->known;
+	size_t len = strlen(text);
+	if (!k->spared)
+		k->spared = json_object();
+	(void)json_object_set_new(k->spared, text, json_true());
+	k->names = xrealloc(k->names, k->names_len + len + 1);
+	memcpy(k->names + k->names_len, text, len);
+	k->names[k->names_len + len] = '\n';
+	k->names_len += len + 1;
+}
+
 void redactor_learn(struct redactor *r, const char *value, size_t len)
 {
 	redact_known_add(&r->known, value, len);
+}
+
+void redactor_learn_lines(struct redactor *r, const char *text, size_t len)
+{
+	enum { LINE_MIN = 12 };
+	redactor_learn(r, text, len);
+	for (size_t at = 0; at < len;) {
+		const char *end = memchr(text + at, '\n', len - at);
+		size_t n = end ? (size_t)(end - (text + at)) : len - at;
+		bool head = n > 5 && memcmp(text + at, "-----", 5) == 0;
+		if (n >= LINE_MIN && n < len && !head)
+			redactor_learn(r, text + at, n);
+		at += n + 1;
+	}
+}
+
+bool redactor_knows(const struct redactor *r, const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (redact_known_at(&r->known, text + i, len - i))
+			return true;
+	return false;
 }
 
 json_t *redactor_list(struct redactor *r)
@@ -60,8 +101,10 @@ void redactor_forget_list(struct redactor *r)
 	r->more = 0;
 }
 
-static void note(struct redactor *r, const char *why)
+/* token: of what was taken out; NULL = of several. */
+static void note(struct redactor *r, const char *why, const char *token)
 {
+	const char *number = token ? strchr(token, ':') : NULL;
 	r->found++;
 	if (r->is_studying)
 		return;
@@ -69,7 +112,9 @@ static void note(struct redactor *r, const char *why)
 		r->more++;
 	else /* NULL, and nothing, when the path is cut within a character */
 		json_array_append_new(
-			r->list, json_pack("{s:s%,s:s}", "where", r->path, r->len, "why", why));
+			r->list,
+			json_pack("{s:s%,s:s,s:o*}", "where", r->path, r->len, "why", why, "value",
+				  number ? json_integer(strtol(number + 1, NULL, 10)) : NULL));
 }
 
 /* Each returns the path's former length. */
@@ -103,6 +148,24 @@ static const char *text_of(const json_t *v)
 				 : json_string_value(json_object_get(v, "base64"));
 }
 
+/* As it is, in base64, and as JSON writes it. */
+static void learn_forms(struct redactor *r, const char *s, size_t len)
+{
+	AUTO_FREE char *b64 = len ? base64_encode(s, len) : NULL;
+	AUTO_JSON json_t *j = json_stringn(s, len);
+	AUTO_FREE char *text = j ? json_dumps(j, JSON_ENCODE_ANY) : NULL;
+	size_t n = text ? strlen(text) : 0;
+	size_t before = r->known.n;
+	redactor_learn(r, s, len);
+	/* What is spared is so in any form. */
+	if (r->known.n == before)
+		return;
+	if (b64)
+		redactor_learn(r, b64, strlen(b64));
+	if (n > 2 && n - 2 != len)
+		redactor_learn(r, text + 1, n - 2);
+}
+
 static void learn_value(struct redactor *r, const json_t *v)
 {
 	const char *s = text_of(v);
@@ -110,7 +173,7 @@ static void learn_value(struct redactor *r, const json_t *v)
 	size_t len;
 	if (!s)
 		return;
-	redactor_learn(r, s, strlen(s));
+	learn_forms(r, s, strlen(s));
 	/* The data of a Secret, and bytes: what programs print is what it decodes to. */
 	if (strlen(s) >= 8 && base64_decode(s, strlen(s), &raw, &len) == 0)
 		redactor_learn(r, (const char *)raw, len);
@@ -121,23 +184,25 @@ static void take_out(struct redactor *r, json_t *holder, const char *key, size_t
 		     const char *why)
 {
 	const char *s = text_of(v);
-	if (!s || !*s || strcmp(s, REDACTED) == 0)
+	char token[REDACT_TOKEN_SIZE];
+	if (!s || !*s || redact_is_token(s, strlen(s)))
 		return;
 	learn_value(r, v);
+	redact_token(&r->known, s, strlen(s), token);
 	size_t before = enter(r, key ? key_prefix(r) : "", key, i);
-	note(r, why);
+	note(r, why, token);
 	leave(r, before);
 	if (key)
-		json_object_set_new(holder, key, json_string(REDACTED));
+		json_object_set_new(holder, key, json_string(token));
 	else
-		json_array_set_new(holder, i, json_string(REDACTED));
+		json_array_set_new(holder, i, json_string(token));
 }
 
 /* Why the value of this name is one to hide; NULL = it is none. */
-static const char *reason(const char *name, const json_t *v)
+static const char *reason(const struct redactor *r, const char *name, const json_t *v)
 {
 	const char *s = text_of(v);
-	if (!s)
+	if (!s || redact_is_spared(&r->known, s, strlen(s)))
 		return NULL;
 	if (redact_name_is_secret(name))
 		return "name";
@@ -148,12 +213,15 @@ static const char *reason(const char *name, const json_t *v)
 static void cut_assignment(struct redactor *r, json_t *list, size_t i, const char *why)
 {
 	const char *s = json_string_value(json_array_get(list, i)), *eq = strchr(s, '=');
-	if (!eq[1] || strcmp(eq + 1, REDACTED) == 0)
+	char token[REDACT_TOKEN_SIZE];
+	if (!eq[1] || redact_is_token(eq + 1, strlen(eq + 1)) ||
+	    redact_is_spared(&r->known, eq + 1, strlen(eq + 1)))
 		return;
-	AUTO_FREE char *text = xasprintf("%.*s%s", (int)(eq + 1 - s), s, REDACTED);
-	redactor_learn(r, eq + 1, strlen(eq + 1));
+	redact_token(&r->known, eq + 1, strlen(eq + 1), token);
+	AUTO_FREE char *text = xasprintf("%.*s%s", (int)(eq + 1 - s), s, token);
+	learn_forms(r, eq + 1, strlen(eq + 1));
 	size_t before = enter(r, "", NULL, i);
-	note(r, why);
+	note(r, why, token);
 	leave(r, before);
 	json_array_set_new(list, i, json_string(text));
 }
@@ -167,7 +235,7 @@ static void take_env(struct redactor *r, json_t *list)
 		const char *key = jsonx_opt_string(v, "key", jsonx_opt_string(v, "name", NULL));
 		const char *s = json_string_value(v), *eq = s ? strchr(s, '=') : NULL;
 		const char *why = NULL;
-		if (key && (why = reason(key, json_object_get(v, "value")))) {
+		if (key && (why = reason(r, key, json_object_get(v, "value")))) {
 			size_t before = enter(r, "", NULL, i);
 			take_out(r, v, "value", 0, json_object_get(v, "value"), why);
 			leave(r, before);
@@ -241,10 +309,13 @@ static void take_args(struct redactor *r, json_t *list)
 static void take_ticket(struct redactor *r, json_t *j, const json_t *v)
 {
 	const char *s = json_string_value(v), *slash = s ? strrchr(s, '/') : NULL;
-	if (!slash || strlen(slash + 1) < TICKET_MIN || strcmp(slash + 1, REDACTED) == 0)
+	char token[REDACT_TOKEN_SIZE];
+	if (!slash || strlen(slash + 1) < TICKET_MIN ||
+	    redact_is_token(slash + 1, strlen(slash + 1)))
 		return;
-	AUTO_FREE char *text = xasprintf("%.*s%s", (int)(slash + 1 - s), s, REDACTED);
-	note(r, "place");
+	redact_token(&r->known, slash + 1, strlen(slash + 1), token);
+	AUTO_FREE char *text = xasprintf("%.*s%s", (int)(slash + 1 - s), s, token);
+	note(r, "place", token);
 	redactor_learn(r, slash + 1, strlen(slash + 1));
 	json_object_set_new(j, "url", json_string(text));
 }
@@ -337,7 +408,7 @@ static json_t *cleaned(struct redactor *r, const json_t *v)
 						 : NULL;
 	if (!text)
 		return NULL;
-	note(r, why);
+	note(r, why, NULL);
 	json_t *s = json_stringn(text, len);
 	return s ? s : json_string(REDACTED);
 }
@@ -401,7 +472,7 @@ char *redactor_text(struct redactor *r, const char *where, const char *text, siz
 	if (clean) {
 		r->len = 0;
 		enter(r, where, "", 0);
-		note(r, why);
+		note(r, why, NULL);
 	}
 	return clean;
 }

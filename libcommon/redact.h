@@ -35,9 +35,20 @@ static inline void auto_redactor(struct redactor **r)
 }
 #define AUTO_REDACTOR __attribute__((cleanup(auto_redactor)))
 
+/* From here on each value has a number, and "[redacted:N]" stands for it wherever it was, so that
+ * whoever knows it can put it back; the rows of the list have it as "value". */
+void redactor_number(struct redactor *r);
+/* This is known to all (a name, what an image says): the value of a variable that is the same is no
+ * secret, and one that is part of it is taken out only where it was found, so that names stay. */
+void redactor_spare(struct redactor *r, const char *text);
+
 /* Take this out of all that follows. What is too short to be told from words (below 6 bytes), or is
  * a number or an address, is not remembered. */
 void redactor_learn(struct redactor *r, const char *value, size_t len);
+/* The same for something of several lines, which may be printed one by one. */
+void redactor_learn_lines(struct redactor *r, const char *text, size_t len);
+/* Is anything that was learned in the text? */
+bool redactor_knows(const struct redactor *r, const char *text, size_t len);
 /* Learn what redactor_json would take out of the document, which stays as it is. */
 void redactor_study(struct redactor *r, const json_t *j);
 
@@ -61,7 +72,7 @@ bool redactor_json(struct redactor *r, const char *where, json_t *j);
 char *redactor_text(struct redactor *r, const char *where, const char *text, size_t len,
 		    size_t *out_len);
 
-/* What was taken out since the last redactor_forget_list: an array of {"where", "why"}, borrowed.
+/* What was taken out since the last redactor_forget_list: an array of {"where", "why"} (and "value"), borrowed.
  * where is "DOCUMENT: PATH"; why is "name", "looks", "place" or "seen" (a secret that was found
  * elsewhere). At most 1000; "more" counts the rest in a last {"more": N}. */
 json_t *redactor_list(struct redactor *r);

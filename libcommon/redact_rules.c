@@ -5,6 +5,7 @@
 #include "xalloc.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -261,7 +262,8 @@ void redact_known_add(struct redact_known *k, const char *s, size_t len)
 	while (len && (s[len - 1] == '\n' || s[len - 1] == '\r'))
 		len--;
 	if (len < LEARN_MIN || len > LEARN_MAX || redact_is_plain(s, len) ||
-	    (len == sizeof REDACTED - 1 && memcmp(s, REDACTED, len) == 0))
+	    redact_is_token(s, len) || redact_is_spared(k, s, len) ||
+	    (k->names && memmem(k->names, k->names_len, s, len)))
 		return;
 	for (size_t i = 0; i < k->n; i++)
 		if (k->v[i].len == len && memcmp(k->v[i].s, s, len) == 0)
@@ -274,6 +276,31 @@ void redact_known_add(struct redact_known *k, const char *s, size_t len)
 	k->next = (k->next + 1) % k->max;
 	k->n += k->n < k->max;
 	k->first[pair_of(s) / 8] |= (unsigned char)(1u << pair_of(s) % 8);
+}
+
+bool redact_is_token(const char *s, size_t left)
+{
+	static const char head[] = "[redacted";
+	enum { LEN = sizeof head - 1 };
+	return left > LEN && memcmp(s, head, LEN) == 0 && (s[LEN] == ']' || s[LEN] == ':');
+}
+
+bool redact_is_spared(const struct redact_known *k, const char *s, size_t len)
+{
+	return k->spared && json_object_getn(k->spared, s, len);
+}
+
+void redact_token(const struct redact_known *k, const char *s, size_t len,
+		  char token[REDACT_TOKEN_SIZE])
+{
+	snprintf(token, REDACT_TOKEN_SIZE, "%s", REDACTED);
+	if (!k || !k->numbers)
+		return;
+	const json_t *old = json_object_getn(k->numbers, s, len);
+	int number = old ? (int)json_integer_value(old) : (int)json_object_size(k->numbers) + 1;
+	/* A key must be UTF-8; bytes that are not have no number. */
+	if (old || json_object_setn_new(k->numbers, s, len, json_integer(number)) == 0)
+		snprintf(token, REDACT_TOKEN_SIZE, "[redacted:%d]", number);
 }
 
 size_t redact_known_at(const struct redact_known *k, const char *s, size_t left)
@@ -293,5 +320,8 @@ void redact_known_release(struct redact_known *k)
 	for (size_t i = 0; i < k->n; i++)
 		free(k->v[i].s);
 	free(k->v);
+	free(k->names);
+	json_decref(k->numbers);
+	json_decref(k->spared);
 	*k = (struct redact_known){0};
 }

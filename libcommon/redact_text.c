@@ -63,7 +63,7 @@ static size_t value_len(const char *s, size_t left, char quote)
 
 static bool tells_nothing(const char *s, size_t n)
 {
-	static const char *const words[] = {"true", "false", "null", "nil", "none", REDACTED};
+	static const char *const words[] = {"true", "false", "null", "nil", "none"};
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (strlen(words[i]) == n && strncasecmp(words[i], s, n) == 0)
 			return true;
@@ -84,7 +84,7 @@ static size_t assigned(const char *s, size_t at, size_t len, size_t *skip)
 		v++;
 	if (v < len && (s[v] == '"' || s[v] == '\''))
 		quote = s[v++];
-	if (len - v >= sizeof REDACTED - 1 && strncmp(s + v, REDACTED, sizeof REDACTED - 1) == 0)
+	if (redact_is_token(s + v, len - v))
 		return 0;
 	size_t n = value_len(s + v, len - v, quote);
 	*skip = v - at;
@@ -103,17 +103,18 @@ static size_t secret_at(const char *s, size_t at, size_t len, size_t *skip, cons
 	return redact_looks(s + at, len - at, at == 0 || !isalnum((unsigned char)s[at - 1]), skip);
 }
 
-/* One pass: for what is known, or without k for what shows itself. */
-static char *pass(const struct redact_known *k, const char *text, size_t len, size_t *out_len,
-		  const char **why)
+/* One pass: for what is known, or for what shows itself. */
+static char *pass(const struct redact_known *k, bool known, const char *text, size_t len,
+		  size_t *out_len, const char **why)
 {
 	struct out o = {0};
 	size_t done = 0;
+	char token[REDACT_TOKEN_SIZE];
 	for (size_t at = 0; at < len;) {
 		size_t skip = 0;
 		const char *reason = "seen";
-		size_t n = k ? redact_known_at(k, text + at, len - at)
-			     : secret_at(text, at, len, &skip, &reason);
+		size_t n = known ? redact_known_at(k, text + at, len - at)
+				 : secret_at(text, at, len, &skip, &reason);
 		if (!n) {
 			at++;
 			continue;
@@ -121,7 +122,8 @@ static char *pass(const struct redact_known *k, const char *text, size_t len, si
 		if (!o.data)
 			*why = reason;
 		put(&o, text + done, at + skip - done);
-		put(&o, REDACTED, sizeof REDACTED - 1);
+		redact_token(k, text + at + skip, n, token);
+		put(&o, token, strlen(token));
 		at += skip + n;
 		done = at;
 	}
@@ -137,9 +139,9 @@ char *redact_scan(const struct redact_known *k, const char *text, size_t len, si
 		  const char **why)
 {
 	const char *ignored;
-	char *first = pass(k, text, len, out_len, why);
+	char *first = pass(k, true, text, len, out_len, why);
 	AUTO_FREE char *hold = first;
-	char *second = pass(NULL, first ? first : text, first ? *out_len : len, out_len,
+	char *second = pass(k, false, first ? first : text, first ? *out_len : len, out_len,
 			    first ? &ignored : why);
 	return second ? second : TAKE(hold);
 }

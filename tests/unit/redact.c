@@ -164,9 +164,51 @@ static void test_text(void)
 	   "bytes that are no text");
 }
 
+/* One number for one value, wherever it stands and in what form. */
+static void test_numbers(void)
+{
+	AUTO_REDACTOR struct redactor *r = redactor_new(0);
+	AUTO_JSON json_t *j =
+		json_pack("{s:[{s:s,s:s},{s:s,s:s},{s:s,s:s},{s:s,s:s}], s:[s,s,s]}", "envs", "key",
+			  "A_TOKEN", "value", "quite secret", "key", "B_TOKEN", "value",
+			  "quite secret", "key", "C_PASSWORD", "value", "web", "key", "GPG_KEY",
+			  "value", "of-the-image", "args", "say", "quite secret", "--password=web");
+	json_t *envs = json_object_get(j, "envs");
+	size_t len;
+	redactor_number(r);
+	redactor_spare(r, "docker.io/library/web:1");
+	redactor_spare(r, "of-the-image");
+	redactor_study(r, j);
+	ok(redactor_knows(r, "a quite secret b", 16), "what was studied is known");
+	redactor_json(r, "x", j);
+	for (size_t i = 0; i < 2; i++)
+		ok(strcmp(jsonx_opt_string(json_array_get(envs, i), "value", ""), "[redacted:1]") ==
+			   0,
+		   "one value, one number");
+	ok(strcmp(jsonx_opt_string(json_array_get(envs, 2), "value", ""), "[redacted:2]") == 0,
+	   "a part of a name is hidden in its place");
+	ok(strcmp(jsonx_opt_string(json_array_get(envs, 3), "value", ""), "of-the-image") == 0,
+	   "what all know stays");
+	ok(strcmp(json_string_value(json_array_get(json_object_get(j, "args"), 1)),
+		  "[redacted:1]") == 0,
+	   "the same value elsewhere");
+	AUTO_FREE char *text = redactor_text(r, "log", "web cXVpdGUgc2VjcmV0", 20, &len);
+	ok(strcmp(text ? text : "", "web [redacted:3]") == 0,
+	   "a name stays, base64 of a secret goes");
+	json_t *row = json_array_get(redactor_list(r), 0);
+	ok(strcmp(jsonx_opt_string(row, "where", ""), "x: envs[0].value") == 0,
+	   "the list has the place");
+	ok(jsonx_opt_int(row, "value", 0) == 1, "and the number");
+	redactor_learn_lines(r, "first of the lines\nsecond of the lines\n", 39);
+	ok(redactor_knows(r, "x second of the lines y", 23), "lines count one by one");
+	AUTO_FREE char *again = redactor_text(r, "log", "token=[redacted:7]", 18, &len);
+	ok(!again, "what was taken out before stays as it is");
+}
+
 int main(void)
 {
 	test_names();
+	test_numbers();
 	test_values();
 	test_documents();
 	test_text();

@@ -104,7 +104,11 @@ kill_at() {
   ctr '.image.image = "vol"' >"$CRISP_TMP/kill.json"
   for call in mkdirat symlinkat renameat fcntl fsopen fsconfig fsmount move_mount fchmodat copy_file_range write openat; do
     for n in 1 2 3 4 6 9 14 22; do
-      kill_at $call $n ocibundle create "$POD" "$CRISP_TMP/kill.json" >/dev/null || killed=$((killed + 1))
+      if kill_at $call $n ocibundle create "$POD" "$CRISP_TMP/kill.json" >"$CRISP_TMP/whole"; then
+        ocibundle rm "$(cat "$CRISP_TMP/whole")"
+        break # there are fewer than n of them
+      fi
+      killed=$((killed + 1))
       id=$(ocibundle create "$POD" "$CRISP_TMP/kill.json" 2>"$CRISP_TMP/kill.err") ||
         id=$(sed -n 's/.*exists: \([0-9a-f]\{64\}\)$/\1/p' "$CRISP_TMP/kill.err")
       [ "$(find "$ROOT/containers" -mindepth 1 -maxdepth 1 -name '[0-9a-f]*')" = "$ROOT/containers/$id" ]
@@ -115,7 +119,7 @@ kill_at() {
       [ -z "$(ls "$RUNROOT/containers")" ]
     done
   done
-  echo "killed $killed of 96"
+  echo "killed $killed"
   [ "$killed" -gt 40 ]
 }
 
@@ -125,7 +129,8 @@ kill_at() {
   for call in unlinkat umount2 openat fcntl readlinkat; do
     for n in 1 2 3 4 6 9 14; do
       id=$(ctr | ocibundle create "$POD" -)
-      kill_at $call $n ocibundle rm "$id" || killed=$((killed + 1))
+      if kill_at $call $n ocibundle rm "$id"; then break; fi
+      killed=$((killed + 1))
       ocibundle rm "$id"
       [ ! -e "$ROOT/containers/$id" ]
       [ ! -e "$RUNROOT/containers/$id" ]
@@ -133,7 +138,7 @@ kill_at() {
       run -1 grep -F "$id" /proc/self/mountinfo
     done
   done
-  echo "killed $killed of 35"
+  echo "killed $killed"
   [ "$killed" -gt 15 ]
 }
 

@@ -228,7 +228,7 @@ static int out_failed(struct out *o)
 }
 
 /* A frame whose checksum is there to be checked; one thread, so equal input gives equal bytes. */
-static int out_open(struct out *o, int fd, struct err *e)
+static int out_open(struct out *o, int fd, bool ascii, struct err *e)
 {
 	o->fd = fd;
 	o->e = e;
@@ -242,8 +242,10 @@ static int out_open(struct out *o, int fd, struct err *e)
 		return err_set(e, ERR_EXHAUSTED, "no memory for libarchive");
 	ZSTD_CCtx_setParameter(o->z, ZSTD_c_compressionLevel, LEVEL);
 	ZSTD_CCtx_setParameter(o->z, ZSTD_c_checksumFlag, 1);
+	/* Without this a name would go through the locale's character set. */
+	const char *options = ascii ? NULL : "hdrcharset=BINARY";
 	if (archive_write_set_format_pax_restricted(o->a) != ARCHIVE_OK ||
-	    archive_write_set_options(o->a, "hdrcharset=BINARY") != ARCHIVE_OK ||
+	    archive_write_set_options(o->a, options) != ARCHIVE_OK ||
 	    archive_write_open(o->a, o, NULL, put_block, NULL) != ARCHIVE_OK)
 		return out_failed(o);
 	return 0;
@@ -322,11 +324,19 @@ static int sums_of(struct arc_writer *w, struct buf *sums, struct err *e)
 	return 0;
 }
 
+static bool is_ascii(const struct buf *b)
+{
+	for (size_t i = 0; i < b->len; i++)
+		if ((unsigned char)b->data[i] > 0x7e)
+			return false;
+	return true;
+}
+
 static int write_all(struct arc_writer *w, int fd, struct err *e)
 {
 	__attribute__((cleanup(out_release))) struct out o = {.fd = -1};
 	AUTO_BUF struct buf sums = BUF_INIT(ARC_SUMS_MAX);
-	if (sort(w, e) < 0 || sums_of(w, &sums, e) < 0 || out_open(&o, fd, e) < 0)
+	if (sort(w, e) < 0 || sums_of(w, &sums, e) < 0 || out_open(&o, fd, is_ascii(&sums), e) < 0)
 		return -1;
 	if (put_header(&o, "SHA256SUMS", sums.len) < 0 || put_bytes(&o, sums.data, sums.len) < 0)
 		return -1;

@@ -40,6 +40,7 @@ PKGS_ctrstream := zlib
 PKGS_ctrtls    := libssl
 PKGS_ctrevents := nanomsg
 PKGS_ctrshim   := libprotobuf-c
+PKGS_podmanifest := libprotobuf-c
 PKGS_crispd    := libnghttp2 libprotobuf-c nanomsg
 PKGS_tests     := libprotobuf-c libnghttp2 zlib libzstd libarchive libseccomp
 # Debian's libwslay comes without a pkg-config file.
@@ -64,6 +65,7 @@ CRYPTO_ctrtls  := -lcrypto
 static = $(or $(filter /%,$(shell $(CC) -print-file-name=lib$1.a)),-l$1)
 # CDI specifications may be YAML; from its archive, or each creation of a container would load the library.
 LIBS_ocibundle := $(call static,yaml)
+LIBS_podmanifest := $(call static,yaml)
 LIBS_ctrrun    := $(foreach l,archive zstd seccomp z,$(call static,$l))
 LIBS_ocistore  := $(foreach l,archive zstd seccomp z,$(call static,$l))
 LIBS_podreplay := $(foreach l,archive zstd seccomp z,$(call static,$l))
@@ -145,7 +147,7 @@ check: all units                 ## unit tests, then the tools and the socket fr
 	BUILD='$(abspath $(BUILD))' scripts/run-tests
 units: $(UNITS)
 lint: all                        ## every gate: format, tidy, cppcheck, shellcheck, headers, bans, sizes, docs
-	BUILD='$(abspath $(BUILD))' LINT_FLAGS='$(LINT_FLAGS)' scripts/lint
+	BUILD='$(abspath $(BUILD))' LINT_FLAGS='$(LINT_FLAGS) $(WARN)' scripts/lint
 asan:                            ## everything under ASan and UBSan
 	$(MAKE) BUILD=build/asan SAN=address,undefined check
 fuzz:                            ## build the fuzzers (clang) and run each for FUZZ_SECONDS (10)
@@ -170,9 +172,9 @@ install: all                     ## honours DESTDIR and PREFIX
 	chmod 644 '$(DESTDIR)$(UNITDIR)/crispd.service'
 	install -m 644 adapter/crispd.socket '$(DESTDIR)$(UNITDIR)'
 	install -m 644 completions/crisp.bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/crisp'
-	for p in $(PROGS); do ln -sf crisp '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/'$$p || exit 1; done
+	for p in $(PROGS) pod; do ln -sf crisp '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/'$$p || exit 1; done
 	install -m 644 completions/_crisp '$(DESTDIR)$(PREFIX)/share/zsh/site-functions'
-	for p in $(PROGS); do install -m 644 completions/$$p.fish \
+	for p in $(PROGS) pod; do install -m 644 completions/$$p.fish \
 	  '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d' || exit 1; done
 clean:                           ## remove build/
 	rm -rf build

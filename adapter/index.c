@@ -67,7 +67,7 @@ void index_refresh_images(struct index *ix)
 
 bool pod_visible(const struct pod *p)
 {
-	if (strcmp(p->rec.origin, "hand") == 0)
+	if (p->hidden)
 		return false;
 	return p->damage || p->rec.complete;
 }
@@ -85,7 +85,7 @@ bool ctr_live(const struct ctr *c)
 
 bool ctr_visible(const struct ctr *c)
 {
-	if (strcmp(c->rec.origin, "hand") == 0 || ctr_is_sandbox(&c->rec))
+	if (c->hidden || ctr_is_sandbox(&c->rec))
 		return false;
 	return c->damage || (c->rec.complete && c->state != CTR_PREPARED);
 }
@@ -194,9 +194,17 @@ static void replace_pod(struct index *ix, const char *id, struct pod *p)
 		pod_free(old);
 }
 
+static bool is_hidden(const struct index *ix, const char *origin)
+{
+	return !ix->d->cfg.adopt_hand_made && strcmp(origin, "hand") == 0;
+}
+
 void index_refresh_pod(struct index *ix, const char *id)
 {
-	replace_pod(ix, id, id_is_valid(id) ? pod_load(&ix->d->st, id) : NULL);
+	struct pod *p = id_is_valid(id) ? pod_load(&ix->d->st, id) : NULL;
+	if (p)
+		p->hidden = is_hidden(ix, p->rec.origin);
+	replace_pod(ix, id, p);
 }
 
 static bool has_run(const struct ctr *c)
@@ -230,15 +238,23 @@ static void replace_ctr(struct index *ix, const char *id, struct ctr *c)
 	feed_ctr(ix->d->feed, name, pod, was, feed_phase_ctr(c, false), has_run(c));
 }
 
+static struct ctr *read_ctr(const struct index *ix, const char *id)
+{
+	struct ctr *c = ctr_load(&ix->d->st, id);
+	if (c)
+		c->hidden = is_hidden(ix, c->rec.origin);
+	return c;
+}
+
 void index_refresh_ctr(struct index *ix, const char *id)
 {
 	if (!id_is_valid(id))
 		return;
-	struct ctr *c = ctr_load(&ix->d->st, id);
+	struct ctr *c = read_ctr(ix, id);
 	replace_ctr(ix, id, c);
 	if (c && !watch_process(c)) {
 		/* It ended between the look at its records and the look at the process. */
-		c = ctr_load(&ix->d->st, id);
+		c = read_ctr(ix, id);
 		replace_ctr(ix, id, c);
 		if (c)
 			(void)watch_process(c);

@@ -7,7 +7,8 @@
  * process that watches over a container ends (a pidfd in the loop).
  *
  * Pointers to objects are good until the loop is entered again. Objects of origin "hand" are in the
- * index (a pod's removal must know them) but hidden from the CRI: pod_visible, ctr_visible. */
+ * index (a pod's removal must know them) but hidden from the CRI, unless the configuration says
+ * adopt_hand_made: pod_visible, ctr_visible. */
 #include "arena.h"
 #include "crispd.h"
 #include "image.h"
@@ -30,6 +31,7 @@ struct pod {
 	struct entry o; /* o.id */
 	struct pod_record rec;
 	char *damage;       /* why the records cannot be read; NULL = fine */
+	bool hidden;        /* from the CRI: made by hand, and not adopted */
 	bool sandbox_ended; /* it needs a sandbox container and has none that runs */
 	struct arena mem;
 	Runtime__V1__PodSandboxConfig *config; /* in mem; never NULL */
@@ -54,6 +56,7 @@ struct ctr {
 	struct exit_record exit; /* filled when state is CTR_EXITED */
 	enum ctr_state state;
 	char *damage;
+	bool hidden;
 	struct arena mem;
 	Runtime__V1__ContainerConfig
 		*config; /* in mem; without what no reply needs (env, command) */

@@ -105,9 +105,8 @@ void tool_print_table(const struct tool *t, const struct tool_common *c)
 	table_rows(t->name, "-", t->opts);
 	table_rows(t->name, "-", c->opts);
 	for (const struct verb *v = t->verbs; v->name; v++) {
-		if (*v->name)
-			printf("%s\t%s\t-\t-\t%s\t%s\n", t->name, v->name, *v->args ? v->args : "-",
-			       v->help);
+		printf("%s\t%s\t%s\t-\t%s\t%s\n", t->name, *v->name ? v->name : "-",
+		       *v->name ? "-" : "operands", *v->args ? v->args : "-", v->help);
 		table_rows(t->name, *v->name ? v->name : "-", v->opts);
 	}
 }

@@ -19,7 +19,8 @@ void tool_common_init(struct tool_common *c, int flags);
 /* --help: of the tool, or of one verb when v is given. */
 void tool_print_help(const struct tool *t, const struct verb *v, const struct tool_common *c);
 /* --option-table: one line an option, tab-separated: tool, verb ("-" = all), option, short,
- * placeholder ("-" = flag), help; and one a verb with option "-". scripts/completions and the man
- * page check read it. */
+ * placeholder ("-" = flag), help; and one a verb with option "-" and its operands as the
+ * placeholder ("operands" for what the program does without a verb). scripts/completions and the
+ * man page check read it. */
 void tool_print_table(const struct tool *t, const struct tool_common *c);
 #endif

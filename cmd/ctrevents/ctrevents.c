@@ -5,6 +5,7 @@
 #include "log.h"
 #include "proc.h"
 #include "tool.h"
+#include "tool_format.h"
 
 #include <nanomsg/nn.h>
 #include <nanomsg/pubsub.h>
@@ -17,7 +18,7 @@
  * that comes back proves it. */
 enum { HELLO_EVERY_MS = 20, HELLO_MS = 3000, MESSAGE_MAX = 8192 };
 
-static const char *kind;
+static const char *kind, *format;
 
 struct watcher {
 	const struct tool_ctx *ctx;
@@ -92,7 +93,9 @@ static int take(struct watcher *w, const char *text, size_t len, struct err *e)
 	}
 	if (!is_wanted(w, j))
 		return 0;
-	if (w->ctx->json)
+	if (format)
+		tool_format_print(format, j);
+	else if (w->ctx->json)
 		printf("%.*s\n", (int)len, text);
 	else
 		print_line(j);
@@ -170,6 +173,8 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	if (kind && strcmp(kind, "pod") != 0 && strcmp(kind, "container") != 0 &&
 	    strcmp(kind, "image") != 0)
 		return err_set(e, ERR_USAGE, "--kind: '%s' is not pod, container or image", kind);
+	if (tool_format_check(format, e) < 0)
+		return -1;
 	if (c->timeout >= 0)
 		w.ends_at = proc_now_ms() + (long long)(c->timeout * 1000);
 	int r = watch(&w, e);
@@ -185,6 +190,7 @@ int main(int argc, char **argv)
 {
 	static const struct opt opts[] = {
 		{"kind", 0, OPT_STRING, &kind, "KIND", "only pod, container or image"},
+		TOOL_FORMAT_OPT(&format),
 		{.name = NULL},
 	};
 	static const struct verb verbs[] = {

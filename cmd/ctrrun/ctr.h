@@ -131,6 +131,7 @@ int verb_rm(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_state(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_ls(struct tool_ctx *c, int argc, char **argv, struct err *e);
+extern const struct opt ls_opts[];
 int verb_update(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_adopt(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_reopen(struct tool_ctx *c, int argc, char **argv, struct err *e);

@@ -8,6 +8,7 @@
 #include "jsonx.h"
 #include "ocihook.h"
 #include "rtwords.h"
+#include "tool_format.h"
 #include "userns.h"
 #include "xalloc.h"
 
@@ -312,6 +313,9 @@ static void print_one(json_t *j, bool is_default)
 	putchar('\n');
 }
 
+static const char *handlers_format;
+const struct opt handlers_opts[] = {TOOL_FORMAT_OPT(&handlers_format), {.name = NULL}};
+
 int verb_handlers(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	AUTO_JSON json_t *names = handler_list(&c->cfg);
@@ -320,9 +324,15 @@ int verb_handlers(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	json_t *name;
 	(void)argc;
 	(void)argv;
-	(void)e;
+	if (tool_format_check(handlers_format, e) < 0)
+		return -1;
 	json_array_foreach (names, i, name)
 		json_array_append_new(out, probe(&c->cfg, json_string_value(name)));
+	if (handlers_format) {
+		json_array_foreach (out, i, name)
+			tool_format_print(handlers_format, name);
+		return 0;
+	}
 	if (c->json) {
 		json_dumpf(out, stdout, JSON_INDENT(2));
 		putchar('\n');

@@ -11,4 +11,5 @@ json_t *handler_can_by_features(json_t *features);
 /* From the first word and the whole text of --version; NULL for a runtime that we do not know. */
 json_t *handler_can_by_version(const char *name, const char *version);
 int verb_handlers(struct tool_ctx *c, int argc, char **argv, struct err *e);
+extern const struct opt handlers_opts[];
 #endif

@@ -3,6 +3,7 @@
 #include "ctr.h"
 #include "fs.h"
 #include "jsonx.h"
+#include "tool_format.h"
 #include "xalloc.h"
 
 #include <stdio.h>
@@ -62,6 +63,9 @@ int verb_state(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	putchar('\n');
 	return 0;
 }
+
+static const char *ls_format;
+const struct opt ls_opts[] = {TOOL_FORMAT_OPT(&ls_format), {.name = NULL}};
 
 struct listing {
 	const struct tool_ctx *c;
@@ -136,23 +140,26 @@ int verb_ls(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	struct listing l = {c, rows};
 	(void)argc;
 	(void)argv;
-	if (object_each(&c->st, OBJ_CONTAINER, add_row, &l, e) < 0)
+	if (tool_format_check(ls_format, e) < 0 ||
+	    object_each(&c->st, OBJ_CONTAINER, add_row, &l, e) < 0)
 		return -1;
 	size_t n = json_array_size(rows);
 	AUTO_FREE struct row *sorted = xcalloc(n ? n : 1, sizeof *sorted);
 	for (size_t i = 0; i < n; i++)
 		sorted[i].j = json_array_get(rows, i);
 	qsort(sorted, n, sizeof *sorted, newest_first);
-	if (!c->json)
+	if (!c->json && !ls_format)
 		printf("%-13s %-24s %-13s %-14s %-21s %s\n", "ID", "NAME", "POD", "STATUS",
 		       "CREATED", "IMAGE");
 	AUTO_JSON json_t *out = json_array();
 	for (size_t i = 0; i < n; i++) {
 		json_array_append(out, sorted[i].j);
-		if (!c->json)
+		if (ls_format)
+			tool_format_print(ls_format, sorted[i].j);
+		else if (!c->json)
 			print_row(sorted[i].j);
 	}
-	if (c->json) {
+	if (c->json && !ls_format) {
 		json_dumpf(out, stdout, JSON_INDENT(2));
 		putchar('\n');
 	}

@@ -6,6 +6,7 @@
 #include "proc.h"
 #include "record.h"
 #include "tool.h"
+#include "tool_format.h"
 #include "usage.h"
 #include "xalloc.h"
 
@@ -19,6 +20,7 @@ enum { FIRST_MS = 250, IO_MAX = 32, INTERFACES_MAX = 16 };
 
 static double interval = 1;
 static long count;
+static const char *format;
 
 struct row {
 	struct row *next;
@@ -189,6 +191,10 @@ static void print_json(const struct row *r)
 		(json_int_t)r->u.throttled_ns, "oom_kills", (json_int_t)r->u.oom_kills, "io_read",
 		(json_int_t)r->io_read, "io_written", (json_int_t)r->io_written, "net_rx",
 		(json_int_t)r->net_rx, "net_tx", (json_int_t)r->net_tx);
+	if (format) {
+		tool_format_print(format, j);
+		return;
+	}
 	AUTO_FREE char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
 	puts(text ? text : "{}");
 }
@@ -204,7 +210,8 @@ static int busiest_first(const void *a, const void *b)
 static int print_all(const struct table *t, struct err *e)
 {
 	size_t n = 0, i = 0;
-	bool redraw = !t->ctx->json && isatty(STDOUT_FILENO) && count != 1;
+	bool table = !t->ctx->json && !format,
+	     redraw = table && isatty(STDOUT_FILENO) && count != 1;
 	for (const struct row *r = t->rows; r; r = r->next)
 		n++;
 	AUTO_FREE const struct row **rows = xcalloc(n + 1, sizeof(struct row *));
@@ -213,11 +220,11 @@ static int print_all(const struct table *t, struct err *e)
 	qsort(rows, n, sizeof(struct row *), busiest_first);
 	if (redraw)
 		fputs("\033[H\033[2J", stdout);
-	if (!t->ctx->json)
+	if (table)
 		printf("%-13s %-20s %-20s %8s %7s %7s %6s %7s %7s %7s %7s\n", "CONTAINER", "NAME",
 		       "POD", "CPU", "MEMORY", "LIMIT", "TASKS", "READ", "WRITTEN", "RECV", "SENT");
 	for (i = 0; i < n; i++)
-		t->ctx->json ? print_json(rows[i]) : print_row(rows[i]);
+		table ? print_row(rows[i]) : print_json(rows[i]);
 	return fflush(stdout) == 0 ? 0 : err_sys(e, "stdout");
 }
 
@@ -273,9 +280,11 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	struct table t = {.ctx = c, .signals = -1};
 	if (interval < 0.1 || interval > 3600)
 		return err_set(e, ERR_USAGE, "--interval: not within 0.1 to 3600 seconds");
+	if (tool_format_check(format, e) < 0)
+		return -1;
 	if (count < 0)
 		return err_set(e, ERR_USAGE, "--count: %ld is negative", count);
-	if (!count && (c->json || !isatty(STDOUT_FILENO)))
+	if (!count && (c->json || format || !isatty(STDOUT_FILENO)))
 		count = 1;
 	int r = resolve(&t, argc, argv, e);
 	if (r == 0)
@@ -299,6 +308,7 @@ int main(int argc, char **argv)
 		{"interval", 'i', OPT_SECONDS, &interval, "SECONDS", "time between two tables (1)"},
 		{"count", 'n', OPT_INT, &count, "N",
 		 "end after so many (default: for ever on a terminal, else 1)"},
+		TOOL_FORMAT_OPT(&format),
 		{.name = NULL},
 	};
 	static const struct verb verbs[] = {

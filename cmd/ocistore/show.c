@@ -6,6 +6,7 @@
 #include "log.h"
 #include "ocistore.h"
 #include "ref.h"
+#include "tool_format.h"
 
 #include <fnmatch.h>
 #include <stdio.h>
@@ -13,11 +14,13 @@
 #include <string.h>
 
 static bool ls_digests, ls_dangling, ls_quiet, ls_no_trunc;
+static const char *ls_format;
 const struct opt ls_opts[] = {
 	{"digests", 0, OPT_FLAG, &ls_digests, NULL, "a line for each digest name, too"},
 	{"dangling", 0, OPT_FLAG, &ls_dangling, NULL, "only images without a tag"},
 	{"quiet", 'q', OPT_FLAG, &ls_quiet, NULL, "only the ids"},
 	{"no-trunc", 0, OPT_FLAG, &ls_no_trunc, NULL, "ids in full"},
+	TOOL_FORMAT_OPT(&ls_format),
 	{.name = NULL},
 };
 
@@ -263,10 +266,14 @@ static int print_all(const struct tool_ctx *c, json_t *rows, struct err *e)
 	json_t *row;
 	if (sort_summaries(rows, e) < 0)
 		return -1;
-	if (!c->json && !ls_quiet)
+	if (!c->json && !ls_quiet && !ls_format)
 		printf("%-45s %-20s %-*s %7s\n", "IMAGE", "TAG/DIGEST", ls_no_trunc ? 64 : 12, "ID",
 		       "SIZE");
 	json_array_foreach (rows, i, row) {
+		if (ls_format) {
+			tool_format_print(ls_format, row);
+			continue;
+		}
 		if (!c->json) {
 			print_rows(row);
 			continue;
@@ -282,7 +289,8 @@ int store_ls(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	AUTO_VIEW struct store_view v = {.names = NULL};
 	AUTO_JSON json_t *rows = json_array();
 	struct listing l = {.c = c, .v = &v, .patterns = argv, .n_patterns = argc, .rows = rows};
-	if (store_view_read(c, &v, false, e) < 0 || image_each(&c->st, add_image, &l, e) < 0)
+	if (tool_format_check(ls_format, e) < 0 || store_view_read(c, &v, false, e) < 0 ||
+	    image_each(&c->st, add_image, &l, e) < 0)
 		return -1;
 	return print_all(c, rows, e);
 }

@@ -90,7 +90,7 @@ static const struct verb verbs[] = {
 	 cmd_check},
 	{"exec", "POD -- COMMAND...", "run a command of the host in a pod's namespaces", NULL, 2,
 	 -1, cmd_exec},
-	{"ports", "[POD]", "list the host ports that are taken, and by whom", NULL, 0, 1,
+	{"ports", "[POD]", "list the host ports that are taken, and by whom", ports_opts, 0, 1,
 	 cmd_ports},
 	{"network", "", "name the network of new pods, or say why there is none", NULL, 0, 0,
 	 cmd_network},
@@ -98,7 +98,7 @@ static const struct verb verbs[] = {
 	 NULL, 1, 1, cmd_cidr},
 	{"update", "POD FILE|-", "store other resources and overhead of a pod", NULL, 2, 2,
 	 cmd_update},
-	{"ls", "", "list the pods", NULL, 0, 0, cmd_ls},
+	{"ls", "", "list the pods", ls_opts, 0, 0, cmd_ls},
 	{"gc", "", "pay debts of failed detachments, remove what no pod owns", NULL, 0, 0, cmd_gc},
 	{0},
 };

@@ -78,6 +78,7 @@ int cmd_stop(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_rm(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_update(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_ls(struct tool_ctx *c, int argc, char **argv, struct err *e);
+extern const struct opt ls_opts[];
 int cmd_gc(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_inspect(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int cmd_check(struct tool_ctx *c, int argc, char **argv, struct err *e);

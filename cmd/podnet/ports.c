@@ -5,6 +5,7 @@
 #include "debt.h"
 #include "fs.h"
 #include "jsonx.h"
+#include "tool_format.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -256,14 +257,23 @@ static void print_port(json_t *p)
 	       jsonx_opt_string(p, "reason", ""));
 }
 
+static const char *ports_format;
+const struct opt ports_opts[] = {TOOL_FORMAT_OPT(&ports_format), {.name = NULL}};
+
 int cmd_ports(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	char id[ID_SIZE];
 	size_t i;
 	json_t *p;
-	if (argc > 0 && object_resolve(&c->st, OBJ_POD, argv[0], id, e) < 0)
+	if (tool_format_check(ports_format, e) < 0 ||
+	    (argc > 0 && object_resolve(&c->st, OBJ_POD, argv[0], id, e) < 0))
 		return -1;
 	AUTO_JSON json_t *list = list_ports(c, argc > 0 ? id : NULL);
+	if (ports_format) {
+		json_array_foreach (list, i, p)
+			tool_format_print(ports_format, p);
+		return 0;
+	}
 	if (c->json) {
 		json_dumpf(list, stdout, JSON_INDENT(2));
 		putchar('\n');

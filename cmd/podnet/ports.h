@@ -11,4 +11,5 @@ int ports_claim(const struct pod *p, json_t *mappings, struct err *e);
 void ports_release(struct tool_ctx *c, const char *id);
 
 int cmd_ports(struct tool_ctx *c, int argc, char **argv, struct err *e);
+extern const struct opt ports_opts[];
 #endif

@@ -5,6 +5,7 @@
 #include "ns.h"
 #include "podnet.h"
 #include "sandbox.h"
+#include "tool_format.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -101,6 +102,9 @@ int cmd_status(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	return 0;
 }
 
+static const char *ls_format;
+const struct opt ls_opts[] = {TOOL_FORMAT_OPT(&ls_format), {.name = NULL}};
+
 struct listing {
 	struct tool_ctx *c;
 	json_t *pods;
@@ -185,9 +189,15 @@ int cmd_ls(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	json_t *pod;
 	(void)argc;
 	(void)argv;
-	if (object_each(&c->st, OBJ_POD, list_one, &l, e) < 0)
+	if (tool_format_check(ls_format, e) < 0 ||
+	    object_each(&c->st, OBJ_POD, list_one, &l, e) < 0)
 		return -1;
 	AUTO_JSON json_t *pods = sorted(found);
+	if (ls_format) {
+		json_array_foreach (pods, i, pod)
+			tool_format_print(ls_format, pod);
+		return 0;
+	}
 	if (c->json) {
 		json_dumpf(pods, stdout, JSON_INDENT(2));
 		putchar('\n');

@@ -172,10 +172,25 @@ restart() {
   # Its name is taken all the same.
   run_err 4 cri RunPodSandbox "{\"config\":$(pod_json byhand)}"
   [[ $stderr == *$hand* ]]
-  podnet rm "$hand"
   # And a pod of the kubelet's that somebody removes.
   ctrrun rm "$ctr" && ocibundle rm "$ctr" && podnet rm "$pod"
   [ "$(cri ListPodSandbox | jq -c .items)" = null ]
+  # Unless the configuration says otherwise: then it is shown like any other, with what is in it, and can be removed.
+  crispd_stop
+  mkdir -p "$CRISP_TMP/etc/conf.d"
+  echo '{ "adopt_hand_made": true }' >"$CRISP_TMP/etc/conf.d/adopt.json"
+  restart
+  c=$(ctr_json mine "$IMAGE" sleep 1000 | ocibundle create "$hand" -)
+  ctrrun create "$c" && ctrrun start "$c"
+  cri ListPodSandbox | jq -e --arg p "$hand" '[.items[].id] == [$p]'
+  wait_for 10 ctr_is "$c" CONTAINER_RUNNING
+  cri ListContainers | jq -e --arg c "$c" '[.containers[].id] == [$c]'
+  cri RemovePodSandbox "{\"pod_sandbox_id\":\"$hand\"}"
+  [ ! -e "$ROOT/pods/$hand" ]
+  [ ! -e "$ROOT/containers/$c" ]
+  crispd_stop
+  rm "$CRISP_TMP/etc/conf.d/adopt.json"
+  restart
 }
 
 @test "filters" {

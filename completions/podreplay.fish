@@ -1,0 +1,16 @@
+# fish completion for podreplay; written by scripts/completions
+complete -c podreplay -f
+complete -c podreplay -l root -r -F -d 'persistent state (/var/lib/crisp)'
+complete -c podreplay -l runroot -r -F -d 'volatile state (/run/crisp)'
+complete -c podreplay -l config -r -F -d 'configuration file'
+complete -c podreplay -l json -d 'print JSON'
+complete -c podreplay -l log-level -x -a '(printf "%s\\n" error warning info debug)' -d 'error, warning, info or debug'
+complete -c podreplay -l help -s h -d 'print this text'
+complete -c podreplay -l version -d 'print the version'
+complete -c podreplay -n __fish_use_subcommand -a capture -d 'pack a pod and all that is known of it into an archive'
+complete -c podreplay -n '__fish_seen_subcommand_from capture' -a '(podnet ls --format "{metadata.name}\\t{state}\\n{id}\\t{metadata.name}" 2>/dev/null)'
+complete -c podreplay -n '__fish_seen_subcommand_from capture' -l output -s o -r -F -d 'the archive to write'
+complete -c podreplay -n '__fish_seen_subcommand_from capture' -l with-images -d 'put the images\' layers into it'
+complete -c podreplay -n '__fish_seen_subcommand_from capture' -l with-volumes -r -F -d 'put the files of volumes into it: configmap, secret, emptydir, projected, downwardapi, csi, all, or a host path'
+complete -c podreplay -n '__fish_seen_subcommand_from capture' -l with-secrets -d 'leave nothing out'
+complete -c podreplay -n '__fish_seen_subcommand_from capture' -l log-lines -x -d 'how much of each container\'s log to take (1000)'

@@ -105,7 +105,6 @@ static void rotate(struct recorder *r)
 /* Takes over the line. */
 static void add_line(struct recorder *r, json_t *line)
 {
-	AUTO_JSON json_t *owned = line;
 	struct err e;
 	if (json_array_size(redactor_list(r->redactor)))
 		json_object_set(line, "redacted", redactor_list(r->redactor));
@@ -113,6 +112,7 @@ static void add_line(struct recorder *r, json_t *line)
 		json_object_set_new(line, "lost", json_integer((json_int_t)r->lost));
 	rotate(r);
 	int n = write_line(r, line, &e);
+	json_decref(line);
 	redactor_forget_list(r->redactor);
 	if (n == 0) {
 		r->lost = 0;
@@ -128,12 +128,21 @@ static json_t *new_line(const char *req, const char *rpc)
 	return json_pack("{s:o,s:s,s:s}", "time", now(), "req", req, "rpc", rpc);
 }
 
+/* As a client decodes it: the items of lists are in our answers ready packed (packed.h). */
+static json_t *message_json(const ProtobufCMessage *m, size_t len)
+{
+	struct err e;
+	AUTO_FREE uint8_t *data = xmalloc(len + 1);
+	protobuf_c_message_pack(m, data);
+	AUTO_PB ProtobufCMessage *copy = protobuf_c_message_unpack(m->descriptor, NULL, len, data);
+	return copy ? pbjson_write(copy, 0, &e) : NULL;
+}
+
 static void set_message(struct recorder *r, json_t *line, const char *key,
 			const ProtobufCMessage *m)
 {
-	struct err e;
 	size_t len = protobuf_c_message_get_packed_size(m);
-	json_t *j = len <= RECORDER_MESSAGE_MAX ? pbjson_write(m, 0, &e) : NULL;
+	json_t *j = len <= RECORDER_MESSAGE_MAX ? message_json(m, len) : NULL;
 	if (j) {
 		redactor_json(r->redactor, key, j);
 		json_object_set_new(line, key, j);

@@ -33,6 +33,7 @@ struct client {
 	size_t messages;
 	int http_status; /* 0 = no answer yet */
 	int grpc_status; /* -1 = none yet */
+	int code;        /* of a call that failed by fail_code */
 	char *grpc_text; /* decoded; NULL = none */
 	bool is_grpc;    /* the answer's content-type says so */
 	bool is_http2;   /* the server has sent its settings */
@@ -293,6 +294,7 @@ static int fail_code(struct client *c, int code, const char *text)
 	const char *name = grpc_code_name(code);
 	char number[24];
 	snprintf(number, sizeof number, "code %d", code);
+	c->code = code;
 	return err_set(c->e, grpc_err_kind(code, text), "%s: %s", name ? name : number,
 		       text && *text ? text : "the server gives no reason");
 }
@@ -362,6 +364,8 @@ int client_run(int fd, const struct client_call *call, struct err *e)
 	grpc_deframer_init(&c.in, call->max_message);
 	sigprocmask(SIG_BLOCK, &signals, &before);
 	int r = run(&c);
+	if (call->code)
+		*call->code = c.is_stopped ? -1 : r == 0 ? 0 : c.code ? c.code : err_grpc_status(e);
 	/* A signal that ended the call must not end us on top of that. */
 	while (c.is_stopped &&
 	       read(sigfd, &(struct signalfd_siginfo){0}, sizeof(struct signalfd_siginfo)) > 0)

@@ -20,6 +20,7 @@ struct client_call {
 	 * to be OK. -1 ends the call with that error. */
 	int (*on_message)(void *arg, const uint8_t *data, size_t len, struct err *e);
 	void *arg;
+	int *code; /* NULL, or where the gRPC code goes, -1 when a signal ended the call */
 };
 
 /* A path, also as unix://PATH or unix:PATH. A socket that is absent or has nobody behind it is

@@ -6,6 +6,7 @@
 #include "jsonx.h"
 #include "pbjson.h"
 #include "proc.h"
+#include "replay.h"
 #include "skeleton.h"
 #include "tool.h"
 #include "xalloc.h"
@@ -18,6 +19,8 @@
 static const char *socket_name;
 static bool want_list, want_describe;
 static long max_message = 16 << 20;
+static const char *replay_file;
+static double settle = 10;
 
 static const struct opt opts[] = {
 	{"socket", 's', OPT_STRING, &socket_name, "PATH",
@@ -25,8 +28,18 @@ static const struct opt opts[] = {
 	{"max-message", 0, OPT_INT, &max_message, "BYTES", "largest message either way (16 MiB)"},
 	{"list", 0, OPT_FLAG, &want_list, NULL, "name the methods"},
 	{"describe", 0, OPT_FLAG, &want_describe, NULL, "print the method's request, to be edited"},
+	{"replay", 0, OPT_STRING, &replay_file, "FILE",
+	 "send the calls of a record (crispd --record), compare the answers"},
+	{"settle", 0, OPT_SECONDS, &settle, "SECONDS",
+	 "how long a replayed read may take to become what was recorded (10)"},
 	{0},
 };
+
+static const char *socket_path(void)
+{
+	const char *env = getenv("CONTAINER_RUNTIME_ENDPOINT");
+	return socket_name ? socket_name : env && *env ? env : DEFAULT_SOCKET;
+}
 
 static void list_methods(void)
 {
@@ -90,8 +103,6 @@ static int print_message(void *arg, const uint8_t *data, size_t len, struct err 
 
 static int call(const struct cri_method *m, const char *operand, double timeout, struct err *e)
 {
-	const char *env = getenv("CONTAINER_RUNTIME_ENDPOINT");
-	const char *name = socket_name ? socket_name : env && *env ? env : DEFAULT_SOCKET;
 	struct output out = {m, !m->streaming && isatty(STDOUT_FILENO) ? PBJSON_PRETTY : 0};
 	struct client_call c = {.max_message = (size_t)max_message,
 				.streaming = m->streaming,
@@ -106,7 +117,7 @@ static int call(const struct cri_method *m, const char *operand, double timeout,
 		c.due_ms = proc_now_ms() + (long long)(timeout * 1000);
 	c.path = path;
 	c.request = request;
-	AUTO_CLOSE int fd = client_connect(name, c.due_ms, e);
+	AUTO_CLOSE int fd = client_connect(socket_path(), c.due_ms, e);
 	if (fd < 0)
 		return -1;
 	return client_run(fd, &c, e);
@@ -117,6 +128,17 @@ static int run(struct tool_ctx *t, int argc, char **argv, struct err *e)
 	struct cri_method m;
 	if (max_message < 1 || max_message > UINT32_MAX)
 		return err_set(e, ERR_USAGE, "--max-message: %ld is out of range", max_message);
+	if (replay_file && argc > 0)
+		return err_set(e, ERR_USAGE, "--replay takes no operands");
+	if (replay_file) {
+		struct replay_opts o = {.socket = socket_path(),
+					.file = replay_file,
+					.max_message = (size_t)max_message,
+					.timeout = t->timeout,
+					.settle = settle,
+					.json = t->json};
+		return replay(&o, e);
+	}
 	if (want_list && argc > 0)
 		return err_set(e, ERR_USAGE, "--list takes no operands");
 	if (want_list) {
@@ -146,7 +168,7 @@ int main(int argc, char **argv)
 	static const struct tool tool = {.name = "cricall",
 					 .summary =
 						 "send a request of the CRI and print the answer",
-					 .flags = TOOL_NO_CONFIG | TOOL_TIMEOUT,
+					 .flags = TOOL_NO_CONFIG | TOOL_TIMEOUT | TOOL_JSON,
 					 .opts = opts,
 					 .verbs = verbs};
 	return tool_main(&tool, argc, argv);

@@ -30,7 +30,8 @@
  *	  "images": [ {"id", "names": […], "pull": ["HOST/PATH@sha256:…", …], "layers": true|false} ],
  *	  "volumes": [ {"host_path", "kind", "captured": true|false, "why"} ],           <n> is the index
  *	  "with": {"images", "secrets": true|false, "volumes": […]},
- *	  "replay": {"archive": "sha256:…", "containers": {"<id here>": "<id in that archive>"}} }
+ *	  "replay": {"archive": "sha256:…", "containers": {"<id here>": "<id in that archive>"},
+ *	             "paths": {"<host path here>": "<host path there>"}} }
  *
  * "handler" is the resolved name. "state" of a container is what it was in truth (ctr_effective), not
  * what state.json says; one that was found to have ended without a word has an exit.json all the same.

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "podreplay.h"
 
+#include "replay.h"
+
+#include <string.h>
+
 int podreplay_state(struct tool_ctx *c, struct err *e)
 {
 	return c->st.root >= 0 ? 0 : state_open(&c->st, c->cfg.root, c->cfg.runroot, e);
@@ -9,6 +13,8 @@ int podreplay_state(struct tool_ctx *c, struct err *e)
 static const struct verb verbs[] = {
 	{"capture", "POD", "pack a pod and all that is known of it into an archive", capture_table,
 	 1, 1, podreplay_capture},
+	{"run", "FILE", "make the pod of an archive again, in a place of its own", run_table, 1, 1,
+	 podreplay_run},
 	{.name = NULL},
 };
 
@@ -20,5 +26,8 @@ int main(int argc, char **argv)
 		.flags = TOOL_STATE | TOOL_STATE_LATER | TOOL_JSON,
 		.verbs = verbs,
 	};
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	if (slash && strcmp(slash + 1, STUBNET_NAME) == 0)
+		return stubnet_main();
 	return tool_main(&tool, argc, argv);
 }

@@ -3,6 +3,7 @@
 #include "choose.h"
 #include "cidr.h"
 #include "event.h"
+#include "failed.h"
 #include "fs.h"
 #include "handler.h"
 #include "init.h"
@@ -292,6 +293,18 @@ static void undo(struct creation *k)
 		log_warn("undo: %s (the next creation or podnet gc tries again)", e.msg);
 }
 
+/* Nothing is left that could tell, once it is undone. */
+static void note_failure(const struct creation *k, int64_t began, const struct err *e)
+{
+	const Runtime__V1__PodSandboxMetadata *m = k->config->metadata;
+	json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "id", k->pod.id, "name",
+			      m->name, "namespace", m->namespace_, "uid", m->uid, "attempt",
+			      (json_int_t)m->attempt, "handler", create_opts.handler, "origin",
+			      create_opts.origin);
+	if (j)
+		failed_append(&k->pod.c->st, j, began, e);
+}
+
 static int create(struct tool_ctx *c, struct creation *k, struct err *e)
 {
 	struct object_new o;
@@ -306,6 +319,7 @@ static int create(struct tool_ctx *c, struct creation *k, struct err *e)
 		return -1;
 	if (build(k, e) < 0) {
 		undo(k);
+		note_failure(k, began, e);
 		return -1;
 	}
 	AUTO_FREE char *file = xasprintf("%s/pods/%s/pod.json", c->cfg.root, k->pod.id);

@@ -19,6 +19,7 @@ PROTOC_C   ?= protoc-c
 TOOLS   := $(notdir $(patsubst %/,%,$(wildcard cmd/*/)))
 PROGS   := $(TOOLS) crispd
 BINS    := $(PROGS:%=$(BUILD)/bin/%) $(BUILD)/bin/podpause
+MANS    := $(wildcard $(addsuffix /*.[1-8],cmd/* adapter libcommon scripts))
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/*.c))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
@@ -134,6 +135,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(COMMON)
 # What it fuzzes is a program's own.
 $(BUILD)/fuzz/fuzz_ctl: $(filter-out %/main.o,$(call objs,cmd/ctrmon))
 $(BUILD)/fuzz/fuzz_ttrpc: $(filter-out %/main.o,$(call objs,cmd/ctrshim))
+$(BUILD)/fuzz/fuzz_podmanifest: $(filter-out %/main.o,$(call objs,cmd/podmanifest))
 $(foreach f,seccomp cdi hooks handler ctrspec,$(eval $(BUILD)/fuzz/fuzz_$f: $(filter-out %/main.o,$(call objs,cmd/ocibundle))))
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(COMMON)
 	@mkdir -p $(@D)
@@ -161,13 +163,12 @@ bench-pull: $(BUILD)/bin/ocipull   ## pulls against skopeo+umoci, podman and con
 completions: all                 ## write completions/ anew from the option tables
 	BUILD='$(abspath $(BUILD))' scripts/completions
 install: all                     ## honours DESTDIR and PREFIX
-	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(UNITDIR)' \
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(UNITDIR)' \
 	  '$(DESTDIR)$(PREFIX)/share/bash-completion/completions' \
 	  '$(DESTDIR)$(PREFIX)/share/zsh/site-functions' '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d'
 	install -m 755 $(BINS) '$(DESTDIR)$(BINDIR)'
 	install -m 755 scripts/pod '$(DESTDIR)$(BINDIR)/pod'
-	install -m 644 $(wildcard cmd/*/*.1) '$(DESTDIR)$(MANDIR)/man1'
-	install -m 644 $(wildcard adapter/*.8) '$(DESTDIR)$(MANDIR)/man8'
+	for m in $(MANS); do install -D -m 644 -t '$(DESTDIR)$(MANDIR)/'man$${m##*.} $$m || exit 1; done
 	sed 's|@BINDIR@|$(BINDIR)|' adapter/crispd.service.in >'$(DESTDIR)$(UNITDIR)/crispd.service'
 	chmod 644 '$(DESTDIR)$(UNITDIR)/crispd.service'
 	install -m 644 adapter/crispd.socket '$(DESTDIR)$(UNITDIR)'
@@ -176,11 +177,13 @@ install: all                     ## honours DESTDIR and PREFIX
 	install -m 644 completions/_crisp '$(DESTDIR)$(PREFIX)/share/zsh/site-functions'
 	for p in $(PROGS) pod; do install -m 644 completions/$$p.fish \
 	  '$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d' || exit 1; done
+deb: all                         ## a Debian package (scripts/deb): BUILD/crisp_VERSION_ARCH.deb
+	BUILD='$(abspath $(BUILD))' scripts/deb
 clean:                           ## remove build/
 	rm -rf build
 help:                            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST))
 
 FORCE:
-.PHONY: all check units lint asan fuzz fuzzers bench bench-pull completions install clean help FORCE
+.PHONY: all check units lint asan fuzz fuzzers bench bench-pull completions install deb clean help FORCE
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -15,6 +15,9 @@ static const struct verb verbs[] = {
 	 1, 1, podreplay_capture},
 	{"run", "FILE", "make the pod of an archive again, in a place of its own", run_table, 1, 1,
 	 podreplay_run},
+	{"why", "POD|CONTAINER|FILE [CONTAINER]",
+	 "tell in order what happened, what failed first, and what it means", why_table, 1, 2,
+	 podreplay_why},
 	{.name = NULL},
 };
 

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PODREPLAY_WHY_H
+#define PODREPLAY_WHY_H
+/* podreplay why: a story (story.h) as one JSON document, which --json prints and why_print tells.
+ *
+ *	{ "version": 1,
+ *	  "pod": {"id", "name", "namespace", "attempt", "handler", "origin", "state", "reason", "ip"},
+ *	  "verdict": VERDICT,                  of the pod: that of what failed first
+ *	  "steps": [ {"time", "rpc", "req", "command", "exit", "ms", "error", "times"} ],
+ *	  "events": [ {"time", "event": "created"|"started"|"not started"|"exited", "container"} ],
+ *	  "first_failed": the index of the first step that failed,
+ *	  "containers": [ {"id", "name", "attempt", "image", "image_id", "handler", "state",
+ *	      "asked": {"args": […], "memory_limit", "cpu_quota", "cpu_period", "pids_limit"},
+ *	      "created_at", "started_at", "finished_at",
+ *	      "exit": {"code", "signal", "signal_name", "oom", "reason", "meaning"},
+ *	      "memory": {"peak", "limit"}, "verdict": VERDICT, "log": [ {"time", "stream", "text"} ] } ] }
+ *
+ *	VERDICT: {"class", "text", "words": of the runtime or plugin, "failed": bool, "try": […]}
+ *
+ * Times are as in the journal; members without a value are left out. class is one of why_verdict.c's. */
+#include "story.h"
+
+/* What became of a container, of a pod that was made, of one that was not (failed.h). New references. */
+json_t *why_verdict_ctr(const struct story *s, const struct story_ctr *c);
+json_t *why_verdict_pod(const struct story *s);
+json_t *why_verdict_unmade(json_t *failure);
+
+/* 137: "killed by signal 9 (KILL)"; a new string. */
+char *why_exit_meaning(const struct exit_record *x);
+const char *why_signal_name(int64_t n); /* "KILL"; NULL = no such signal */
+/* The limit of memory in bytes that the container had in the end, 0 = none. */
+json_int_t why_memory_limit(const struct story_ctr *c);
+/* A step that failed: not one of a command within (ExecSync), whose status is its own. */
+bool why_step_failed(const struct story_step *st);
+/* 65536 as "64.0 KiB", to be freed. */
+char *why_bytes(json_int_t n);
+
+/* only: the index of the one container that is wanted, -1 = all. */
+void why_print(json_t *doc);
+#endif

@@ -18,6 +18,8 @@ static const struct verb verbs[] = {
 	{"why", "POD|CONTAINER|FILE [CONTAINER]",
 	 "tell in order what happened, what failed first, and what it means", why_table, 1, 2,
 	 podreplay_why},
+	{"diff", "A B", "compare how the pods of two archives went", diff_table, 2, 2,
+	 podreplay_diff},
 	{.name = NULL},
 };
 

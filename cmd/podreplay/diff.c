@@ -16,7 +16,8 @@ enum {
 	DEPTH_MAX = 64,
 	LINE_BYTES = 4 << 20,
 	SLACK_MS = 100,
-	ORDERED_MAX = 100
+	ORDERED_MAX = 100,
+	WINDOW = 60, /* lines of a log in which two are looked for that are alike again */
 };
 /* What is less than a second apart has no order. */
 static const int64_t ORDER_NS = 1000000000;

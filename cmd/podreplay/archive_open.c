@@ -38,9 +38,11 @@ static int begin(void *arg, const char *path, unsigned long long size, struct er
 	u->skip = u->flags & ARC_WITHOUT_IMAGES && strncmp(path, "oci/", 4) == 0;
 	if (u->skip)
 		return 0;
-	if (make_parents(u, path, e) < 0)
-		return -1;
-	u->fd = fs_open_beneath(u->dir, path, O_WRONLY | O_CREAT | O_EXCL, 0600, e);
+	if (make_parents(u, path, e) == 0)
+		u->fd = fs_open_beneath(u->dir, path, O_WRONLY | O_CREAT | O_EXCL, 0600, e);
+	/* A file that is a directory as well. */
+	if (u->fd < 0 && (e->errnum == ENOTDIR || e->errnum == EEXIST || e->errnum == EISDIR))
+		e->kind = ERR_BAD_INPUT;
 	return u->fd < 0 ? -1 : 0;
 }
 
@@ -181,6 +183,8 @@ static int read_index(struct arc *a, struct err *e)
 	memcpy(a->digest, "sha256:", 7);
 	digest_of(sums.data ? sums.data : "", sums.len, a->digest + 7);
 	a->index = jsonx_read_at(a->st.root, "podreplay.json", ARC_FILE_MAX, e);
+	if (!a->index && e->errnum == ENOENT)
+		return err_set(e, ERR_BAD_INPUT, "no podreplay.json in it");
 	return a->index ? check_index(a, e) : -1;
 }
 

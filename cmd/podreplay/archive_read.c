@@ -131,14 +131,30 @@ struct reading {
 	size_t sums_len, at;
 	char previous[ARC_PATH_MAX];
 	unsigned long long total; /* outside of oci/ */
+	/* Of the tar stream: what was handed to libarchive, its last byte that is not zero, and
+	 * where the last file ends. */
+	long long given, last, end;
 };
+
+static void note_block(struct reading *r, const char *data, long n)
+{
+	for (long i = n; i > 0; i--)
+		if (data[i - 1]) {
+			r->last = r->given + i;
+			break;
+		}
+	r->given += n;
+}
 
 static la_ssize_t next_block(struct archive *a, void *arg, const void **data)
 {
 	struct reading *r = arg;
+	*data = NULL;
 	long n = r->in->next(r->in->arg, data, r->e);
-	if (n >= 0)
+	if (n >= 0) {
+		note_block(r, *data, n);
 		return n;
+	}
 	r->input_failed = true;
 	archive_set_error(a, EIO, "input");
 	return ARCHIVE_FATAL;
@@ -181,6 +197,7 @@ static int read_sums(struct reading *r, unsigned long long size)
 		r->sums_len += (size_t)n;
 	}
 	r->sums[r->sums_len] = '\0';
+	r->end = archive_filter_bytes(r->a, 0);
 	const struct arc_sink *o = r->out;
 	if (o->begin(o->arg, "SHA256SUMS", size, r->e) < 0 ||
 	    o->data(o->arg, r->sums, r->sums_len, r->e) < 0)
@@ -240,6 +257,7 @@ static int copy(struct reading *r, const char *path, unsigned long long size, st
 	}
 	if (n < 0)
 		return tar_failed(r);
+	r->end = archive_filter_bytes(r->a, 0);
 	return got == size ? 0
 			   : err_set(r->e, ERR_BAD_INPUT, "%.200s: not as long as it says", path);
 }
@@ -274,16 +292,16 @@ static int next_entry(struct reading *r, struct archive_entry **ae, const char *
 	return check_header(r, *ae, path) < 0 ? -1 : 1;
 }
 
-/* Behind the end mark are zeros, and the compressed stream must be whole. */
+/* Behind the last file are zeros, and the compressed stream must be whole. */
 static int read_rest(struct reading *r)
 {
 	const void *data;
 	long n;
 	while ((n = r->in->next(r->in->arg, &data, r->e)) > 0)
-		for (long i = 0; i < n; i++)
-			if (((const char *)data)[i])
-				return err_set(r->e, ERR_BAD_INPUT, "something follows its end");
-	return n < 0 ? -1 : 0;
+		note_block(r, data, n);
+	if (n < 0)
+		return -1;
+	return r->last <= r->end ? 0 : err_set(r->e, ERR_BAD_INPUT, "something follows its end");
 }
 
 static int read_all(struct reading *r)

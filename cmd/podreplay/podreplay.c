@@ -20,6 +20,8 @@ static const struct verb verbs[] = {
 	 podreplay_why},
 	{"diff", "A B", "compare how the pods of two archives went", diff_table, 2, 2,
 	 podreplay_diff},
+	{"script", "FILE", "print the shell script that does the same as run", NULL, 1, 1,
+	 podreplay_script},
 	{.name = NULL},
 };
 

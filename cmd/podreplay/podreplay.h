@@ -9,6 +9,7 @@ int podreplay_capture(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int podreplay_run(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int podreplay_why(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int podreplay_diff(struct tool_ctx *c, int argc, char **argv, struct err *e);
+int podreplay_script(struct tool_ctx *c, int argc, char **argv, struct err *e);
 extern const struct opt capture_table[], run_table[], why_table[], diff_table[];
 
 /* Open c->st at the configured root and runroot. */

@@ -158,17 +158,19 @@ static const struct story_step *failed_step_of(const struct story *s, const char
 }
 
 /* Who asked for its end: the last step before it that ends containers, or that of its pod. */
-static const struct story_step *stop_step_of(const struct story *s, const struct story_ctr *c)
+static const struct story_step *stop_step_of(const struct story *s, const struct story_ctr *c,
+					     const char **verb)
 {
 	static const char *const verbs[] = {"stop", "kill", "rm"};
 	const struct story_step *found = NULL;
 	for (size_t i = 0; i < s->n_steps; i++) {
 		const struct story_step *st = &s->steps[i];
-		bool ends = false;
 		for (size_t k = 0; k < ARRAY_LEN(verbs); k++)
-			ends |= story_step_is(st, "ctrrun", verbs[k]);
-		if (ends && strstr(st->command, c->id) && st->when <= c->exit.finished_at)
-			found = st;
+			if (story_step_is(st, "ctrrun", verbs[k]) && strstr(st->command, c->id) &&
+			    st->when <= c->exit.finished_at) {
+				found = st;
+				*verb = verbs[k];
+			}
 	}
 	return found;
 }
@@ -244,15 +246,17 @@ static json_t *out_of_memory(const struct story *s, const struct story_ctr *c)
 
 static json_t *ended_by(const struct story *s, const struct story_ctr *c, int64_t signal)
 {
-	const struct story_step *by = stop_step_of(s, c);
+	const char *verb = "";
+	const struct story_step *by = stop_step_of(s, c, &verb);
 	const char *name = why_signal_name(signal);
 	const char *fault = fault_of(signal);
 	struct verdict v;
-	if (by && (signal == SIGKILL || signal == SIGTERM || story_step_is(by, "ctrrun", "kill"))) {
-		bool hard = signal == SIGKILL && !story_step_is(by, "ctrrun", "kill");
+	bool killed = strcmp(verb, "kill") == 0;
+	if (by && (signal == SIGKILL || signal == SIGTERM || killed)) {
+		bool hard = signal == SIGKILL && strcmp(verb, "stop") == 0;
+		bool hand = strcmp(by->rpc, "hand") == 0;
 		v = say("stopped", false, c->exit.message, "it was stopped by %s%s%s",
-			strcmp(by->rpc, "hand") == 0 ? "hand: " : by->rpc,
-			strcmp(by->rpc, "hand") == 0 ? by->command : "",
+			hand ? "hand, with ctrrun " : by->rpc, hand ? verb : "",
 			hard ? ", and killed when its time to end by itself was over" : "");
 		if (hard)
 			advise(&v, "does it react to its stop signal? A shell as the first process "
@@ -324,7 +328,8 @@ static json_t *exited(const struct story *s, const struct story_ctr *c)
 	if (x->signal)
 		return ended_by(s, c, x->signal);
 	/* A program that ends itself as it is told to has no signal on record. */
-	if ((x->exit_code == TERM_CODE || x->exit_code == 0) && stop_step_of(s, c))
+	const char *verb;
+	if ((x->exit_code == TERM_CODE || x->exit_code == 0) && stop_step_of(s, c, &verb))
 		return ended_by(s, c, SIGTERM);
 	return ended_itself(s, c);
 }
@@ -375,6 +380,13 @@ static const struct story_step *last_making(const struct story *s)
 	return NULL;
 }
 
+/* When it failed: one that was never started, when it was made. */
+static int64_t end_of(const struct story_ctr *c)
+{
+	return c->state == CTR_EXITED && c->exit.finished_at > 0 ? c->exit.finished_at
+								 : c->rec.created_at;
+}
+
 json_t *why_verdict_pod(const struct story *s)
 {
 	/* The container that failed first. One that was told to stop has not failed. */
@@ -383,15 +395,14 @@ json_t *why_verdict_pod(const struct story *s)
 	for (size_t i = 0; i < s->n_ctrs; i++) {
 		AUTO_JSON json_t *v = why_verdict_ctr(s, &s->ctrs[i]);
 		if (!jsonx_opt_bool(v, "failed", false) ||
-		    (first && first->exit.finished_at &&
-		     s->ctrs[i].exit.finished_at >= first->exit.finished_at))
+		    (first && end_of(&s->ctrs[i]) >= end_of(first)))
 			continue;
 		first = &s->ctrs[i];
 		json_decref(found);
 		found = json_incref(v);
 	}
 	const struct story_step *making = last_making(s);
-	if (making && why_step_failed(making) && (!first || making->when < first->exit.finished_at))
+	if (making && why_step_failed(making) && (!first || making->when < end_of(first)))
 		return container_unmade(making).j;
 	if (found)
 		return TAKE(found);

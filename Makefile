@@ -135,6 +135,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(COMMON)
 # What it fuzzes is a program's own.
 $(BUILD)/fuzz/fuzz_ctl: $(filter-out %/main.o,$(call objs,cmd/ctrmon))
 $(BUILD)/fuzz/fuzz_ttrpc: $(filter-out %/main.o,$(call objs,cmd/ctrshim))
+$(BUILD)/fuzz/fuzz_archive: $(filter %/archive_open.o %/archive_read.o %/archive_write.o,$(call objs,cmd/podreplay))
 $(BUILD)/fuzz/fuzz_podmanifest: $(filter-out %/main.o,$(call objs,cmd/podmanifest))
 $(foreach f,seccomp cdi hooks handler ctrspec,$(eval $(BUILD)/fuzz/fuzz_$f: $(filter-out %/main.o,$(call objs,cmd/ocibundle))))
 $(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(COMMON)

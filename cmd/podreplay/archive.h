@@ -137,6 +137,9 @@ int arc_open(struct arc *a, const char *file, const char *parent, int flags, str
 void arc_close(struct arc *a);
 #define AUTO_ARC __attribute__((cleanup(arc_close)))
 
+/* What arc_open has found good in podreplay.json; the id of its pod. */
+int arc_check_index(json_t *index, char pod_id[ID_SIZE], struct err *e);
+
 /* A JSON file of it: arc_json(a, e, "containers/%s/config.json", id). A new reference, or NULL;
  * ERR_NOT_FOUND when it is not in the archive. */
 __attribute__((format(printf, 3, 4))) json_t *arc_json(const struct arc *a, struct err *e,

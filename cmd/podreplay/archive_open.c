@@ -96,7 +96,7 @@ static int check_rows(json_t *index, const char *list, const struct jsonx_key *k
 	return 0;
 }
 
-static int check_index(struct arc *a, struct err *e)
+int arc_check_index(json_t *index, char pod_id[ID_SIZE], struct err *e)
 {
 	static const struct jsonx_key top[] = {{"format", JSON_STRING, JSONX_REQUIRED},
 					       {"version", JSON_INTEGER, JSONX_REQUIRED},
@@ -135,24 +135,24 @@ static int check_index(struct arc *a, struct err *e)
 						   {"captured", JSON_TRUE, JSONX_REQUIRED},
 						   {"why", JSON_STRING, 0},
 						   {0}};
-	json_int_t version = jsonx_opt_int(a->index, "version", 0);
-	if (strcmp(jsonx_opt_string(a->index, "format", ""), "podreplay") != 0)
+	json_int_t version = jsonx_opt_int(index, "version", 0);
+	if (strcmp(jsonx_opt_string(index, "format", ""), "podreplay") != 0)
 		return err_set(e, ERR_BAD_INPUT, "podreplay.json: format is not podreplay");
 	if (version != ARC_VERSION)
 		return err_set(e, ERR_UNSUPPORTED,
 			       "podreplay.json: version %" JSON_INTEGER_FORMAT " is not known",
 			       version);
-	json_t *p = json_object_get(a->index, "pod");
-	if (jsonx_check_keys(a->index, "podreplay.json", top, e) < 0 ||
+	json_t *p = json_object_get(index, "pod");
+	if (jsonx_check_keys(index, "podreplay.json", top, e) < 0 ||
 	    jsonx_check_keys(p, "podreplay.json: pod", pod, e) < 0 ||
-	    check_rows(a->index, "containers", containers, e) < 0 ||
-	    check_rows(a->index, "images", images, e) < 0 ||
-	    check_rows(a->index, "volumes", volumes, e) < 0)
+	    check_rows(index, "containers", containers, e) < 0 ||
+	    check_rows(index, "images", images, e) < 0 ||
+	    check_rows(index, "volumes", volumes, e) < 0)
 		return -1;
 	const char *id = jsonx_opt_string(p, "id", "");
 	if (!id_is_valid(id))
 		return err_set(e, ERR_BAD_INPUT, "podreplay.json: pod.id: '%.80s' is no id", id);
-	memcpy(a->pod, id, ID_SIZE);
+	memcpy(pod_id, id, ID_SIZE);
 	return 0;
 }
 
@@ -185,7 +185,7 @@ static int read_index(struct arc *a, struct err *e)
 	a->index = jsonx_read_at(a->st.root, "podreplay.json", ARC_FILE_MAX, e);
 	if (!a->index && e->errnum == ENOENT)
 		return err_set(e, ERR_BAD_INPUT, "no podreplay.json in it");
-	return a->index ? check_index(a, e) : -1;
+	return a->index ? arc_check_index(a->index, a->pod, e) : -1;
 }
 
 int arc_open(struct arc *a, const char *file, const char *parent, int flags, struct err *e)

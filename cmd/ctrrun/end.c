@@ -5,6 +5,7 @@
 #include "ctr.h"
 #include "exitinfo.h"
 #include "freezer.h"
+#include "fs.h"
 #include "log.h"
 
 #include <fcntl.h>
@@ -189,6 +190,16 @@ static bool deleted_by_monitor(const struct ctr *k, int monitor)
 	return k->state == CTR_EXITED && wait_dead(monitor, MONITOR_END_MS) && !was_created(k);
 }
 
+/* A runtime that failed or was killed in its delete would know the id for ever. Both runc and crun keep what they
+ * know of one in <root>/<id>, and the ids are nobody else's. */
+static void forget_in_runtime(const struct ctr *k)
+{
+	struct err why;
+	AUTO_CLOSE int root = open(k->rec.runtime_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root >= 0 && fs_remove_tree(root, k->id, &why) < 0)
+		log_warn("container %s: %s", k->id, why.msg);
+}
+
 int ctr_cleanup(struct ctr *k, struct err *e)
 {
 	struct err why;
@@ -205,6 +216,7 @@ int ctr_cleanup(struct ctr *k, struct err *e)
 	}
 	struct rt_args a;
 	int limit = rt_timeout_ms(k);
+	bool failed = false;
 	/* One that has not finished its creation must not go on behind our back. */
 	if (monitor >= 0 && k->rec.monitor <= 0)
 		pidfd_send_signal(monitor, SIGKILL, NULL, 0);
@@ -213,8 +225,10 @@ int ctr_cleanup(struct ctr *k, struct err *e)
 	rt_add(&a, "--force");
 	rt_add(&a, k->id);
 	if (*k->rec.runtime &&
-	    rt_run(k, &a, limit < CLEANUP_TIMEOUT_MS ? limit : CLEANUP_TIMEOUT_MS, &why) < 0)
+	    rt_run(k, &a, limit < CLEANUP_TIMEOUT_MS ? limit : CLEANUP_TIMEOUT_MS, &why) < 0) {
 		log_warn("container %s: %s", k->id, why.msg);
+		failed = true;
+	}
 	if (k->rec.sandboxed)
 		(void)ctl_ask(k, "{\"op\":\"gone\"}", &why);
 	else if (!is_dead(pidfd)) {
@@ -227,6 +241,8 @@ int ctr_cleanup(struct ctr *k, struct err *e)
 	}
 	if (end_monitor(k, monitor, e) < 0 || remove_cgroup(k, e) < 0)
 		return -1;
+	if (failed)
+		forget_in_runtime(k);
 	remove_files(k);
 	return 0;
 }

@@ -385,8 +385,13 @@ short_timeout() { jq '.runtime_timeout = 1' "$CRISP_CONFIG" >"$BATS_TEST_TMPDIR/
   echo 'sleep 6543' | tee "$CRISP_TMP/fake.kill" >"$CRISP_TMP/fake.delete"
   ctrrun stop --timeout 0 "$CTR"
   [ "$(effective)" = "exited 137 Error" ]
-  rm "$CRISP_TMP/fake.kill" "$CRISP_TMP/fake.delete"
+  rm "$CRISP_TMP/fake.kill"
   ctrrun rm "$CTR"
+  [ -z "$(left_of "$CTR")" ]
+  # What the runtime keeps of one that it does not delete goes, too.
+  ctrrun create "$CTR"
+  run -0 ctrrun rm --force "$CTR"
+  [[ $output == *"no exit within 1000 ms"* ]]
   [ -z "$(left_of "$CTR")" ]
 }
 

@@ -24,3 +24,10 @@ docs() { /usr/bin/python3 "$TOP/tests/lib/docs.py" "$@"; }
   echo "$output"
   [ "$status" = 0 ]
 }
+
+@test "the README's pipeline, with ci-example" {
+  cd "$CRISP_TMP/here"
+  run docs readme "$TOP/README.md" "In a pipeline"
+  echo "$output"
+  [ "$status" = 0 ]
+}

@@ -56,8 +56,9 @@ whole() {
   store ls --json | jq -r .id >"$STORE/ids"
   while read -r id; do
     store inspect "$id" >"$STORE/one"
-    jq -e '.config.os == "linux" and (.layers | all(.present))' "$STORE/one" >/dev/null || { cat "$STORE/one"; return 1; }
-    for layer in $(jq -r '.layers[].id' "$STORE/one"); do [ -d "$STORE/layers/$layer/diff" ] || return 1; done
+    jq -er 'if .config.os == "linux" and (.layers | all(.present)) then .layers[].id else false end' "$STORE/one" >"$STORE/has" ||
+      { cat "$STORE/one"; return 1; }
+    while read -r layer; do [ -d "$STORE/layers/$layer/diff" ] || return 1; done <"$STORE/has"
   done <"$STORE/ids"
 }
 # The record of a container that uses an image, as ocibundle writes it.
@@ -626,7 +627,8 @@ killed_at() {
   for call in $calls; do
     for n in $numbers; do
       undo
-      kill_at "$call" "$n" "$@" || KILLED=$((KILLED + 1))
+      if kill_at "$call" "$n" "$@"; then break; fi # there are fewer than n of them
+      KILLED=$((KILLED + 1))
       whole
       store "$@" >/dev/null
       shows || { echo "not so: $* after $call $n"; return 1; }

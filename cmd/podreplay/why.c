@@ -226,8 +226,7 @@ static json_t *pod_json(const struct story *s)
 	return j;
 }
 
-/* only: the container that is wanted; NULL = all. */
-static json_t *document(const struct story *s, const char *only)
+json_t *why_document(const struct story *s, const char *only)
 {
 	json_t *doc = json_pack("{s:i}", "version", 1), *list = json_array();
 	json_object_set_new(doc, "pod", pod_json(s));
@@ -293,7 +292,7 @@ static int why_archive(struct tool_ctx *c, const char *file, const char *ctr, st
 			only = s.ctrs[i].id;
 	if (ctr && !only)
 		return err_set(e, ERR_NOT_FOUND, "%s: no container %s", file, ctr);
-	AUTO_JSON json_t *doc = document(&s, only);
+	AUTO_JSON json_t *doc = why_document(&s, only);
 	tell(c, doc);
 	return 0;
 }
@@ -303,7 +302,7 @@ static int why_pod(struct tool_ctx *c, const char *pod, const char *only, struct
 	AUTO_STORY struct story s = {0};
 	if (story_read(&s, &c->st, &c->cfg, pod, log_lines < 0 ? 1000 : log_lines, e) < 0)
 		return -1;
-	AUTO_JSON json_t *doc = document(&s, only);
+	AUTO_JSON json_t *doc = why_document(&s, only);
 	tell(c, doc);
 	return 0;
 }

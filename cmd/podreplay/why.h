@@ -35,6 +35,7 @@ bool why_step_failed(const struct story_step *st);
 /* 65536 as "64.0 KiB", to be freed. */
 char *why_bytes(json_int_t n);
 
-/* only: the index of the one container that is wanted, -1 = all. */
+/* only: the id of the one container that is wanted, NULL = all. A new reference. */
+json_t *why_document(const struct story *s, const char *only);
 void why_print(json_t *doc);
 #endif

@@ -18,7 +18,7 @@ static const struct verb verbs[] = {
 	{"why", "POD|CONTAINER|FILE [CONTAINER]",
 	 "tell in order what happened, what failed first, and what it means", why_table, 1, 2,
 	 podreplay_why},
-	{"diff", "A B", "compare how the pods of two archives went", diff_table, 2, 2,
+	{"diff", "FILE FILE", "compare how the pods of two archives went", diff_table, 2, 2,
 	 podreplay_diff},
 	{"script", "FILE", "print the shell script that does the same as run", NULL, 1, 1,
 	 podreplay_script},

@@ -28,6 +28,7 @@ struct job {
 	enum job_class class;
 	char rpc[48], req[24];
 	char pod[ID_SIZE], ctr[ID_SIZE];
+	char told[ID_SIZE]; /* a pod that it is not about, whose journal has it */
 	char *key;
 	json_t *config;
 	struct step *steps, **tail;
@@ -166,6 +167,11 @@ void job_for(struct job *j, const char *pod, const char *ctr)
 	snprintf(j->ctr, sizeof j->ctr, "%s", ctr ? ctr : "");
 }
 
+void job_tell(struct job *j, const char *pod)
+{
+	snprintf(j->told, sizeof j->told, "%s", pod);
+}
+
 void job_identify(struct job *j, const char *key, json_t *config)
 {
 	j->key = xstrdup(key);
@@ -300,8 +306,9 @@ static void write_journal(const struct step *s)
 		.ms = s->ms,
 		.error = s->failed ? s->error.msg : NULL,
 	};
-	if (*j->pod)
-		journal_append(&j->js->d->st, j->pod, &entry);
+	const char *pod = *j->pod ? j->pod : j->told;
+	if (*pod)
+		journal_append(&j->js->d->st, pod, &entry);
 	log_msg(s->failed ? LOG_LVL_WARNING : LOG_LVL_DEBUG, "%s %s%s%s: %s exit=%d ms=%lld%s%s",
 		j->rpc,
 		*j->ctr   ? "container "

@@ -51,6 +51,8 @@ struct step;
 struct job *job_new(struct crispd *d, const char *rpc, const char *req, enum job_class class);
 /* The objects it works on; either may be NULL. */
 void job_for(struct job *j, const char *pod, const char *ctr);
+/* The job is not about that pod and does not wait for others of it, but the pod's journal has its steps. */
+void job_tell(struct job *j, const char *pod);
 /* What a later request must equal to share this job: see job_find. Takes the reference `config`
  * (NULL is fine). */
 void job_identify(struct job *j, const char *key, json_t *config);

@@ -71,6 +71,20 @@ struct ctr *svc_need_ctr(struct call *c, const char *id)
 	return NULL;
 }
 
+struct pod *svc_namesake(const struct index *ix, const char *name, const char *namespace,
+			 const char *uid, uint32_t attempt)
+{
+	for (size_t i = 0; i < index_n_pods(ix); i++) {
+		struct pod *p = index_pod_at(ix, i);
+		const Runtime__V1__PodSandboxMetadata *have = p->config->metadata;
+		if (p->rec.complete && strcmp(have->name, name) == 0 &&
+		    strcmp(have->uid, uid) == 0 && strcmp(have->namespace_, namespace) == 0 &&
+		    have->attempt == attempt)
+			return p;
+	}
+	return NULL;
+}
+
 bool svc_labels_match(size_t n_want, void *const *want, size_t n_have, void *const *have)
 {
 	/* All entries of string maps are alike. */

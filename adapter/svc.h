@@ -21,6 +21,10 @@ struct ctr *svc_ctr(struct call *c, const char *id);
 struct pod *svc_need_pod(struct call *c, const char *id);
 struct ctr *svc_need_ctr(struct call *c, const char *id);
 
+/* The pod of the same name, namespace, uid and attempt, once it is made. */
+struct pod *svc_namesake(const struct index *ix, const char *name, const char *namespace,
+			 const char *uid, uint32_t attempt);
+
 /* Is each pair of the selector among the labels? Both are maps of string to string. */
 bool svc_labels_match(size_t n_want, void *const *want, size_t n_have, void *const *have);
 

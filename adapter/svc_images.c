@@ -66,6 +66,16 @@ static char *pull_key(const char *image, const char *secret, size_t len)
 	return xasprintf("pull %s %.16s", image, hex);
 }
 
+/* The kubelet says for which pod it wants the image. */
+static void tell_pod(struct job *j, const struct crispd *d, const Runtime__V1__PodSandboxConfig *c)
+{
+	const Runtime__V1__PodSandboxMetadata *m = c ? c->metadata : NULL;
+	const struct pod *p =
+		m ? svc_namesake(d->index, m->name, m->namespace_, m->uid, m->attempt) : NULL;
+	if (p)
+		job_tell(j, p->o.id);
+}
+
 void svc_pull_image(struct call *c, const ProtobufCMessage *request)
 {
 	const Runtime__V1__PullImageRequest *r = (const void *)request;
@@ -90,6 +100,7 @@ void svc_pull_image(struct call *c, const ProtobufCMessage *request)
 	} else {
 		j = job_new(d, call_rpc(c), call_id(c), JOB_PULL);
 		job_identify(j, key, NULL);
+		tell_pod(j, d, r->sandbox_config);
 		int flags = STEP_OUTPUT | STEP_PROXY;
 		/* Without the scheme an image called "oci" would be a directory's. */
 		AUTO_FREE char *remote = xasprintf("docker://%s", image);

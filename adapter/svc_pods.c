@@ -17,18 +17,9 @@ enum { POD_STOP_GRACE_S = 2 };
 static struct pod *namesake(const struct index *ix, const json_t *config)
 {
 	json_t *m = json_object_get(config, "metadata");
-	const char *name = jsonx_opt_string(m, "name", ""), *uid = jsonx_opt_string(m, "uid", "");
-	const char *namespace = jsonx_opt_string(m, "namespace", "");
-	json_int_t attempt = jsonx_opt_int(m, "attempt", 0);
-	for (size_t i = 0; i < index_n_pods(ix); i++) {
-		struct pod *p = index_pod_at(ix, i);
-		const Runtime__V1__PodSandboxMetadata *have = p->config->metadata;
-		if (p->rec.complete && strcmp(have->name, name) == 0 &&
-		    strcmp(have->uid, uid) == 0 && strcmp(have->namespace_, namespace) == 0 &&
-		    have->attempt == (uint32_t)attempt)
-			return p;
-	}
-	return NULL;
+	return svc_namesake(ix, jsonx_opt_string(m, "name", ""),
+			    jsonx_opt_string(m, "namespace", ""), jsonx_opt_string(m, "uid", ""),
+			    (uint32_t)jsonx_opt_int(m, "attempt", 0));
 }
 
 static void reply_run(struct call *c, const char *id)

@@ -357,10 +357,11 @@ json_t *why_verdict_ctr(const struct story *s, const struct story_ctr *c)
 static struct verdict container_unmade(const struct story_step *st)
 {
 	struct verdict v;
-	if (has(st->error, "image")) {
+	bool pull = strstr(st->command, "/ocipull ") != NULL;
+	if (pull || has(st->error, "image")) {
 		v = say("image", true, st->error,
-			has(st->command, "ocipull") ? "its image could not be pulled"
-						    : "a container could not be made of its image");
+			pull ? "its image could not be pulled"
+			     : "a container could not be made of its image");
 		advise(&v, "ocistore ls  # what is there");
 		advise(&v, "ocipull IMAGE  # what the registry says");
 	} else {

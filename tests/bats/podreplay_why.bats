@@ -117,6 +117,11 @@ PY
   # Without the first, the second is what failed.
   call RemoveContainer "{\"container_id\": \"$ctr\"}"
   podreplay why --json asked | jq -e '.verdict.class == "image" and (.verdict.words | contains("localhost/none"))'
+  # A pull, when the client says for which pod: it has it in its journal.
+  pod_json asked | jq '{image: {image: "localhost:1/none"}, sandbox_config: .}' >"$CRISP_TMP/pull.json"
+  run_err 12 call PullImage "$CRISP_TMP/pull.json"
+  podreplay why --json asked | jq -e '.verdict.class == "image" and .verdict.text == "its image could not be pulled" and
+    (.verdict.words | contains("localhost:1")) and (.steps[-1] | .rpc == "PullImage" and .exit == 12)'
   call RemovePodSandbox "{\"pod_sandbox_id\": \"$pod\"}"
 
   mkdir "$CRISP_TMP/bad.d"

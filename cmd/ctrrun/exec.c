@@ -103,15 +103,22 @@ static void ask_for_guard(struct exec *x)
 		log_debug("%s", why.msg);
 }
 
+/* Where a stand-in (cmd/ctrmon/monitor.h) writes whom it stands for, beside its own pid file. */
+enum { SECOND_SIZE = sizeof((struct exec *)0)->pid_file + 16 };
+static const char *second_file(const struct exec *x, char name[SECOND_SIZE])
+{
+	snprintf(name, SECOND_SIZE, "%s.container", x->pid_file);
+	return name;
+}
+
 /* The command has ended, by itself or by us. */
 static void dismiss_guard(struct exec *x)
 {
 	static const char text[] = "{\"op\":\"guard_end\"}";
-	char second[sizeof x->pid_file + 16];
-	snprintf(second, sizeof second, "%s.container", x->pid_file);
+	char second[SECOND_SIZE];
 	if (*x->pid_file) {
 		unlinkat(x->run_dir, x->pid_file, 0);
-		unlinkat(x->run_dir, second, 0);
+		unlinkat(x->run_dir, second_file(x, second), 0);
 	}
 	inside_forget(x);
 	if (x->guard >= 0)
@@ -244,14 +251,13 @@ static pid_t read_pid(const struct exec *x, const char *name, struct err *e)
 static int take_command(struct exec *x, struct err *e)
 {
 	struct err none;
-	char second[sizeof x->pid_file + 16];
-	snprintf(second, sizeof second, "%s.container", x->pid_file);
+	char second[SECOND_SIZE];
 	x->pid = read_pid(x, x->pid_file, e);
 	if (x->pid < 0)
 		return err_wrap(e, "the runtime wrote no pid file");
 	if (x->pid <= 1)
 		return err_set(e, ERR_FAILED, "the runtime wrote no process id");
-	x->inside = read_pid(x, second, &none);
+	x->inside = read_pid(x, second_file(x, second), &none);
 	pid_t seen = x->inside > 1 ? x->inside : x->pid;
 	x->pidfd = pidfd_open(x->pid, 0);
 	if (x->pidfd < 0)
@@ -346,12 +352,11 @@ static int fail(const struct exec *x, int status, const struct err *e)
  * any more ends its command and itself; killed, it would leave a command that is just being started. */
 static void await_stand_in(const struct exec *x)
 {
-	char second[sizeof x->pid_file + 16];
+	char second[SECOND_SIZE];
 	long long deadline = proc_now_ms() + END_MS;
 	struct timespec ts = {.tv_nsec = 20000000};
 	sigset_t chld;
-	snprintf(second, sizeof second, "%s.container", x->pid_file);
-	if (!*x->pid_file || faccessat(x->run_dir, second, F_OK, 0) < 0)
+	if (!*x->pid_file || faccessat(x->run_dir, second_file(x, second), F_OK, 0) < 0)
 		return;
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);

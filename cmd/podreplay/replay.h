@@ -37,6 +37,8 @@ struct replay_ctr {
 	struct ctr_record rec;   /* as captured */
 	struct exit_record exit; /* as captured; all zero unless ended */
 	bool ended;              /* as captured */
+	int64_t stopped_at;      /* when somebody stopped it, as captured; 0 = nobody */
+	char grace[24];          /* --timeout of that */
 	char error[512];         /* the step that failed here */
 };
 

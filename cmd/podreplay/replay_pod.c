@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pod of a replay: its requests, and what is done with them in the recorded order. */
 #include "replay.h"
+#include "story.h"
 
 #include "auto.h"
 #include "fs.h"
@@ -11,6 +12,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -87,10 +89,9 @@ static int make_pod_request(const struct replay *r, struct err *e)
 }
 
 /* The image by its id: a tag may be another by now. */
-static void fix_image(const struct replay *r, const struct replay_ctr *k, json_t *config)
+static void fix_image(const struct replay_ctr *k, json_t *config)
 {
 	json_t *image = member(config, "image");
-	(void)r;
 	if (!*k->rec.image_id)
 		return;
 	if (!json_object_get(image, "user_specified_image"))
@@ -114,6 +115,20 @@ static int fix_mounts(const struct replay *r, json_t *config, struct err *e)
 	return 0;
 }
 
+/* The kubelet makes the directories of logs. */
+static int fix_log(const struct replay *r, json_t *config, size_t n, struct err *e)
+{
+	const char *log = jsonx_opt_string(config, "log_path", "");
+	const char *slash = strrchr(log, '/');
+	AUTO_FREE char *place = xasprintf("volumes/%s", log);
+	if (*log && !arc_path_is_valid(place))
+		json_object_set_new(config, "log_path", json_sprintf("%zu.log", n));
+	if (!slash || !arc_path_is_valid(place))
+		return 0;
+	AUTO_FREE char *dir = xasprintf("%s/logs/%.*s", r->base, (int)(slash - log), log);
+	return fs_mkdirs(AT_FDCWD, dir, 0700, e);
+}
+
 static int make_request(const struct replay *r, const struct replay_ctr *k, size_t n, struct err *e)
 {
 	AUTO_FREE char *name = xasprintf("%zu.json", n);
@@ -126,7 +141,9 @@ static int make_request(const struct replay *r, const struct replay_ctr *k, size
 		return err_set(e, ERR_BAD_INPUT, "container.json: not an object");
 	if (check_privilege(r, k->name, config, e) < 0 || fix_mounts(r, config, e) < 0)
 		return err_wrap(e, "container %.64s", k->name);
-	fix_image(r, k, config);
+	fix_image(k, config);
+	if (fix_log(r, config, n, e) < 0)
+		return -1;
 	return write_request(r, name, config, e);
 }
 
@@ -144,6 +161,44 @@ static int read_container(struct replay *r, struct replay_ctr *k, json_t *row, s
 	return 0;
 }
 
+/* How long it had to end: as the step says, or as long as it took until it was killed. */
+static void note_grace(struct replay_ctr *k, const char *command)
+{
+	static const char option[] = "--timeout ";
+	const char *said = strstr(command, option);
+	size_t len = said ? strspn(said + sizeof option - 1, "0123456789.") : 0;
+	double took = (double)(k->exit.finished_at - k->stopped_at) / 1e9;
+	if (len > 0 && len < sizeof k->grace)
+		snprintf(k->grace, sizeof k->grace, "%.*s", (int)len, said + sizeof option - 1);
+	else if (k->exit.signal == SIGKILL)
+		snprintf(k->grace, sizeof k->grace, "%.1f",
+			 took < LOOK_SECONDS ? took : LOOK_SECONDS);
+	else
+		snprintf(k->grace, sizeof k->grace, "60");
+}
+
+/* The stops of the journal, for containers that did not end by themselves. */
+static void find_stops(struct replay *r)
+{
+	struct err ignored;
+	AUTO_STORY struct story s = {0};
+	if (story_read_archive(&s, &r->arc, &ignored) < 0)
+		return;
+	for (size_t i = 0; i < s.n_steps; i++) {
+		const struct story_step *st = &s.steps[i];
+		if (!story_step_is(st, "ctrrun", "stop"))
+			continue;
+		for (size_t n = 0; n < r->n_ctrs; n++) {
+			struct replay_ctr *k = &r->ctrs[n];
+			if (!k->ended || k->stopped_at || k->exit.finished_at < st->when ||
+			    !strstr(st->command, k->recorded))
+				continue;
+			k->stopped_at = st->when;
+			note_grace(k, st->command);
+		}
+	}
+}
+
 static int make_requests(struct replay *r, struct err *e)
 {
 	size_t i;
@@ -156,6 +211,7 @@ static int make_requests(struct replay *r, struct err *e)
 		if (read_container(r, k, row, e) < 0 || make_request(r, k, i, e) < 0)
 			return -1;
 	}
+	find_stops(r);
 	return 0;
 }
 
@@ -241,15 +297,32 @@ static int start_container(struct replay *r, struct replay_ctr *k, size_t n, str
 	return failed < 0 ? -1 : 0;
 }
 
+/* One that was stopped runs as long as it did, or for a while, and is stopped again. 1 when it has
+ * ended, 0 at the deadline. */
+static int bring_to_end(struct replay *r, struct replay_ctr *k, long long until, struct err *e)
+{
+	if (!k->stopped_at)
+		return wait_for_end(r, k, until, e);
+	long long ran = (k->stopped_at - k->exit.started_at) / 1000000;
+	if (ran > LOOK_SECONDS * 1000 || ran < 0)
+		ran = LOOK_SECONDS * 1000;
+	long long stop = proc_now_ms() + ran;
+	int done = wait_for_end(r, k, stop < until ? stop : until, e);
+	const char *words[] = {"stop", "--timeout", k->grace, k->id, NULL};
+	if (done == 0 && step(r, k, words, e) < 0)
+		return -1;
+	return done < 0 ? -1 : 1;
+}
+
 /* Those that had ended when this one was made, have to now. */
 static int wait_for_earlier(struct replay *r, size_t n, long long until, struct err *e)
 {
 	for (size_t i = 0; i < n; i++) {
-		const struct replay_ctr *k = &r->ctrs[i];
+		struct replay_ctr *k = &r->ctrs[i];
 		if (!k->ended || !k->exit.finished_at ||
 		    k->exit.finished_at > r->ctrs[n].rec.created_at)
 			continue;
-		int done = wait_for_end(r, k, until, e);
+		int done = bring_to_end(r, k, until, e);
 		if (done < 0)
 			return -1;
 		r->over_time = r->over_time || done == 0;
@@ -277,13 +350,16 @@ static int see_it_through(struct replay *r, long long began, struct err *e)
 	if (seconds < 0)
 		seconds = any ? END_SECONDS : LOOK_SECONDS;
 	long long until = began + (long long)(seconds * 1000);
-	for (size_t i = 0; i < r->n_ctrs; i++) {
-		if (!r->ctrs[i].ended && any && r->opt->seconds < 0)
+	/* Those that ended by themselves first: the others were stopped because of them, maybe. */
+	for (size_t i = 0; i < 2 * r->n_ctrs; i++) {
+		struct replay_ctr *k = &r->ctrs[i % r->n_ctrs];
+		if ((!k->ended && any && r->opt->seconds < 0) ||
+		    (k->stopped_at != 0) != (i >= r->n_ctrs))
 			continue;
-		int done = wait_for_end(r, &r->ctrs[i], until, e);
+		int done = bring_to_end(r, k, until, e);
 		if (done < 0)
 			return -1;
-		r->over_time = r->over_time || (done == 0 && r->ctrs[i].ended);
+		r->over_time = r->over_time || (done == 0 && k->ended);
 	}
 	return 0;
 }

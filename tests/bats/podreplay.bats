@@ -72,7 +72,11 @@ leaky() {
   requires root crun netns
   local config
   config=$(kubelet_volume configmap app)
-  echo 'a = 1' >"$config/other.conf"
+  # As the kubelet writes one.
+  mkdir "$config/..2026"
+  echo 'a = 1' >"$config/..2026/größe.conf"
+  ln -s ..2026 "$config/..data"
+  ln -s ..data/größe.conf "$config/größe.conf"
   container absent . /no/such/program
   container eats '.linux.resources = { memory_limit_in_bytes: 16777216 }' sh -c 'x=x; while :; do x=$x$x; done'
   container picky ".envs = [{ key: \"API_TOKEN\", value: \"bad-token-1\" }] |
@@ -145,6 +149,38 @@ PY
   wait_for 10 sh -c "! curl -s http://$REGISTRY/v2/"
   run_err 12 podreplay run --stub-network "$CRISP_TMP/clients.tar.zst"
   [[ $stderr == *"is not in the archive (capture --with-images)"* ]]
+}
+
+@test "containers come and go in the recorded order, those that were stopped are stopped again" {
+  requires root crun netns
+  local shared
+  shared=$(kubelet_volume empty-dir shared)
+  pod=$(pod_json order | jq '.linux.security_context.namespace_options.pid = "POD"' | podnet create -)
+  mkdir -p "$CRISP_TMP/logs/order/web"
+  run_one() { # NAME SCRIPT
+    container "$1" ".mounts = [{ container_path: \"/e\", host_path: \"$shared\" }] | .log_path = \"web/$1.log\"" sh -c "$2"
+    ctr=$(ocibundle create "$pod" "$CRISP_TMP/$1.json")
+    ctrrun create "$ctr"
+    ctrrun start "$ctr"
+  }
+  run_one init 'echo made >/e/file'
+  ended
+  run_one web 'trap "exit 5" TERM; cat /e/file; while :; do sleep 0.1; done'
+  local web=$ctr
+  run_one job 'cat /e/file; exit 2'
+  ended
+  ctrrun stop --timeout 30 "$web"
+  run_one still 'sleep 1000'
+  # Only what is on disk counts.
+  ctrrun stop --timeout 0 "$ctr"
+  podnet stop "$pod"
+  podreplay capture order --with-images -o "$CRISP_TMP/order.tar.zst"
+  run podreplay run --stub-network --expect-same --expect-log made -o "$CRISP_TMP/order2.tar.zst" "$CRISP_TMP/order.tar.zst"
+  echo "$output"
+  [ "$status" = 0 ]
+  [[ $output == *"web  "*"exited 5 (Error)"*"exited 5 (Error)"* ]]
+  run podreplay diff "$CRISP_TMP/order.tar.zst" "$CRISP_TMP/order2.tar.zst"
+  echo "$output"
 }
 
 @test "equal state, equal bytes; what is secret is nowhere in it, and the list says where it was" {

@@ -62,15 +62,21 @@ static json_t *annotations_of(const struct pm *p, const json_t *container)
 	return out;
 }
 
-static json_t *expanded(const json_t *container, const char *key, const json_t *env)
+/* 0 with out[key] set, or -1. */
+static int add_expanded(struct pm *p, json_t *out, const json_t *container, const char *key,
+			const json_t *env, const char *path, struct err *e)
 {
-	json_t *out = json_array(), *one;
+	json_t *list = json_array(), *one;
 	size_t i;
+	json_object_set_new(out, key, list);
 	json_array_foreach (json_object_get(container, key), i, one) {
 		AUTO_FREE char *text = expand(json_string_value(one), env);
-		json_array_append_new(out, json_string(text));
+		AUTO_FREE char *at = xasprintf("%s.%s[%zu]", path, key, i);
+		if (spend(p, strlen(text), at, e) < 0)
+			return -1;
+		json_array_append_new(list, json_string(text));
 	}
-	return out;
+	return 0;
 }
 
 static json_t *envs_of(json_t *env)
@@ -90,18 +96,19 @@ static json_t *whole(struct pm *p, json_t *container, json_t *env, const char *p
 	const char *stop = str(json_object_get(container, "lifecycle"), "stopSignal");
 	if (!mounts)
 		return NULL;
-	json_t *out = json_pack(
-		"{s:{s:s}, s:{s:s, s:s}, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:s, s:b, s:b, s:b}",
-		"metadata", "name", name, "image", "image", image, "user_specified_image", image,
-		"command", expanded(container, "command", env), "args",
-		expanded(container, "args", env), "working_dir", str(container, "workingDir"),
-		"envs", envs_of(env), "mounts", mounts, "labels", labels_of(p, container),
-		"annotations", annotations_of(p, container), "log_path", log, "stdin",
-		flag(container, "stdin"), "stdin_once", flag(container, "stdinOnce"), "tty",
-		flag(container, "tty"));
+	AUTO_JSON json_t *out = json_pack(
+		"{s:{s:s}, s:{s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:s, s:b, s:b, s:b}", "metadata",
+		"name", name, "image", "image", image, "user_specified_image", image, "working_dir",
+		str(container, "workingDir"), "envs", envs_of(env), "mounts", mounts, "labels",
+		labels_of(p, container), "annotations", annotations_of(p, container), "log_path",
+		log, "stdin", flag(container, "stdin"), "stdin_once", flag(container, "stdinOnce"),
+		"tty", flag(container, "tty"));
 	if (*stop)
 		json_object_set_new(out, "stop_signal", json_string(stop));
-	return out;
+	if (add_expanded(p, out, container, "command", env, path, e) < 0 ||
+	    add_expanded(p, out, container, "args", env, path, e) < 0)
+		return NULL;
+	return TAKE(out);
 }
 
 json_t *container_config(struct pm *p, json_t *container, bool init, const char *path,

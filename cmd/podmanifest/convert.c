@@ -3,12 +3,14 @@
 
 #include "auto.h"
 #include "cri.pb-c.h"
+#include "fs.h"
 #include "jsonx.h"
 #include "pbjson.h"
 #include "xalloc.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -101,6 +103,9 @@ static int set_identity(struct pm *p, const char *text, size_t len, struct err *
 	if (!plain || plain != strlen(p->uid) || plain > 100)
 		return err_set(e, ERR_BAD_INPUT, "%s: metadata.uid: '%.100s' is not a uid", p->what,
 			       p->uid);
+	if (p->o->volumes_dir && p->o->volumes_dir[0] != '/')
+		return err_set(e, ERR_USAGE, "--volumes: '%.200s' is not an absolute path",
+			       p->o->volumes_dir);
 	p->dir = p->o->volumes_dir ? xstrdup(p->o->volumes_dir)
 				   : xasprintf("%s/volumes/%s", p->cfg->runroot, p->uid);
 	choose_mark(p, text, len);
@@ -187,9 +192,10 @@ static json_t *one_container(struct pm *p, size_t i, json_t *images, struct err 
 	if (!config)
 		return err_wrap(e, "%s", p->what), NULL;
 	AUTO_JSON json_t *out =
-		json_pack("{s:s, s:s, s:s, s:b, s:{s:s, s:s}}", "name", str(c, "name"), "role",
+		json_pack("{s:s, s:s, s:s, s:b, s:b, s:{s:s, s:s}}", "name", str(c, "name"), "role",
 			  role_of(c, init), "restart", policy, "check_image_user",
-			  container_checks_image_user(p, c), "termination_message", "file", words,
+			  container_checks_image_user(p, c), "take_image_user",
+			  container_takes_image_user(p, c), "termination_message", "file", words,
 			  "policy", *last ? last : "File");
 	int n = container_probes(p, c, out, path, e);
 	json_object_set_new(out, "config", config);
@@ -212,6 +218,7 @@ static json_t *build(struct pm *p, struct err *e)
 	AUTO_JSON json_t *images = json_array();
 	AUTO_JSON json_t *containers = json_array();
 	json_array_clear(p->late);
+	p->spent = 0;
 	if (volumes_prepare(p, e) < 0 || hosts_prepare(p, e) < 0)
 		return NULL;
 	AUTO_JSON json_t *raw = sandbox_config(p, e);
@@ -269,11 +276,16 @@ json_t *manifest_convert(struct pm *p, const char *text, size_t len, struct err 
 		json_decref(out);
 		return NULL;
 	}
-	p->write = write;
 	if (!out || !write)
 		return out;
 	json_decref(out);
+	struct err ignored;
+	bool fresh = access(p->dir, F_OK) < 0;
+	p->write = true;
 	out = build(p, e);
 	json_array_clear(p->problems);
+	/* The directory of a pod that is up already stays as it is. */
+	if (!out && fresh)
+		(void)fs_remove_tree(AT_FDCWD, p->dir, &ignored);
 	return out;
 }

@@ -130,15 +130,20 @@ static int add_one(struct pm *p, json_t *container, json_t *env, json_t *vars, c
 	return 0;
 }
 
-/* Each value may refer to the ones before it; the bound holds for what they grow to. */
-static int within_bounds(const struct pm *p, json_t *vars, const char *path, struct err *e)
+static size_t bytes_of(json_t *vars)
 {
 	size_t bytes = 0;
 	const char *key;
 	json_t *v;
 	json_object_foreach (vars, key, v)
 		bytes += strlen(key) + json_string_length(v);
-	return json_object_size(vars) <= ENV_MAX && bytes <= ENV_BYTES_MAX
+	return bytes;
+}
+
+/* Each value may refer to the ones before it; the bound holds for what they grow to. */
+static int within_bounds(struct pm *p, json_t *vars, const char *path, struct err *e)
+{
+	return json_object_size(vars) <= ENV_MAX && bytes_of(vars) <= ENV_BYTES_MAX
 		       ? 0
 		       : err_set(e, ERR_BAD_INPUT, "%s: %s: too large", p->what, path);
 }
@@ -159,5 +164,5 @@ json_t *container_env(struct pm *p, json_t *container, const char *path, struct 
 		    within_bounds(p, vars, at, e) < 0)
 			return NULL;
 	}
-	return TAKE(vars);
+	return spend(p, bytes_of(vars), path, e) < 0 ? NULL : TAKE(vars);
 }

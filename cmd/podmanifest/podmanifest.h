@@ -46,6 +46,7 @@ struct pm {
 	json_t *problems;             /* texts */
 	json_t *places; /* volume name -> {"path", "readonly", "managed"} or {"image"} */
 	json_t *late;   /* files that have the pod's address in them */
+	size_t spent;   /* bytes that the manifest has become */
 	char *dir;      /* the pod's own: volumes, /etc/hosts, termination messages */
 	char *hostname, *domain;
 	char pod_ip_mark[64]; /* stands for the address while nobody knows it */
@@ -71,6 +72,8 @@ bool name_is_subdomain(const char *s); /* labels with dots */
 /* problems.c */
 __attribute__((format(printf, 2, 3))) void problem(struct pm *p, const char *fmt, ...);
 int problems_settle(struct pm *p, struct err *e);
+/* Variables, arguments and files may be said once and used often: what they add up to is bounded. */
+int spend(struct pm *p, size_t bytes, const char *path, struct err *e);
 
 /* Members of checked objects; missing ones are "", 0, false, NULL. */
 const char *str(const json_t *o, const char *key);
@@ -140,6 +143,8 @@ json_t *container_security(struct pm *p, json_t *container, const char *path, st
 json_t *sandbox_security(struct pm *p, struct err *e);
 /* runAsNonRoot, and nobody says as whom. */
 bool container_checks_image_user(const struct pm *p, const json_t *container);
+/* A group without a user: a kubelet sends the image's user with it. */
+bool container_takes_image_user(const struct pm *p, const json_t *container);
 
 /* probes.c */
 int container_probes(struct pm *p, json_t *container, json_t *out, const char *path, struct err *e);

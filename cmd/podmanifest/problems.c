@@ -56,6 +56,16 @@ int problems_settle(struct pm *p, struct err *e)
 	return err_set(e, ERR_UNSUPPORTED, "%s: %s (--lenient goes on without)", p->what, text);
 }
 
+int spend(struct pm *p, size_t bytes, const char *path, struct err *e)
+{
+	enum { SPENT_MAX = 64 << 20 };
+	p->spent += bytes;
+	return p->spent <= SPENT_MAX ? 0
+				     : err_set(e, ERR_EXHAUSTED,
+					       "%s: %s: the manifest becomes more than %d bytes",
+					       p->what, path, SPENT_MAX);
+}
+
 const char *str(const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));

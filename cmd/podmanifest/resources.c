@@ -5,6 +5,7 @@
 #include "xalloc.h"
 
 #include <dirent.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/param.h>
@@ -267,7 +268,7 @@ char *resource_field(struct pm *p, const json_t *ref, json_t *container, const c
 {
 	const char *of = str(ref, "containerName"), *resource = str(ref, "resource");
 	const json_t *c = *of ? container_by_name(p, of) : container;
-	int64_t milli, divisor = 1000;
+	int64_t milli = 0, divisor = 1000;
 	const json_t *d = json_object_get(ref, "divisor");
 	if (!c)
 		return err_set_p(e, ERR_BAD_INPUT,
@@ -282,5 +283,5 @@ char *resource_field(struct pm *p, const json_t *ref, json_t *container, const c
 		problem(p, "%s.resource: the node's storage is not known", path);
 	if (field_amount(p, resource, c, &milli, e) < 0)
 		return err_wrap(e, "%s: %s.resource", p->what, path), NULL;
-	return xasprintf("%lld", (long long)(milli / divisor + (milli % divisor > 0)));
+	return xasprintf("%" PRId64, milli / divisor + (milli % divisor > 0));
 }

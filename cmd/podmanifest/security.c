@@ -112,6 +112,11 @@ static int add_id(struct pm *p, json_t *out, const json_t *id, const char *key, 
 	return 0;
 }
 
+bool container_takes_image_user(const struct pm *p, const json_t *container)
+{
+	return effective(p, container, "runAsGroup") && !effective(p, container, "runAsUser");
+}
+
 /* User and group, the pod's groups. */
 static int add_identity(struct pm *p, json_t *out, const json_t *container, const char *path,
 			struct err *e)
@@ -147,6 +152,9 @@ static int add_identity(struct pm *p, json_t *out, const json_t *container, cons
 		json_object_set_new(out, "supplemental_groups_policy", json_string(policy));
 	if (add_id(p, out, effective(p, container, "runAsUser"), "run_as_user", user, e) < 0)
 		return -1;
+	/* The sandbox runs nothing as anybody: without a user its group is left out. */
+	if (!container && container_takes_image_user(p, NULL))
+		return 0;
 	return add_id(p, out, effective(p, container, "runAsGroup"), "run_as_group", group, e);
 }
 

@@ -41,6 +41,9 @@ static int add_file(struct pm *p, json_t *files, const char *path, json_t *data,
 	if (mode < 0 || mode > MODE_MAX)
 		return err_set(e, ERR_BAD_INPUT, "%s: %s: mode %ld is not 0 to 0777", p->what, at,
 			       mode);
+	if (spend(p, json_string_length(data) + json_string_length(json_object_get(data, "base64")),
+		  at, e) < 0)
+		return -1;
 	json_object_set_new(files, path,
 			    json_pack("{s:O, s:I}", "data", data, "mode", (json_int_t)mode));
 	return json_object_size(files) <= FILES_MAX

@@ -207,6 +207,29 @@ int volumes_prepare(struct pm *p, struct err *e)
 	return 0;
 }
 
+/* The directories that are missing, each of the volume's own mode; no link is followed. */
+static int make_below(int root, const char *sub, struct err *e)
+{
+	struct stat st;
+	AUTO_FREE char *copy = xstrdup(sub);
+	char *rest;
+	AUTO_CLOSE int at = fcntl(root, F_DUPFD_CLOEXEC, 0);
+	if (at < 0 || fstat(root, &st) < 0)
+		return err_sys(e, "%s", sub);
+	for (char *name = strtok_r(copy, "/", &rest); name; name = strtok_r(NULL, "/", &rest)) {
+		bool made = mkdirat(at, name, 0700) == 0;
+		int next = made || errno == EEXIST ? fs_open_dir(at, name, e)
+						   : err_sys(e, "mkdir %s", name);
+		if (next < 0)
+			return -1;
+		close(at);
+		at = next;
+		if (made && fchmod(at, st.st_mode & 07777) < 0)
+			return err_sys(e, "mode of %s", name);
+	}
+	return 0;
+}
+
 /* The place of sub within the volume, with no link followed out of it; made when it is missing. */
 static char *sub_path(const struct pm *p, const char *volume, const char *sub, struct err *e)
 {
@@ -217,20 +240,8 @@ static char *sub_path(const struct pm *p, const char *volume, const char *sub, s
 	if (root < 0)
 		return NULL;
 	AUTO_CLOSE int fd = fs_open_in_root(root, sub, O_PATH, 0, e);
-	if (fd < 0 && e->errnum == ENOENT) {
-		AUTO_FREE char *partial = xstrdup(sub);
-		for (char *s = partial; s; s = s ? s + 1 : NULL) {
-			s = strchr(s, '/');
-			if (s)
-				*s = '\0';
-			AUTO_CLOSE int there = fs_open_beneath(root, partial, O_PATH, 0, e);
-			if (there < 0 && (e->errnum != ENOENT || mkdirat(root, partial, 0777) < 0))
-				return NULL;
-			if (s)
-				*s = '/';
-		}
+	if (fd < 0 && e->errnum == ENOENT && make_below(root, sub, e) == 0)
 		fd = fs_open_in_root(root, sub, O_PATH, 0, e);
-	}
 	if (fd < 0)
 		return NULL;
 	snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);

@@ -177,6 +177,10 @@ JSON
   # Ten lines that would be a thousand million nodes.
   { echo 'a0: &a0 [x]'; for i in 1 2 3 4 5 6 7 8 9; do echo "a$i: &a$i [$(yes "*a$((i - 1))" | head -10 | paste -sd,)]"; done; } >"$BATS_TEST_TMPDIR/m"
   refused 6 'line 6: too large or nested too deep'
+  # A hundred arguments of a megabyte each, said once.
+  { printf 'kind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, env: [{name: V, value: '; head -c 1048576 /dev/zero | tr '\0' x
+    printf '}], args: ['; yes '"$(V)"' | head -100 | paste -sd,; printf ']}]}\n'; } >"$BATS_TEST_TMPDIR/m"
+  refused 9 'spec.containers[0].args[62]: the manifest becomes more than 67108864 bytes'
 }
 
 @test "a subPath leads nowhere out of its volume; files as crictl takes them" {

@@ -30,14 +30,15 @@ static void check_container(json_t *config)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct options options = {.cluster_domain = "cluster.local",
-					       .resolv_conf = "/etc/resolv.conf",
-					       .log_dir = "/logs",
-					       .seccomp_dir = "/seccomp",
-					       .volumes_dir = dir,
-					       .node_memory = "1Gi",
-					       .node_cpu = "2",
-					       .volumes = {{"data=/data"}, 1}};
+	struct options options = {.cluster_domain = "cluster.local",
+				  .resolv_conf = "/etc/resolv.conf",
+				  .log_dir = "/logs",
+				  .seccomp_dir = "/seccomp",
+				  .volumes_dir = dir,
+				  .node_memory = "1Gi",
+				  .node_cpu = "2",
+				  .volumes = {{"data=/data"}, 1}};
+	options.no_service_account = size & 1;
 	static char manager[] = "cgroupfs";
 	struct config cfg = {.cgroup_manager = manager};
 	struct err e = {.msg = ""};

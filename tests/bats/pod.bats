@@ -56,6 +56,10 @@ container() { ctr_json "$1" "$REGISTRY/web:latest" "${@:2}" >"$BATS_TEST_TMPDIR/
   [[ $stderr == *"bad.json: names no image"* ]]
   run_err 3 "$POD" up "$BATS_TEST_TMPDIR"/{pod,none}.json
   [[ $stderr == *"none.json: cannot be read"* ]]
+  # One file is taken for a manifest's.
+  run_err 6 "$POD" up "$BATS_TEST_TMPDIR/pod.json"
+  [[ $stderr == *"pod.json: not what podmanifest prints"* ]]
+  run_err 2 "$POD" up --wait "$BATS_TEST_TMPDIR"/{pod,good}.json
   run_err 3 "$POD" down no-such-pod
   [[ $stderr == *"no-such-pod"* ]]
   # An image that is not there is pulled.

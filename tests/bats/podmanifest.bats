@@ -106,6 +106,10 @@ JSON
   [ "$("$POD" logs quiet)" = "nobody reads this" ]
   [ "$(ctrrun ls --json | jq -r '[.[] | select(.name == "quiet" or .name == "speaks" or .name == "never").name] | join(" ")')" = "speaks quiet" ]
   "$POD" down -t 0 "$output"
+  # An image that runs as root, and must not.
+  convert termination.yaml --name rooted | jq '.containers |= map(select(.name == "never") | .check_image_user = true)' >"$BATS_TEST_TMPDIR/u.json"
+  run_err 7 "$POD" up "$BATS_TEST_TMPDIR/u.json"
+  [[ $stderr == *"container never: runAsNonRoot, and its image runs as root"* ]]
   wait "$job"
   [ "$(grep -c 'container sum: exit code 43' "$BATS_TEST_TMPDIR/job.err")" = 1 ]
   nothing_left
@@ -136,6 +140,18 @@ JSON
   "$POD" exec web true
   "$POD" down -t 0 "$pod"
   [ -z "$(ls "$RUNROOT/volumes")" ]
+  nothing_left
+}
+
+@test "a signal while it waits leaves nothing" {
+  convert probes.yaml >"$BATS_TEST_TMPDIR/p.json"
+  setsid "$POD" up --wait "$BATS_TEST_TMPDIR/p.json" >"$BATS_TEST_TMPDIR/id" 3>&- &
+  local script=$!
+  wait_for 60 test -s "$BATS_TEST_TMPDIR/id"
+  kill -TERM -- "-$script"
+  local code=0
+  wait $script || code=$?
+  [ $code = 130 ]
   nothing_left
 }
 

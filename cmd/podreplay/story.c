@@ -41,6 +41,19 @@ static struct story_ctr *add_ctr(struct story *s, const char *id)
 	return c;
 }
 
+/* One without a record has empty strings as well: nobody needs to ask twice. */
+static void set_empty(struct ctr_record *r)
+{
+	char **const strings[] = {&r->id,         &r->pod_id,       &r->state,    &r->handler,
+				  &r->runtime,    &r->runtime_root, &r->origin,   &r->boot_id,
+				  &r->image,      &r->image_id,     &r->log_path, &r->cgroup_path,
+				  &r->start_error};
+	ctr_record_release(r);
+	*r = (struct ctr_record){0};
+	for (size_t i = 0; i < ARRAY_LEN(strings); i++)
+		record_set(strings[i], "");
+}
+
 static void read_ctr(struct story_ctr *c, int dir)
 {
 	struct err ignored;
@@ -49,6 +62,8 @@ static void read_ctr(struct story_ctr *c, int dir)
 	c->name = xstrdup(jsonx_opt_string(meta, "name", ""));
 	c->attempt = jsonx_opt_int(meta, "attempt", 0);
 	c->has_rec = ctr_record_read_at(dir, &c->rec, &ignored) == 0;
+	if (!c->has_rec)
+		set_empty(&c->rec);
 }
 
 /* The last lines of an open log, from the beginning of a line. */

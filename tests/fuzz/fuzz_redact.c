@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	AUTO_REDACTOR struct redactor *r = redactor_new(8);
+	AUTO_REDACTOR struct redactor *r = redactor_new(0);
 	AUTO_JSON json_t *j = json_loadb((const char *)data, size, 0, NULL);
 	size_t len;
 	redactor_learn(r, "hunter22", 8);

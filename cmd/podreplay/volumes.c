@@ -231,6 +231,9 @@ static void add_volume(struct capture *k, const char *host, json_t *found)
 			   .take = there && is_wanted(k->opt->volumes, kind, host)};
 	if (there && (v.take || (v.secret && k->redactor)))
 		read_files(&v, &st);
+	/* What was only read to know its secrets. */
+	if (!v.take)
+		json_array_clear(v.entries);
 	char mode[8];
 	snprintf(mode, sizeof mode, "%04o", (unsigned)st.st_mode & 07777);
 	json_t *row =
@@ -245,7 +248,7 @@ static void add_volume(struct capture *k, const char *host, json_t *found)
 			       "host_path", host, "kind", kind, "type", type, "mode", mode, "uid",
 			       (json_int_t)st.st_uid, "gid", (json_int_t)st.st_gid, "captured",
 			       v.take, "mounts", json_object_get(found, "mounts"), "entries",
-			       v.take ? v.entries : json_array()));
+			       v.entries));
 	json_decref(v.entries);
 }
 

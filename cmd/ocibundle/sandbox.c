@@ -68,7 +68,11 @@ struct request {
 	char *command[1], *drop[1];
 };
 
-static void write_request(struct request *r, const Runtime__V1__PodSandboxConfig *pod)
+/* A runtime that keeps the processes to itself serves them from a process of its own, which has the
+ * capabilities of this container on the host (runsc with --network=host: a port below 1024 is bound by
+ * the sandbox, not by the container's process). Without the defaults no container could use them. */
+static void write_request(struct request *r, const Runtime__V1__PodSandboxConfig *pod,
+			  bool serves_others)
 {
 	runtime__v1__container_config__init(&r->ctr);
 	runtime__v1__container_metadata__init(&r->meta);
@@ -85,7 +89,7 @@ static void write_request(struct request *r, const Runtime__V1__PodSandboxConfig
 	r->command[0] = r->program;
 	r->drop[0] = r->all;
 	r->meta.name = r->name;
-	r->caps.n_drop_capabilities = 1;
+	r->caps.n_drop_capabilities = serves_others ? 0 : 1;
 	r->caps.drop_capabilities = r->drop;
 	r->user.value = r->group.value = NOBODY;
 	r->sec.run_as_user = &r->user;
@@ -235,7 +239,7 @@ int run_sandbox(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	(void)argc;
 	int r = read_pod(&k, argv[0], &pod, e);
 	if (r == 0 && pod) {
-		write_request(&request, pod);
+		write_request(&request, pod, k.handler.sandboxed);
 		k.b.pod = pod;
 		k.b.ctr = &request.ctr;
 		k.b.why = &k.sources;

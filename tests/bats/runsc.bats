@@ -60,7 +60,7 @@ exit_of() { ctrrun state "$1" | jq -c '[.exit.exit_code, .exit.reason]'; }
 @test "runsc: two containers are in one sandbox: its kernel, the pod's name, address and volumes; logs, exit codes, stop signals" {
   local vol='.mounts = [{ host_path: "'"$CRISP_TMP/shared"'", container_path: "/v" }] | .envs = [{ key: "A", value: "b" }]'
   up first 'trap "echo term; exit 5" TERM; uname -r; hostname; echo $A; id -u; echo to >&2; echo hi >/v/f; echo shm >/dev/shm/f
-    nc -l -p 4711 -e echo answer & while :; do sleep 0.1; done' "$vol"
+    nc -l -p 80 -e echo answer & while :; do sleep 0.1; done' "$vol"
   local first=$ID
   wait_for 10 in_log gpod/first 'stderr to'
   # Not the host's kernel.
@@ -68,7 +68,7 @@ exit_of() { ctrrun state "$1" | jq -c '[.exit.exit_code, .exit.reason]'; }
   in_log gpod/first 'stdout gpod'
   in_log gpod/first 'stdout b'
   in_log gpod/first 'stdout 0'
-  up second 'cat /v/f /dev/shm/f; nc 127.0.0.1 4711; echo >/etc/hosts || echo closed; cat /proc/self/status | grep ^Cap; exit 7' \
+  up second 'cat /v/f /dev/shm/f; nc 127.0.0.1 80; echo >/etc/hosts || echo closed; cat /proc/self/status | grep ^Cap; exit 7' \
     "$vol | .linux.security_context = { readonly_rootfs: true, run_as_user: { value: 1000 }, supplemental_groups: [77] }"
   wait_for 10 ended "$ID"
   [ "$(exit_of "$ID")" = '[7,"Error"]' ]

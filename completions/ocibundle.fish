@@ -15,7 +15,7 @@ complete -c ocibundle -n __fish_use_subcommand -a show -d 'print the config.json
 complete -c ocibundle -n '__fish_seen_subcommand_from show' -F -a '(ctrrun ls --format "{name}\\t{status}\\n{id}\\t{name}" 2>/dev/null) (podnet ls --format "{metadata.name}\\t{state}\\n{id}\\t{metadata.name}" 2>/dev/null)'
 complete -c ocibundle -n '__fish_seen_subcommand_from show' -l explain -d 'each line of config.json with its value and its source'
 complete -c ocibundle -n __fish_use_subcommand -a diff -d 'print in what two containers or config.json files differ'
-complete -c ocibundle -n '__fish_seen_subcommand_from diff' -F -a '(ctrrun ls --format "{name}\\t{status}\\n{id}\\t{name}" 2>/dev/null) (ctrrun ls --format "{name}\\t{status}\\n{id}\\t{name}" 2>/dev/null)'
+complete -c ocibundle -n '__fish_seen_subcommand_from diff' -F -a '(ctrrun ls --format "{name}\\t{status}\\n{id}\\t{name}" 2>/dev/null)'
 complete -c ocibundle -n __fish_use_subcommand -a rm -d 'unmount and remove a container that does not run'
 complete -c ocibundle -n '__fish_seen_subcommand_from rm' -a '(ctrrun ls --format "{name}\\t{status}\\n{id}\\t{name}" 2>/dev/null)'
 complete -c ocibundle -n __fish_use_subcommand -a sandbox -d 'make a pod\'s own container, for podnet create'

@@ -23,7 +23,7 @@ complete -c ocistore -n '__fish_seen_subcommand_from rm' -l force -s f -d 'also 
 complete -c ocistore -n '__fish_seen_subcommand_from rm' -l in-use -d 'also what is in use; its users go on, the layers stay with them'
 complete -c ocistore -n '__fish_seen_subcommand_from rm' -l wait -s w -d 'until the bytes are gone, too'
 complete -c ocistore -n __fish_use_subcommand -a tag -d 'give an image more names'
-complete -c ocistore -n '__fish_seen_subcommand_from tag' -a '(ocistore ls --format "{repo_tags}\\n{id}" 2>/dev/null | string split " " | string replace sha256: "") (ocistore ls --format "{repo_tags}\\n{id}" 2>/dev/null | string split " " | string replace sha256: "")'
+complete -c ocistore -n '__fish_seen_subcommand_from tag' -a '(ocistore ls --format "{repo_tags}\\n{id}" 2>/dev/null | string split " " | string replace sha256: "")'
 complete -c ocistore -n __fish_use_subcommand -a untag -d 'take names away, never the image'
 complete -c ocistore -n '__fish_seen_subcommand_from untag' -a '(ocistore ls --format "{repo_tags}\\n{id}" 2>/dev/null | string split " " | string replace sha256: "")'
 complete -c ocistore -n __fish_use_subcommand -a pin -d 'keep images from removal; without IMAGE list what is pinned'

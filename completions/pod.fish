@@ -3,6 +3,11 @@ complete -c pod -f
 complete -c pod -n __fish_use_subcommand -a up -d 'a pod and its containers, started in this order; prints the pod\'s id'
 complete -c pod -n '__fish_seen_subcommand_from up' -F
 complete -c pod -n '__fish_seen_subcommand_from up' -l handler -x -a '(ctrrun handlers --format "{name}" 2>/dev/null)' -d 'a pod and its containers, started in this order; prints the pod\'s id'
+complete -c pod -n __fish_use_subcommand -a up -d 'the same of what podmanifest(1) prints'
+complete -c pod -n '__fish_seen_subcommand_from up' -F
+complete -c pod -n '__fish_seen_subcommand_from up' -l handler -x -a '(ctrrun handlers --format "{name}" 2>/dev/null)' -d 'the same of what podmanifest(1) prints'
+complete -c pod -n '__fish_seen_subcommand_from up' -l wait -d 'the same of what podmanifest(1) prints'
+complete -c pod -n '__fish_seen_subcommand_from up' -l restart -d 'the same of what podmanifest(1) prints'
 complete -c pod -n __fish_use_subcommand -a ps -d 'the pods and what runs in them'
 complete -c pod -n '__fish_seen_subcommand_from ps' -l json -d 'the pods and what runs in them'
 complete -c pod -n __fish_use_subcommand -a logs -d 'what a container wrote'

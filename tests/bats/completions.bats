@@ -94,7 +94,7 @@ verbs_on() { # PROGRAM KIND
           podnet\ stop | podnet\ rm | ctrrun\ stop | ctrrun\ rm | ctrrun\ thaw | ocibundle\ rm) [ "$status" = 0 ] ;;
           # A command's own statuses are below 125.
           ctrrun\ exec) [ "$status" = 125 ] ;;
-          *) [ "$status" = 3 ] && [[ $stderr == *"no such $kind"*nobody* ]] ;;
+          *) [[ "$status $stderr" == "3 "*"no such $kind"*nobody* ]] ;;
           esac
         else
           case "$program ${words[0]}" in ctrrun\ exec) [ "$status" = 125 ] ;; *) [ "$status" = 6 ] ;; esac

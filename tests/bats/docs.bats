@@ -31,3 +31,40 @@ docs() { /usr/bin/python3 "$TOP/tests/lib/docs.py" "$@"; }
   echo "$output"
   [ "$status" = 0 ]
 }
+
+@test "the man pages' examples that are marked to be run" {
+  cd "$CRISP_TMP/here"
+  ocipull busybox
+  local names
+  for names in mypod:web demo:app; do
+    pod_json "${names%:*}" | jq '.linux.security_context = {}' >"${names%:*}.json"
+    ctr_json "${names#*:}" busybox sh -c 'echo said; exec sleep 1000' | jq '.linux = {}' >"${names#*:}.json"
+  done
+  mv demo.json pod.json
+  pod up mypod.json web.json
+  crispd_start
+  run docs man "$TOP"/{cmd/*,libcommon,adapter,scripts}/*.[1-8]
+  echo "$output"
+  [ "$status" = 0 ]
+  crispd_stop
+  pod down -t 0 mypod
+}
+
+@test "crisp.json(5) has each key of the configuration with its default" {
+  echo '{}' >"$CRISP_TMP/empty.json"
+  crispd --config "$CRISP_TMP/empty.json" --json config >"$CRISP_TMP/keys.json"
+  mandoc -Tutf8 -Owidth=400 "$TOP/libcommon/crisp.json.5" | col -bx >"$CRISP_TMP/page"
+  /usr/bin/python3 - "$CRISP_TMP/keys.json" "$CRISP_TMP/page" <<'EOF'
+import json, re, sys
+keys = json.load(open(sys.argv[1]))
+page = re.sub(r"\s+", " ", open(sys.argv[2]).read())
+assert len(keys) > 50
+for key, v in keys.items():
+    if key == "default_capabilities":  # by the name of what they are
+        continue
+    default = json.dumps(v["value"]) if v["value"] != "" else '(""'
+    told = re.search(r" %s (?=[A-Z\"]|cgroupfs|error|true)(.*?)\)\." % key, page)
+    assert told, key
+    assert (default if v["value"] == "" else "(" + default) in told.group(1) + "):", (key, default, told.group(1))
+EOF
+}

@@ -97,7 +97,7 @@ def examples(page):
         text = f.read()
     part = re.search(r'^\.SH "?EXAMPLES"?\n(.*?)(?=^\.SH |\Z)', text, re.M | re.S)
     assert part, page + ": no EXAMPLES"
-    blocks = re.findall(r'^\.\\" run\n(?:\.[A-Z]+.*\n)*\.(?:nf|EX)\n(.*?)^\.(?:fi|EE)', part.group(1), re.M | re.S)
+    blocks = re.findall(r'^\.\\" run\n(?:\.[A-Z]+[^\n]*\n)*\.(?:nf|EX)\n(.*?)^\.(?:fi|EE)', part.group(1), re.M | re.S)
     return ["\n".join(unroff(line) for line in b.splitlines() if not line.startswith(".")) for b in blocks]
 
 

@@ -4,6 +4,7 @@
 # themselves: their containers end with 0 only if what they see is as the kubelet would have made it.
 load ../lib/helpers
 load ../lib/world
+load ../lib/crispd
 
 setup_file() {
   requires root crun
@@ -213,5 +214,25 @@ JSON
   cmp "$BATS_TEST_TMPDIR/doc" "$BATS_TEST_TMPDIR/out/manifest.json"
   pod=$("$POD" up "$BATS_TEST_TMPDIR"/out/{00-pod,01-sidecar-proxy,03-main-main}.json)
   "$POD" down -t 0 "$pod"
+  nothing_left
+}
+
+@test "crispd takes the same messages from a client" {
+  crispd_start
+  call() { cricall --socket "$SOCK" "$@"; }
+  convert security.yaml --out "$BATS_TEST_TMPDIR/out" >/dev/null
+  cd "$BATS_TEST_TMPDIR/out"
+  pod=$(jq '{ config: . }' 00-pod.json | call RunPodSandbox - | jq -r .pod_sandbox_id)
+  for file in 0[12]-main-*.json; do
+    ctr=$(jq --arg p "$pod" --slurpfile c "$file" '{ pod_sandbox_id: $p, config: $c[0], sandbox_config: . }' 00-pod.json |
+      call CreateContainer - | jq -r .container_id)
+    call StartContainer - <<<"{\"container_id\": \"$ctr\"}"
+    ctrrun logs -f "$ctr"
+    wait_for 10 bash -c "cricall --socket '$SOCK' ContainerStatus - <<<'{\"container_id\": \"$ctr\"}' |
+      jq -e '.status | .state == \"CONTAINER_EXITED\" and (.exit_code // 0) == 0'"
+  done
+  call RemovePodSandbox - <<<"{\"pod_sandbox_id\": \"$pod\"}"
+  rm -r "$RUNROOT/volumes"
+  crispd_stop
   nothing_left
 }

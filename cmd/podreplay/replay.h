@@ -75,6 +75,9 @@ int replay_make_volumes(struct replay *r, struct err *e);
 int replay_images(struct replay *r, struct err *e);
 /* replay_pod.c: the requests, and what is done with them, in the recorded order. */
 int replay_pod(struct replay *r, struct err *e);
+/* replay_privilege.c: pure. Why a request (as pbjson writes it) is not for strangers; NULL = it is. usual:
+ * the capabilities that any container has. */
+const char *replay_privilege(json_t *config, const json_t *usual);
 /* replay_result.c: the table or JSON, the expectations, JUnit. 0, 1 when one does not hold, or -1. */
 int replay_result(struct replay *r, struct err *e);
 

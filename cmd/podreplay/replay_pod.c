@@ -7,8 +7,11 @@
 #include "fs.h"
 #include "jsonx.h"
 #include "log.h"
+#include "pbjson.h"
 #include "proc.h"
 #include "xalloc.h"
+
+#include "cri.pb-c.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -20,37 +23,27 @@ enum { STEP_SLACK_MS = 60000, END_SECONDS = 300, LOOK_SECONDS = 10 };
 
 /* ---- what may not be asked without --allow-privileged */
 
-static bool is_node(json_t *options, const char *key)
-{
-	const char *s = jsonx_opt_string(options, key, "");
-	return strcmp(s, "NODE") == 0 || jsonx_opt_int(options, key, 0) == 2;
-}
-
-static const char *privilege_of(json_t *config)
-{
-	static const char *const namespaces[] = {"network", "pid", "ipc"};
-	json_t *context = json_object_get(json_object_get(config, "linux"), "security_context");
-	json_t *options = json_object_get(context, "namespace_options");
-	for (size_t i = 0; i < ARRAY_LEN(namespaces); i++)
-		if (is_node(options, namespaces[i]))
-			return "a namespace of the host";
-	if (jsonx_opt_bool(context, "privileged", false))
-		return "to be privileged";
-	if (json_array_size(json_object_get(config, "devices")) > 0 ||
-	    json_array_size(json_object_get(config, "CDI_devices")) > 0)
-		return "devices of the host";
-	return NULL;
-}
-
 static int check_privilege(const struct replay *r, const char *what, json_t *config, struct err *e)
 {
-	const char *wants = privilege_of(config);
+	const char *wants = replay_privilege(config, r->cfg.default_capabilities);
 	if (!wants || r->opt->allow_privileged)
 		return 0;
 	return err_set(e, ERR_DENIED, "%s wants %s: only with --allow-privileged", what, wants);
 }
 
 /* ---- the requests */
+
+/* A recorded request with its values, in the one spelling that ours are written in: whatever its writer
+ * has called things, what we look at is what the tools will see. */
+static json_t *request(const struct replay *r, json_t *recorded,
+		       const ProtobufCMessageDescriptor *d, const char *what, struct err *e)
+{
+	AUTO_JSON json_t *filled = replay_fill(r, recorded);
+	ProtobufCMessage *m = pbjson_read(d, filled, what, e);
+	json_t *out = m ? pbjson_write(m, 0, e) : NULL;
+	pbjson_free(m);
+	return out;
+}
 
 static json_t *member(json_t *j, const char *key)
 {
@@ -72,10 +65,9 @@ static int make_pod_request(const struct replay *r, struct err *e)
 	AUTO_JSON json_t *recorded = arc_json(&r->arc, e, "pods/%s/pod.json", r->arc.pod);
 	if (!recorded)
 		return -1;
-	AUTO_JSON json_t *pod = replay_fill(r, recorded);
-	if (!json_is_object(pod))
-		return err_set(e, ERR_BAD_INPUT, "pod.json: not an object");
-	if (check_privilege(r, "the pod", pod, e) < 0)
+	AUTO_JSON json_t *pod =
+		request(r, recorded, &runtime__v1__pod_sandbox_config__descriptor, "pod.json", e);
+	if (!pod || check_privilege(r, "the pod", pod, e) < 0)
 		return -1;
 	bool systemd = strcmp(r->cfg.cgroup_manager, "systemd") == 0;
 	json_object_set_new(pod, "log_directory", json_sprintf("%s/logs", r->base));
@@ -115,6 +107,19 @@ static int fix_mounts(const struct replay *r, json_t *config, struct err *e)
 	return 0;
 }
 
+/* The container whose processes it joins, by its id here. */
+static void fix_target(const struct replay *r, json_t *config)
+{
+	json_t *context = json_object_get(json_object_get(config, "linux"), "security_context");
+	json_t *options = json_object_get(context, "namespace_options");
+	const char *target = jsonx_opt_string(options, "target_id", "");
+	for (size_t i = 0; *target && i < r->n_ctrs; i++)
+		if (strcmp(r->ctrs[i].recorded, target) == 0 && *r->ctrs[i].id) {
+			json_object_set_new(options, "target_id", json_string(r->ctrs[i].id));
+			return;
+		}
+}
+
 /* The kubelet makes the directories of logs. */
 static int fix_log(const struct replay *r, json_t *config, size_t n, struct err *e)
 {
@@ -136,9 +141,11 @@ static int make_request(const struct replay *r, const struct replay_ctr *k, size
 		arc_json(&r->arc, e, "containers/%s/container.json", k->recorded);
 	if (!recorded)
 		return -1;
-	AUTO_JSON json_t *config = replay_fill(r, recorded);
-	if (!json_is_object(config))
-		return err_set(e, ERR_BAD_INPUT, "container.json: not an object");
+	AUTO_JSON json_t *config = request(r, recorded, &runtime__v1__container_config__descriptor,
+					   "container.json", e);
+	if (!config)
+		return -1;
+	fix_target(r, config);
 	if (check_privilege(r, k->name, config, e) < 0 || fix_mounts(r, config, e) < 0)
 		return err_wrap(e, "container %.64s", k->name);
 	fix_image(k, config);
@@ -280,6 +287,9 @@ static int start_container(struct replay *r, struct replay_ctr *k, size_t n, str
 	json_t *pod = json_object_get(r->arc.index, "pod");
 	bool cri = strcmp(jsonx_opt_string(pod, "origin", ""), "cri") == 0;
 	const char *make[] = {"create", r->pod, file, NULL};
+	/* Once more, now that those before it have their ids. */
+	if (make_request(r, k, n, e) < 0)
+		return -1;
 	if (tools_line(&r->tools, "ocibundle", make, k->id, sizeof k->id, STEP_SLACK_MS, e) < 0) {
 		k->id[0] = '\0';
 		if (e->kind == ERR_CANCELLED)

@@ -72,9 +72,11 @@ static bool is_same(const struct replay_ctr *k, const char *recorded, const stru
 /* "exited 137 (OOMKilled)", "running" */
 static void words_of(json_t *j, char *out, size_t size)
 {
+	char reason[80];
+	utf8_escape(jsonx_opt_string(j, "reason", ""), reason, sizeof reason);
 	if (json_object_get(j, "exit_code"))
 		snprintf(out, size, "exited %d (%s)", (int)jsonx_opt_int(j, "exit_code", 0),
-			 jsonx_opt_string(j, "reason", ""));
+			 reason);
 	else
 		snprintf(out, size, "%s", jsonx_opt_string(j, "state", ""));
 }
@@ -301,6 +303,14 @@ static int write_junit(const struct replay *r, json_t *checks, int failed, struc
 
 /* ---- for people */
 
+/* What others wrote, for a terminal. */
+static void print_text(const char *before, const char *text, const char *after)
+{
+	char clean[1024];
+	utf8_escape(text, clean, sizeof clean);
+	printf("%s%s%s", before, clean, after);
+}
+
 static void print_rows(json_t *rows, json_t *checks)
 {
 	size_t i;
@@ -314,12 +324,15 @@ static void print_rows(json_t *rows, json_t *checks)
 		printf("%-24s %-8d %-28s %-28s%s\n", name, (int)jsonx_opt_int(j, "attempt", 0), was,
 		       is, jsonx_opt_bool(j, "same", false) ? "" : "  differs");
 		if (*jsonx_opt_string(j, "error", ""))
-			printf("    %s\n", jsonx_opt_string(j, "error", ""));
+			print_text("    ", jsonx_opt_string(j, "error", ""), "\n");
 	}
-	json_array_foreach (checks, i, j)
-		printf("%s %s%s%s\n", jsonx_opt_bool(j, "ok", false) ? "ok  " : "FAIL",
-		       jsonx_opt_string(j, "name", ""), json_object_get(j, "message") ? ": " : "",
-		       jsonx_opt_string(j, "message", ""));
+	json_array_foreach (checks, i, j) {
+		const char *why = jsonx_opt_string(j, "message", "");
+		print_text(jsonx_opt_bool(j, "ok", false) ? "ok   " : "FAIL ",
+			   jsonx_opt_string(j, "name", ""), *why ? ": " : "\n");
+		if (*why)
+			print_text("", why, "\n");
+	}
 }
 
 int replay_result(struct replay *r, struct err *e)

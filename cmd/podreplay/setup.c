@@ -128,6 +128,17 @@ static int setup_stub(const struct replay *r, struct err *e)
 
 /* ---- crisp.json */
 
+/* Of what is recorded, what this machine's containers have, too. */
+static json_t *in_both(json_t *recorded, const json_t *here)
+{
+	json_t *out = json_array(), *v;
+	size_t i;
+	json_array_foreach (recorded, i, v)
+		if (json_is_string(v) && jsonx_has_string(here, json_string_value(v)))
+			json_array_append(out, v);
+	return out;
+}
+
 /* Lists and numbers that a config.json depends on; paths of the other machine mean nothing here. */
 static void take_recorded_keys(const struct replay *r, json_t *config)
 {
@@ -137,7 +148,12 @@ static void take_recorded_keys(const struct replay *r, json_t *config)
 	AUTO_JSON json_t *recorded = arc_json(&r->arc, &ignored, "crisp.json");
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		json_t *v = json_object_get(recorded, keys[i]);
-		if (v && json_typeof(v) == json_typeof(json_object_get(config, keys[i])))
+		json_t *here = json_object_get(config, keys[i]);
+		if (!v || json_typeof(v) != json_typeof(here))
+			continue;
+		if (i == 0 && !r->opt->allow_privileged)
+			json_object_set_new(config, keys[i], in_both(v, here));
+		else
 			json_object_set(config, keys[i], v);
 	}
 }

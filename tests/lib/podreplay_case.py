@@ -4,6 +4,7 @@
   podreplay_case.py absent ARCHIVE SECRET...   none of the secrets is in the uncompressed archive, in any form
   podreplay_case.py hostile ARCHIVE DIR        spoils ARCHIVE in every way it knows; each must be refused, and DIR
                                                (podreplay's TMPDIR) be empty after it
+  podreplay_case.py pack DIR ARCHIVE           an archive of the files in DIR, with a right SHA256SUMS
 """
 import base64
 import hashlib
@@ -130,7 +131,16 @@ def hostile(path, directory):
     print(len(cases), "refused")
 
 
-if sys.argv[1] == "absent":
+def pack(directory, path):
+    names = [os.path.relpath(os.path.join(d, n), directory) for d, _, files in os.walk(directory) for n in files]
+    files = sorted((n, open(os.path.join(directory, n), "rb").read()) for n in names if n != "SHA256SUMS")
+    with open(path, "wb") as f:
+        f.write(zstd(whole(files)))
+
+
+if sys.argv[1] == "pack":
+    pack(sys.argv[2], sys.argv[3])
+elif sys.argv[1] == "absent":
     absent(sys.argv[2], sys.argv[3:])
 else:
     hostile(sys.argv[2], sys.argv[3])

@@ -16,7 +16,7 @@ struct out {
 
 static void put(struct out *o, const char *s, size_t n)
 {
-	if (o->len + n + 1 > o->cap) {
+	if (!o->data || o->len + n + 1 > o->cap) {
 		o->cap = 2 * (o->len + n + 1);
 		o->data = xrealloc(o->data, o->cap);
 	}

@@ -307,7 +307,7 @@ static json_t *exited(const struct story *s, const struct story_ctr *c)
 {
 	const struct exit_record *x = &c->exit;
 	const struct story_step *step = failed_step_of(s, c->id);
-	const char *reason = x->reason ? x->reason : "";
+	const char *reason = x->reason;
 	if (strcmp(reason, "StartError") == 0)
 		return refused(s, c,
 			       *c->rec.start_error ? c->rec.start_error

@@ -167,6 +167,29 @@ static void add_image(json_t *images, const char *said, const char *image)
 						pull_policy(said, image)));
 }
 
+/* "" or one of three words (the last may be NULL). */
+static int check_word(const struct pm *p, const char *word, const char *const words[3],
+		      const char *path, const char *key, struct err *e)
+{
+	for (size_t i = 0; i < 3 && words[i]; i++)
+		if (!*word || strcmp(word, words[i]) == 0)
+			return 0;
+	return err_set(e, ERR_BAD_INPUT, "%s: %s.%s: '%.40s'", p->what, path, key, word);
+}
+
+static int check_words(const struct pm *p, const json_t *c, const char *policy, const char *path,
+		       struct err *e)
+{
+	static const char *const restart[] = {"Always", "OnFailure", "Never"};
+	static const char *const last[] = {"File", "FallbackToLogsOnError", NULL};
+	static const char *const pull[] = {"Always", "IfNotPresent", "Never"};
+	if (check_word(p, policy, restart, path, "restartPolicy", e) < 0 ||
+	    check_word(p, str(c, "terminationMessagePolicy"), last, path,
+		       "terminationMessagePolicy", e) < 0)
+		return -1;
+	return check_word(p, str(c, "imagePullPolicy"), pull, path, "imagePullPolicy", e);
+}
+
 static json_t *one_container(struct pm *p, size_t i, json_t *images, struct err *e)
 {
 	bool init;
@@ -177,13 +200,8 @@ static json_t *one_container(struct pm *p, size_t i, json_t *images, struct err 
 				    : xasprintf("spec.containers[%zu]", i - before);
 	AUTO_FREE char *words =
 		xasprintf("%s/containers/%s/termination-log", p->dir, str(c, "name"));
-	if (strcmp(policy, "Always") != 0 && strcmp(policy, "OnFailure") != 0 &&
-	    strcmp(policy, "Never") != 0)
-		return err_set_p(e, ERR_BAD_INPUT, "%s: %s: restartPolicy '%.40s'", p->what, path,
-				 policy);
-	if (*last && strcmp(last, "File") != 0 && strcmp(last, "FallbackToLogsOnError") != 0)
-		return err_set_p(e, ERR_BAD_INPUT, "%s: %s.terminationMessagePolicy: '%.40s'",
-				 p->what, path, last);
+	if (check_words(p, c, policy, path, e) < 0)
+		return NULL;
 	AUTO_JSON json_t *raw = container_config(p, c, init, path, e);
 	if (!raw)
 		return NULL;

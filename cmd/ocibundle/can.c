@@ -92,6 +92,16 @@ static bool moves_mounts(const struct bundle *b)
 	return false;
 }
 
+/* Mapped mounts are made for the runtime and taken away when create is over (owners.c): a sandbox
+ * looks for them only when the container starts, and would take the empty place for the volume. */
+static bool maps_mounts(const struct bundle *b)
+{
+	for (size_t i = 0; i < b->ctr->n_mounts; i++)
+		if (b->ctr->mounts[i]->n_uidmappings)
+			return b->handler->sandboxed;
+	return false;
+}
+
 /* Below /proc and /sys a runtime with a kernel of its own shows nothing of the host's. */
 static bool hides(char *const *list, size_t n)
 {
@@ -130,6 +140,7 @@ static int check_sharing(const struct bundle *b, const json_t *can, struct err *
 		{"sysctls", "sysctls", b->pod->linux && b->pod->linux->n_sysctls > 0},
 		{"privileged", "privileged", b->sec->privileged},
 		{"mount_propagation", "mounts: propagation", moves_mounts(b)},
+		{"idmapped_mounts", "mounts: uidMappings", maps_mounts(b)},
 		{"ambient_capabilities", "add_ambient_capabilities",
 		 b->sec->capabilities && b->sec->capabilities->n_add_ambient_capabilities > 0},
 		{"masked_paths", "masked_paths",

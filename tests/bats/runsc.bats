@@ -125,7 +125,7 @@ exit_of() { ctrrun state "$1" | jq -c '[.exit.exit_code, .exit.reason]'; }
 }
 
 @test "runsc: what it cannot do is refused" {
-  local what filter n=0
+  local what filter patch config n=0 ids='{ container_id: 0, host_id: 1000, length: 10 }'
   echo '{ "defaultAction": "SCMP_ACT_ALLOW" }' >"$CRISP_TMP/etc/seccomp.json"
   while IFS='|' read -r what filter; do
     refuse_one "$what" "$filter"
@@ -140,9 +140,33 @@ namespace_options.pid NODE|.linux.security_context.namespace_options = { pid: "N
 resources.memory_limit_in_bytes|.linux.resources = { memory_limit_in_bytes: 50000000 }
 resources.cpu_quota|.linux.resources = { cpu_quota: 20000, cpu_period: 100000 }
 resources.cpuset_cpus|.linux.resources = { cpuset_cpus: "0" }
+resources.cpuset_mems|.linux.resources = { cpuset_mems: "0" }
 recursive_read_only|.mounts = [{ host_path: "/tmp", container_path: "/a", readonly: true, recursive_read_only: true }]
+mounts: uidMappings|.mounts = [{ host_path: "/tmp", container_path: "/a", uidMappings: [$ids], gidMappings: [$ids] }]
 LIST
-  [ $n = 10 ]
+  [ $n = 12 ]
+  # What a patch or the configuration adds.
+  mkdir -p "$CRISP_TMP/etc/patched"
+  echo '{ "cdiVersion": "0.6.0", "kind": "x.y/d", "devices": [{ "name": "a", "containerEdits": { "deviceNodes": [{ "path": "/dev/full" }] } }] }' \
+    >"$CRISP_TMP/etc/patched/cdi.json"
+  export CRISP_CONFIG
+  while IFS='|' read -r what patch config filter; do
+    jq ".base_spec_patch = $patch" "$CRISP_TMP/etc/handlers.d/runsc.json" >"$CRISP_TMP/etc/patched/runsc.json"
+    jq --arg t "$CRISP_TMP/etc/patched" "$config" "$CRISP_TMP/etc/crisp.json" >"$CRISP_TMP/etc/patched.json"
+    CRISP_CONFIG=$CRISP_TMP/etc/patched.json
+    refuse_one "$what" "$filter"
+    n=$((n + 1))
+  done <<'LIST'
+apparmor|{ process: { apparmorProfile: "x" } }|.handlers_dir = $t|.
+selinux_options|{ process: { selinuxLabel: "x" } }|.handlers_dir = $t|.
+selinux_options|{ linux: { mountLabel: "x" } }|.handlers_dir = $t|.
+of stage poststop|{ hooks: { poststop: [{ path: "/bin/true" }] } }|.handlers_dir = $t|.
+cgroup_manager systemd|{}|.cgroup_manager = "systemd"|.
+devices|{}|.cdi_spec_dirs = [$t]|.CDI_devices = [{ name: "x.y/d=a" }]
+devices|{}|.additional_devices = ["/dev/full:/dev/x"]|.
+LIST
+  CRISP_CONFIG=$CRISP_TMP/etc/crisp.json
+  [ $n = 19 ]
   # Shares are relative and a score is the sandbox's: taken.
   ctr '.linux.resources = { cpu_shares: 512, oom_score_adj: 500 }' | ocibundle create --dry-run "$GPOD" - >/dev/null
   # Of the pod, before anything of it is left.
@@ -157,12 +181,15 @@ sysctls|.linux.sysctls = { "net.ipv4.ip_unprivileged_port_start": "0" }
 namespace_options.ipc NODE|.linux.security_context.namespace_options.ipc = "NODE"
 namespace_options.pid NODE|.linux.security_context.namespace_options.pid = "NODE"
 LIST
+  pod_json refused | jq ".linux.security_context.namespace_options.userns_options = { mode: \"POD\", uids: [$ids], gids: [$ids] }" >"$CRISP_TMP/refused.json"
+  run_err 10 podnet create --handler runsc "$CRISP_TMP/refused.json"
+  [[ $stderr == *"userns_options: the runtime of handler 'runsc' has no user namespaces"* ]]
   [ "$(podnet ls | wc -l)" = "$before" ]
 }
 # Those that are of a kind of their own say it otherwise.
 refuse_one() {
   ctr "$2" >"$CRISP_TMP/refused.json"
-  run --separate-stderr ocibundle create "$GPOD" "$CRISP_TMP/refused.json"
+  run --separate-stderr ocibundle create --dry-run "$GPOD" "$CRISP_TMP/refused.json"
   echo "$1: $status $stderr"
   [ -z "$output" ]
   [[ $stderr == *"$1"*"handler 'runsc'"* ]]

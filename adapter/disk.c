@@ -70,17 +70,17 @@ static void on_time(struct timer *t)
 {
 	struct disk *k = t->arg;
 	const struct index *ix = k->d->index;
-	const char *argv[AT_ONCE + 3] = {"ocibundle", "du"};
-	size_t n = 2;
+	const char *argv[AT_ONCE + 4] = {"ocibundle", "du", "--json"};
+	size_t n = 3;
 	int64_t now = record_now_ns();
-	for (size_t i = 0; i < index_n_ctrs(ix) && n < AT_ONCE + 2; i++) {
+	for (size_t i = 0; i < index_n_ctrs(ix) && n < AT_ONCE + 3; i++) {
 		struct ctr *c = index_ctr_at(ix, i);
 		if (!is_due(c, now))
 			continue;
 		c->disk_asked = now;
 		argv[n++] = c->o.id;
 	}
-	k->busy = n > 2;
+	k->busy = n > 3;
 	if (!k->busy)
 		return;
 	struct job *j = job_new(k->d, "DiskUsage", "", JOB_CHANGE);

@@ -78,6 +78,7 @@ declare -gA _crisp=(
   [ocibundle/rm/]="CTR"
   [ocibundle/sandbox/]="POD"
   [ocibundle/du/]="CTR..."
+  [ocibundle/du]="--json --format=TEXT"
   [ocipull/-]="--root=DIR --runroot=DIR --config=FILE --log-level=LEVEL --help -h --version --platform=OS/ARCH[/VARIANT] --auth-fd=N --progress=bars|plain|json|none --parallel=N -j=N --name=REF"
   [ocipull//]="REF|oci:DIR:TAG|oci-archive:FILE:TAG|docker-archive:FILE:REF"
   [ocistore/-]="--root=DIR --runroot=DIR --config=FILE --json --dry-run --log-level=LEVEL --help -h --version"

@@ -20,5 +20,7 @@ complete -c ocibundle -n __fish_use_subcommand -a rm -d 'unmount and remove a co
 complete -c ocibundle -n '__fish_seen_subcommand_from rm' -a '(ctrrun ls --format "{name}\\t{status}\\n{id}\\t{name}" 2>/dev/null)'
 complete -c ocibundle -n __fish_use_subcommand -a sandbox -d 'make a pod\'s own container, for podnet create'
 complete -c ocibundle -n '__fish_seen_subcommand_from sandbox' -a '(podnet ls --format "{metadata.name}\\t{state}\\n{id}\\t{metadata.name}" 2>/dev/null)'
-complete -c ocibundle -n __fish_use_subcommand -a du -d 'print the sizes of writable layers as JSON, all by default'
+complete -c ocibundle -n __fish_use_subcommand -a du -d 'print the sizes of writable layers, of all by default'
 complete -c ocibundle -n '__fish_seen_subcommand_from du' -a '(ctrrun ls --format "{name}\\t{status}\\n{id}\\t{name}" 2>/dev/null)'
+complete -c ocibundle -n '__fish_seen_subcommand_from du' -l json -d 'print JSON'
+complete -c ocibundle -n '__fish_seen_subcommand_from du' -l format -x -d 'print each row as TEXT, with {a.b} for members of its JSON'

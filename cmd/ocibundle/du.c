@@ -5,6 +5,7 @@
 #include "jsonx.h"
 #include "log.h"
 #include "record.h"
+#include "tool_format.h"
 #include "xalloc.h"
 
 #include <fts.h>
@@ -113,12 +114,55 @@ static int add_ctr(void *arg, const char *id, struct err *e)
 	return 0;
 }
 
+static bool du_json;
+static const char *du_format;
+const struct opt du_opts[] = {{"json", 0, OPT_FLAG, &du_json, NULL, "print JSON"},
+			      TOOL_FORMAT_OPT(&du_format),
+			      {.name = NULL}};
+
+static void print_row(const struct state *s, const json_t *row)
+{
+	static const char units[] = "BKMGTP";
+	struct err why;
+	const char *id = jsonx_opt_string((json_t *)row, "id", "");
+	AUTO_CLOSE int dir = object_open(s, OBJ_CONTAINER, id, &why);
+	AUTO_JSON json_t *config = dir < 0 ? NULL : object_config_read(dir, OBJ_CONTAINER, &why);
+	double size = (double)jsonx_opt_int((json_t *)row, "bytes", 0);
+	size_t u = 0;
+	for (; size >= 1000 && units[u + 1]; u++)
+		size /= 1024;
+	printf("%-13.12s %-24s %6.*f%c %8" JSON_INTEGER_FORMAT "\n", id,
+	       jsonx_opt_string(json_object_get(config, "metadata"), "name", "-"),
+	       u && size < 10 ? 1 : 0, size, units[u], jsonx_opt_int((json_t *)row, "inodes", 0));
+}
+
+static void print_sizes(const struct state *s, const json_t *list)
+{
+	size_t i;
+	const json_t *row;
+	if (du_json) {
+		json_dumpf(list, stdout, JSON_COMPACT);
+		putchar('\n');
+		return;
+	}
+	if (!du_format)
+		printf("%-13s %-24s %7s %8s\n", "ID", "NAME", "SIZE", "INODES");
+	json_array_foreach ((json_t *)list, i, row) {
+		if (du_format)
+			tool_format_print(du_format, row);
+		else
+			print_row(s, row);
+	}
+}
+
 int run_du(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	AUTO_JSON json_t *list = json_array();
 	struct sizes z = {&c->st, list};
 	(void)setpriority(PRIO_PROCESS, 0, IDLE_NICE);
 	(void)syscall(SYS_ioprio_set, IOPRIO_PROCESS, 0, IOPRIO_IDLE);
+	if (tool_format_check(du_format, e) < 0)
+		return -1;
 	if (argc == 0 && object_each(&c->st, OBJ_CONTAINER, add_ctr, &z, e) < 0)
 		return -1;
 	for (int i = 0; i < argc; i++) {
@@ -127,7 +171,6 @@ int run_du(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		    add_ctr(&z, id, e) < 0)
 			return -1;
 	}
-	json_dumpf(list, stdout, JSON_COMPACT);
-	putchar('\n');
+	print_sizes(&c->st, list);
 	return 0;
 }

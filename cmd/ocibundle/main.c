@@ -47,8 +47,8 @@ int main(int argc, char **argv)
 		 run_rm},
 		{"sandbox", "POD", "make a pod's own container, for podnet create", NULL, 1, 1,
 		 run_sandbox},
-		{"du", "[CTR...]", "print the sizes of writable layers as JSON, all by default",
-		 NULL, 0, -1, run_du},
+		{"du", "[CTR...]", "print the sizes of writable layers, of all by default", du_opts,
+		 0, -1, run_du},
 		{0},
 	};
 	static const struct tool tool = {

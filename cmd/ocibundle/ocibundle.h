@@ -35,4 +35,5 @@ int run_sandbox(struct tool_ctx *c, int argc, char **argv, struct err *e);
 
 /* The verb du. */
 int run_du(struct tool_ctx *c, int argc, char **argv, struct err *e);
+extern const struct opt du_opts[];
 #endif

@@ -114,6 +114,7 @@ EOF
   run_err 6 ctrstat twin
   run_err 6 ctrstat pair
   run_err 6 ocibundle diff worker pair
+  run_err 6 pod down twin
   for typed in alpha "${ALPHA:0:6}" "$ALPHA"; do podnet status "$typed" | jq -e --arg p "$ALPHA" '.id == $p'; done
   for typed in worker "${WORKER:0:6}" "$WORKER"; do ctrrun state "$typed" | jq -e --arg c "$WORKER" '.id == $c'; done
   for typed in "${IMAGE:7:6}" "${IMAGE:0:20}" registry.test:5000/team/web:1.2; do ocistore inspect "$typed" | jq -e --arg i "$IMAGE" '.id == $i'; done

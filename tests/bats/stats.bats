@@ -61,9 +61,11 @@ case_py() {
   mkdir "$ROOT/containers/$ctr/upper/dir"
   ln "$ROOT/containers/$ctr/upper/f" "$ROOT/containers/$ctr/upper/dir/g"
   ln -s /usr "$ROOT/containers/$ctr/upper/dir/usr"
-  ocibundle du "${ctr:0:10}" | jq -e --argjson b "$(du -s --block-size=1 "$ROOT/containers/$ctr/upper" | cut -f1)" \
+  ocibundle du --json "${ctr:0:10}" | jq -e --argjson b "$(du -s --block-size=1 "$ROOT/containers/$ctr/upper" | cut -f1)" \
     --argjson n "$(find "$ROOT/containers/$ctr/upper" -printf '%i\n' | sort -u | wc -l)" --arg id "$ctr" '. == [{id:$id,bytes:$b,inodes:$n}]'
-  ocibundle du | jq -e --arg id "$ctr" 'any(.id == $id)'
+  [ "$(ocibundle du --format '{id}' "$ctr")" = "$ctr" ]
+  ocibundle du | grep -E "^ID +NAME +SIZE +INODES$"
+  ocibundle du --json | jq -e --arg id "$ctr" 'any(.id == $id)'
   run_err 3 ocibundle du nosuch
   ocibundle rm "$ctr"
   podnet rm "$pod"

@@ -307,7 +307,7 @@ static int read_rest(struct reading *r)
 static int read_all(struct reading *r)
 {
 	struct archive_entry *ae;
-	const char *name, *path = NULL, *hex = NULL;
+	const char *name = "", *path = "", *hex = "";
 	size_t count = 0;
 	int more = next_entry(r, &ae, &name), listed;
 	if (more < 0)

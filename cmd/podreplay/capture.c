@@ -160,8 +160,14 @@ static int add_pod(struct capture *k, struct err *e)
 
 /* ---- its containers */
 
+struct row {
+	char id[ID_SIZE];
+	int64_t created;
+};
+
 struct found {
-	json_t *rows; /* {"id", "created"} */
+	struct row *rows;
+	size_t n, room;
 	const char *pod;
 	const struct state *st;
 };
@@ -172,41 +178,25 @@ static int take_container(void *arg, const char *id, struct err *e)
 	struct err why;
 	AUTO_CTR_RECORD struct ctr_record r = {0};
 	(void)e;
-	if (ctr_record_read(f->st, id, &r, &why) == 0 && strcmp(r.pod_id, f->pod) == 0 &&
-	    !ctr_is_sandbox(&r))
-		json_array_append_new(f->rows, json_pack("{s:s, s:I}", "id", id, "created",
-							 (json_int_t)r.created_at));
+	if (ctr_record_read(f->st, id, &r, &why) < 0 || strcmp(r.pod_id, f->pod) != 0 ||
+	    ctr_is_sandbox(&r))
+		return 0;
+	if (f->n == f->room) {
+		f->room = f->room ? 2 * f->room : 16;
+		f->rows = xrealloc(f->rows, f->room * sizeof *f->rows);
+	}
+	struct row *row = &f->rows[f->n++];
+	snprintf(row->id, ID_SIZE, "%s", id);
+	row->created = r.created_at;
 	return 0;
 }
 
 static int by_creation(const void *a, const void *b)
 {
-	json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
-	json_int_t s = jsonx_opt_int(x, "created", 0), t = jsonx_opt_int(y, "created", 0);
-	if (s != t)
-		return s < t ? -1 : 1;
-	return strcmp(jsonx_opt_string(x, "id", ""), jsonx_opt_string(y, "id", ""));
-}
-
-/* Ids of the pod's containers, oldest first. */
-static json_t *containers_of(struct capture *k, struct err *e)
-{
-	AUTO_JSON json_t *rows = json_array();
-	json_t *out = json_array(), *row;
-	struct found f = {rows, k->pod, &k->c->st};
-	size_t n, i;
-	if (object_each(&k->c->st, OBJ_CONTAINER, take_container, &f, e) < 0) {
-		json_decref(out);
-		return NULL;
-	}
-	n = json_array_size(rows);
-	AUTO_FREE json_t **v = xcalloc(n + 1, sizeof *v);
-	json_array_foreach (rows, i, row)
-		v[i] = row;
-	qsort(v, n, sizeof *v, by_creation);
-	for (i = 0; i < n; i++)
-		json_array_append(out, json_object_get(v[i], "id"));
-	return out;
+	const struct row *x = a, *y = b;
+	if (x->created != y->created)
+		return x->created < y->created ? -1 : 1;
+	return strcmp(x->id, y->id);
 }
 
 /* The last lines of the file, no more than fit, from the beginning of a line. */
@@ -325,16 +315,17 @@ static void add_container(struct capture *k, const char *id)
 	add_log(k, id, r.log_path);
 }
 
+/* Oldest first. */
 static int add_containers(struct capture *k, struct err *e)
 {
-	size_t i;
-	json_t *id;
-	AUTO_JSON json_t *ids = containers_of(k, e);
-	if (!ids)
-		return -1;
-	json_array_foreach (ids, i, id)
-		add_container(k, json_string_value(id));
-	return 0;
+	struct found f = {.pod = k->pod, .st = &k->c->st};
+	int r = object_each(&k->c->st, OBJ_CONTAINER, take_container, &f, e);
+	if (r == 0 && f.n > 0)
+		qsort(f.rows, f.n, sizeof *f.rows, by_creation);
+	for (size_t i = 0; r == 0 && i < f.n; i++)
+		add_container(k, f.rows[i].id);
+	free(f.rows);
+	return r;
 }
 
 /* ---- the archive */

@@ -74,7 +74,7 @@ static int copy_file(const struct filling *f, int dir, const char *name, const c
 
 static int put_entry(const struct filling *f, json_t *en, const char *type, struct err *e)
 {
-	const char *path = jsonx_opt_string(en, "path", ""), *leaf;
+	const char *path = jsonx_opt_string(en, "path", ""), *leaf = path;
 	const char *target = jsonx_opt_string(en, "target", "");
 	AUTO_CLOSE int dir = open_parent(f, path, &leaf, e);
 	if (dir < 0)
@@ -98,7 +98,7 @@ static int set_dirs(const struct filling *f, json_t *entries, struct err *e)
 {
 	for (size_t i = json_array_size(entries); i-- > 0;) {
 		json_t *en = json_array_get(entries, i);
-		const char *leaf;
+		const char *leaf = "";
 		if (strcmp(jsonx_opt_string(en, "type", ""), "dir") != 0)
 			continue;
 		AUTO_CLOSE int dir = open_parent(f, jsonx_opt_string(en, "path", ""), &leaf, e);

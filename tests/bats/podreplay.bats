@@ -227,12 +227,14 @@ PY
   requires root crun netns
   local signal
   leaky
-  podreplay capture leaky --with-images -o "$CRISP_TMP/leaky.tar.zst"
+  podreplay capture leaky --with-images --with-volumes secret -o "$CRISP_TMP/leaky.tar.zst"
+  printf '# values\nDB_PASSWORD=new-in-env\n/creds/password=new-in-file\n' >"$CRISP_TMP/values"
   for signal in KILL TERM; do
-    podreplay run --stub-network --for 1000 --volume "$CRISP_TMP/kubelet/volumes/kubernetes.io~secret/creds=$CRISP_TMP/etc" \
-      "$CRISP_TMP/leaky.tar.zst" >"$CRISP_TMP/out" 2>&1 3>&- &
+    podreplay run --stub-network --for 1000 --env-file "$CRISP_TMP/values" "$CRISP_TMP/leaky.tar.zst" >"$CRISP_TMP/out" 2>&1 3>&- &
     REPLAY=$!
     wait_for 60 sh -c 'grep -q x "$TMPDIR"/podreplay-run.*/logs/leaky.log'
+    # What was left out is where it was.
+    [ "$(cut -d' ' -f4- "$TMPDIR"/podreplay-run.*/logs/leaky.log | head -2 | xargs)" = "new-in-env new-in-file" ]
     pod=$(basename "$TMPDIR"/podreplay-run.*/run/pods/*)
     [ -e "/run/netns/crisp-$pod" ]
     kill "-$signal" "$REPLAY"

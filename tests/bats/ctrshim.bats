@@ -171,6 +171,21 @@ nothing_left() {
   nothing_left "$RUNROOT/runtimes/ctrshim"
 }
 
+@test "through the socket: a pod's way with a daemon that is killed between, and nothing is left" {
+  load ../lib/crispd
+  local IMAGE phase
+  IMAGE=$(pull_image bb)
+  export IMAGE HANDLER=ctrshim
+  for phase in handler_begins handler_goes_on; do
+    crispd_start
+    run py rpc_case.py "$SOCK" $phase
+    echo "$output"
+    kill -9 "$CRISPD_PID"
+    [ "$status" = 0 ]
+  done
+  nothing_left "$RUNROOT/runtimes/ctrshim"
+}
+
 @test "as a handler: a terminal that is attached to and resized" {
   B_CONFIG='.process.terminal = true' B_STATE='.tty = true | .stdin_open = true' bundle ctrshim sh >/dev/null
   ctrrun create "$CTR"

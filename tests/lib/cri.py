@@ -56,7 +56,8 @@ class Client:
         self._calls = {}
 
     def request(self, name, **fields):
-        return json_format.ParseDict(fields, _methods[name][1](), ignore_unknown_fields=False)
+        """The message: timeout_ is its field of that name, where timeout is the call's own."""
+        return json_format.ParseDict({k.rstrip("_"): v for k, v in fields.items()}, _methods[name][1](), ignore_unknown_fields=False)
 
     def raw(self, name, timeout=None, **fields):
         key = ("raw", name)

@@ -463,5 +463,55 @@ def daemon_goes():
     assert l.error is not None and l.error.code() == CODE.UNAVAILABLE, l.error
 
 
+def ctr_is(ctr, state):
+    end = time.monotonic() + 30
+    while True:
+        status = client.ContainerStatus(container_id=ctr).status
+        if cri.pb.ContainerState.Name(status.state) == "CONTAINER_" + state:
+            return status
+        assert time.monotonic() < end, status
+        time.sleep(0.05)
+
+
+def used(pod, ctr):
+    """Of a container: processor and memory, when it has been measured."""
+    s = {c.attributes.id: c for c in client.PodSandboxStats(pod_sandbox_id=pod).stats.linux.containers}[ctr]
+    return s.cpu.usage_core_nano_seconds.value, s.memory.usage_bytes.value
+
+
+def handler_begins():
+    """A pod of a handler, with what a kubelet does to it; `handler_goes_on` is for the daemon that comes next."""
+    pod = run_pod()
+    loop = "echo up; while :; do sleep 0.05; done"
+    heeds = run_ctr(pod, "sh", "-c", "trap 'echo bye; exit 33' TERM; " + loop, name="heeds", linux={"resources": {"memory_limit_in_bytes": 64 << 20}})
+    run_ctr(pod, "sh", "-c", "trap '' TERM; " + loop, name="deaf")
+    r = client.ExecSync(container_id=heeds, cmd=["sh", "-c", "echo out; echo err >&2; exit 5"])
+    assert (r.exit_code, r.stdout, r.stderr) == (5, b"out\n", b"err\n"), r
+    cpu, memory = used(pod, heeds)
+    assert cpu > 0 and 0 < memory < 64 << 20, (cpu, memory)
+    short = run_ctr(pod, "sh", "-c", "exit 7", name="short")
+    assert ctr_is(short, "EXITED").exit_code == 7
+    client.RemoveContainer(container_id=short)
+
+
+def handler_goes_on():
+    pod = client.ListPodSandbox().items[0].id
+    heeds, deaf = (next(c.id for c in client.ListContainers().containers if c.metadata.name == n) for n in ("heeds", "deaf"))
+    ctr_is(heeds, "RUNNING")
+    cpu, memory = used(pod, heeds)
+    r = client.ExecSync(container_id=heeds, cmd=["sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done; exit 6"])
+    assert r.exit_code == 6 and used(pod, heeds)[0] > cpu, r
+    client.UpdateContainerResources(container_id=heeds, linux={"memory_limit_in_bytes": 96 << 20})
+    assert client.ContainerStatus(container_id=heeds).status.resources.linux.memory_limit_in_bytes == 96 << 20
+    client.StopContainer(container_id=heeds, timeout_=60)
+    status = ctr_is(heeds, "EXITED")
+    assert status.exit_code == 33, status
+    client.StopContainer(container_id=deaf, timeout_=1)
+    status = ctr_is(deaf, "EXITED")
+    assert status.exit_code == 137, status
+    remove(pod)
+    assert not client.ListPodSandbox().items and not client.ListContainers().containers
+
+
 if __name__ == "__main__":
     globals()[CASE]()

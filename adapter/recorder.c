@@ -25,7 +25,6 @@ struct recorder {
 	int fd;
 	off_t size, max;
 	unsigned long long lost; /* lines that could not be written since the last that could */
-	bool torn;               /* the last line is there in part */
 	struct redactor *redactor;
 };
 
@@ -52,24 +51,29 @@ static int open_file(struct recorder *r, struct err *e)
 	return TAKE_FD(fd);
 }
 
-/* One write: the readers see whole lines, whoever is killed when. */
+/* One write: the readers see whole lines, whoever is killed when. What a full disk took of one is taken
+ * back. */
 static int write_line(struct recorder *r, const json_t *line, struct err *e)
 {
 	AUTO_FREE char *text = json_dumps(line, JSON_COMPACT);
+	char newline[] = "\n";
+	struct stat st;
 	if (!text)
 		return err_set(e, ERR_EXHAUSTED, "record: out of memory");
-	char newline[] = "\n";
-	struct iovec iov[3] = {{newline, r->torn ? 1 : 0}, {text, strlen(text)}, {newline, 1}};
-	ssize_t want = (ssize_t)(iov[0].iov_len + iov[1].iov_len + 1), n;
+	struct iovec iov[2] = {{text, strlen(text)}, {newline, 1}};
+	ssize_t want = (ssize_t)iov[0].iov_len + 1, n;
 	do
 		n = writev(r->fd, iov, ARRAY_LEN(iov));
 	while (n < 0 && errno == EINTR);
-	if (n > 0)
+	if (n == want) {
 		r->size += n;
-	r->torn = n > 0 ? n < want : r->torn;
-	return n == want ? 0
-	       : n < 0   ? err_sys(e, "record: write %s", r->path)
-			 : err_set(e, ERR_EXHAUSTED, "record: write %s: no space", r->path);
+		return 0;
+	}
+	if (n < 0)
+		return err_sys(e, "record: write %s", r->path);
+	if (fstat(r->fd, &st) < 0 || ftruncate(r->fd, st.st_size - n) < 0)
+		return err_sys(e, "record: truncate %s", r->path);
+	return err_set(e, ERR_EXHAUSTED, "record: write %s: no space", r->path);
 }
 
 /* The first line of a file, and of what a daemon adds to it: request ids count anew from there. */
@@ -80,26 +84,19 @@ static int write_head(struct recorder *r, struct err *e)
 	return write_line(r, j, e);
 }
 
-static void rotate(struct recorder *r)
+/* -1: it is full, and cannot make way. */
+static int rotate(struct recorder *r, struct err *e)
 {
-	struct err e;
 	if (r->size < r->max)
-		return;
-	if (rename(r->path, r->older) < 0) {
-		log_warn("record: rename %s: %s", r->path, strerrordesc_np(errno));
-		return;
-	}
-	int fd = open_file(r, &e);
-	if (fd < 0) {
-		/* The old descriptor goes on, under the other name. */
-		log_err(&e);
-		return;
-	}
+		return 0;
+	if (rename(r->path, r->older) < 0 && errno != ENOENT)
+		return err_sys(e, "record: rename %s", r->path);
+	int fd = open_file(r, e);
+	if (fd < 0)
+		return -1;
 	close(r->fd);
 	r->fd = fd;
-	r->torn = false;
-	if (write_head(r, &e) < 0)
-		log_err(&e);
+	return write_head(r, e);
 }
 
 /* Takes over the line. */
@@ -110,8 +107,7 @@ static void add_line(struct recorder *r, json_t *line)
 		json_object_set(line, "redacted", redactor_list(r->redactor));
 	if (r->lost)
 		json_object_set_new(line, "lost", json_integer((json_int_t)r->lost));
-	rotate(r);
-	int n = write_line(r, line, &e);
+	int n = rotate(r, &e) < 0 ? -1 : write_line(r, line, &e);
 	json_decref(line);
 	redactor_forget_list(r->redactor);
 	if (n == 0) {

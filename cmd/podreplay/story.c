@@ -95,6 +95,18 @@ struct finding {
 	long lines;
 };
 
+/* What its groups say: peaks, and what they have held back. */
+static void read_use(struct story_ctr *c)
+{
+	struct usage_dirs dirs = {0};
+	if (c->state != CTR_RUNNING || c->rec.sandboxed)
+		return;
+	usage_dirs_of(&dirs, (pid_t)c->rec.pid, c->id);
+	if (dirs.known)
+		usage_read(&dirs, USAGE_ALL, &c->use);
+	usage_dirs_release(&dirs);
+}
+
 static int take_ctr(void *arg, const char *id, struct err *e)
 {
 	struct finding *f = arg;
@@ -111,6 +123,7 @@ static int take_ctr(void *arg, const char *id, struct err *e)
 	read_ctr(c, dir);
 	if (c->has_rec)
 		c->state = ctr_effective(f->st, &c->rec, &c->exit);
+	read_use(c);
 	AUTO_CLOSE int run = object_open_run(f->st, OBJ_CONTAINER, id, false, &ignored);
 	c->spec = run < 0 ? NULL : jsonx_read_at(run, "bundle/config.json", SPEC_MAX, &ignored);
 	AUTO_CLOSE int log = !c->has_rec || !*c->rec.log_path

@@ -7,6 +7,7 @@
  * missing leaves its part empty. */
 #include "archive.h"
 #include "record.h"
+#include "usage.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,6 +36,7 @@ struct story_ctr {
 	bool has_rec;
 	enum ctr_state state;
 	struct exit_record exit; /* when state is CTR_EXITED */
+	struct usage use;        /* of one that runs on this machine; nothing of it is known else */
 	char *log;               /* the end of it, CRI log lines; NULL = none */
 	size_t log_len;
 };

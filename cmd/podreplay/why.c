@@ -201,8 +201,15 @@ static json_t *ctr_json(const struct story *s, const struct story_ctr *c)
 		json_object_set_new(j, "exit", exit_json(&c->exit));
 		put_int(memory, "peak", c->exit.peak_memory);
 	}
+	if (c->use.has_memory) {
+		put_int(memory, "now", (json_int_t)c->use.memory);
+		put_int(memory, "peak", (json_int_t)c->use.memory_peak);
+		put_int(memory, "oom_kills", (json_int_t)c->use.oom_kills);
+	}
 	put_int(memory, "limit", why_memory_limit(c));
 	json_object_set_new(j, "memory", memory);
+	if (c->use.has_cpu)
+		put_int(j, "throttled_ms", (json_int_t)(c->use.throttled_ns / 1000000));
 	json_object_set_new(j, "verdict", why_verdict_ctr(s, c));
 	json_object_set_new(j, "log", log_json(c));
 	return j;

@@ -13,7 +13,7 @@
  *	      "asked": {"args": […], "memory_limit", "cpu_quota", "cpu_period", "pids_limit"},
  *	      "created_at", "started_at", "finished_at",
  *	      "exit": {"code", "signal", "signal_name", "oom", "reason", "meaning"},
- *	      "memory": {"peak", "limit"}, "verdict": VERDICT, "log": [ {"time", "stream", "text"} ] } ] }
+ *	      "memory": {"peak", "limit", "now", "oom_kills"}, "throttled_ms", "verdict": VERDICT, "log": [ {"time", "stream", "text"} ] } ] }
  *
  *	VERDICT: {"class", "text", "words": of the runtime or plugin, "failed": bool, "try": […]}
  *

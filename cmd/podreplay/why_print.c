@@ -155,10 +155,15 @@ static void print_memory(json_t *c)
 	json_int_t quota = jsonx_opt_int(asked, "cpu_quota", 0);
 	json_int_t period = jsonx_opt_int(asked, "cpu_period", 100000);
 	AUTO_FREE char *p = why_bytes(peak), *l = why_bytes(limit);
-	if (peak || limit)
-		printf("  memory: peak %s, limit %s\n", peak ? p : "not known", limit ? l : "none");
+	AUTO_FREE char *now = why_bytes(jsonx_opt_int(m, "now", 0));
+	if (peak || limit) {
+		printf("  memory: peak %s, limit %s", peak ? p : "not known", limit ? l : "none");
+		printf("%s%s\n", json_object_get(m, "now") ? ", now " : "",
+		       json_object_get(m, "now") ? now : "");
+	}
 	if (quota > 0 && period > 0)
-		printf("  cpu: limit %.2f\n", (double)quota / (double)period);
+		printf("  cpu: limit %.2f, held back for %lld ms\n", (double)quota / (double)period,
+		       (long long)jsonx_opt_int(c, "throttled_ms", 0));
 }
 
 /* An image's id as people take it. */

@@ -341,6 +341,16 @@ json_t *why_verdict_ctr(const struct story *s, const struct story_ctr *c)
 		return exited(s, c);
 	if (c->has_rec && *c->rec.start_error)
 		return refused(s, c, c->rec.start_error);
+	if (c->state == CTR_RUNNING && c->use.has_memory && c->use.oom_kills) {
+		AUTO_FREE char *at = why_bytes(why_memory_limit(c));
+		struct verdict v = say("running", true, NULL,
+				       "it runs, but the kernel killed %llu of its processes for "
+				       "want of memory (limit %s)",
+				       (unsigned long long)c->use.oom_kills,
+				       why_memory_limit(c) ? at : "none");
+		advise(&v, "ctrrun logs %.*s  # which of them", SHORT, c->id);
+		return v.j;
+	}
 	if (c->state == CTR_RUNNING)
 		return say("running", false, step ? step->error : NULL, "it runs").j;
 	if (step)

@@ -114,6 +114,17 @@ a_pod() {
   run replay "$RECORD"
   echo "$output"
   [ "$status" = 0 ]
+  # A full disk costs lines, never an answer, and how many is told; lines are whole.
+  crispd_stop
+  mkdir "$CRISP_TMP/small"
+  mount -t tmpfs -o size=64k small "$CRISP_TMP/small"
+  crispd_start --record "$CRISP_TMP/small/record"
+  for _ in 1 2 3; do big 40000; done
+  call Version
+  crispd_stop
+  cp "$CRISP_TMP/small/record" "$CRISP_TMP/full"
+  umount "$CRISP_TMP/small"
+  jq -es 'length >= 3 and .[0].record == "cri" and (map(.lost // 0) | add) >= 1' "$CRISP_TMP/full"
   # Nothing that could hold the daemon up.
   run_err 6 crispd --root "$CRISP_TMP/own" --runroot "$CRISP_TMP/own-run" --record /dev/full
   [[ $stderr == *"record: /dev/full is no regular file"* ]]

@@ -3,6 +3,7 @@
 #include "replay.h"
 
 #include "auto.h"
+#include "fs.h"
 #include "image.h"
 #include "jsonx.h"
 #include "log.h"
@@ -21,7 +22,10 @@ static int load(struct replay *r, struct err *e)
 {
 	AUTO_FREE char *layout = xasprintf("%s/oci", r->arc.path);
 	const char *words[] = {"load", "-i", layout, NULL};
-	return tools_run(&r->tools, "ocistore", words, NULL, -1, e);
+	if (tools_run(&r->tools, "ocistore", words, NULL, -1, e) < 0)
+		return -1;
+	/* It is in the store now, and need not be there twice. */
+	return fs_remove_tree(r->arc.st.root, "oci", e);
 }
 
 static int pull(struct replay *r, json_t *row, const char *id, struct err *e)

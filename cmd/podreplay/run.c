@@ -102,11 +102,18 @@ static int make_base(struct replay *r, struct err *e)
 	if (!mkdtemp(fresh))
 		return err_sys(e, "make a directory in %s", parent_of_bases());
 	AUTO_CLOSE int dir = fs_open_dir(AT_FDCWD, fresh, e);
+	AUTO_FREE char *base =
+		xasprintf("%s/%s%s", parent_of_bases(), BASE_HEAD, strrchr(fresh, '.') + 1);
+	struct err ignored;
 	r->lock = dir < 0 ? -1 : fs_lock_at(dir, "lock", 0, e);
-	r->base = xasprintf("%s/%s%s", parent_of_bases(), BASE_HEAD, strrchr(fresh, '.') + 1);
-	if (r->lock < 0)
-		return -1;
-	return rename(fresh, r->base) < 0 ? err_sys(e, "rename to %s", r->base) : 0;
+	if (r->lock >= 0 && rename(fresh, base) == 0) {
+		r->base = TAKE(base);
+		return 0;
+	}
+	if (r->lock >= 0)
+		err_sys(e, "rename to %s", base);
+	(void)fs_remove_tree(AT_FDCWD, fresh, &ignored);
+	return -1;
 }
 
 /* ---- the keeper: a child of its own session, which cleans up when we are killed */
@@ -260,10 +267,13 @@ int podreplay_run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		return err_set(e, ERR_DENIED, "run: only root can make pods");
 	sweep(c);
 	id_new(r.pod);
-	if (make_base(&r, e) < 0 || start_keeper(&r, &k, e) < 0)
+	if (make_base(&r, e) < 0)
 		return -1;
-	r.cancel = proc_end_signals(e);
-	int result = r.cancel < 0 ? -1 : play(&r, argv[0], e);
+	int result = start_keeper(&r, &k, e);
+	if (result == 0)
+		result = r.cancel = proc_end_signals(e);
+	if (result >= 0)
+		result = play(&r, argv[0], e);
 	clean_up(&r);
 	dismiss(&k);
 	return result;

@@ -220,8 +220,12 @@ static int make_below(int root, const char *sub, struct err *e)
 		bool made = mkdirat(at, name, 0700) == 0;
 		int next = made || errno == EEXIST ? fs_open_dir(at, name, e)
 						   : err_sys(e, "mkdir %s", name);
-		if (next < 0)
+		if (next < 0) {
+			/* A link, or a file, where a directory should be. */
+			e->kind = e->errnum == ENOTDIR || e->errnum == ELOOP ? ERR_BAD_INPUT
+									     : e->kind;
 			return -1;
+		}
 		close(at);
 		at = next;
 		if (made && fchmod(at, st.st_mode & 07777) < 0)

@@ -15,12 +15,12 @@ setup_file() {
   printf t0p >"$CRISP_TMP/secret/token"
   # The bridge comes with the first pod and stays.
   podnet rm "$(pod_json first | podnet create -)"
+  world >"$BATS_FILE_TMPDIR/world"
 }
 teardown_file() { crisp_file_teardown; }
 setup() {
   POD=$BATS_TEST_DIRNAME/../../scripts/pod
   cd "$BATS_TEST_DIRNAME/../manifests" || return
-  world_saved
 }
 
 # convert FILE OPTIONS...
@@ -59,17 +59,14 @@ all_run() {
 
 @test "init containers, a sidecar, the environment from configMaps and secrets" {
   all_run init.yaml sidecar.yaml "config-env.yaml --secret from-dir=$CRISP_TMP/secret"
-  nothing_left
 }
 
 @test "security contexts, groups of volumes, projected files, the downward API" {
   all_run security.yaml projected.yaml downward.yaml
-  nothing_left
 }
 
 @test "the three classes of service: in the container, and by the kubelet's numbers" {
   all_run qos-guaranteed.yaml qos-burstable.yaml qos-besteffort.yaml
-  nothing_left
   # Of shares and quotas: 1024 a processor, at least 2; 100 ms a period, at least 1 ms.
   jq -sc 'map({ q: .qos_class, c: [.containers[] | .config.linux.resources | del(.hugepage_limits)] })' \
     "$BATS_TEST_TMPDIR"/qos-{guaranteed,burstable,besteffort}.json >"$BATS_TEST_TMPDIR/numbers"
@@ -88,13 +85,11 @@ JSON
   all_run deployment.yaml cronjob.yaml "statefulset.yaml --index 1 --volume data=$CRISP_TMP/data" daemonset.yaml
   [ "$(cat "$CRISP_TMP/data/new")" = written ]
   grep -q 'Service shop is not part of a pod' "$BATS_TEST_TMPDIR/deployment.warnings"
-  nothing_left
 }
 
 @test "the host's namespaces, names and DNS, an image as a volume, a pod as kubectl prints it" {
   all_run "host-network.yaml --cluster-dns 192.0.2.53 --cluster-domain cluster.example" hosts-dns.yaml image-volume.yaml \
     "cluster.json --no-service-account"
-  nothing_left
 }
 
 @test "the first failure is the status; last words; what failed can still be looked at" {
@@ -113,7 +108,6 @@ JSON
   [[ $stderr == *"container never: runAsNonRoot, and its image runs as root"* ]]
   wait "$job"
   [ "$(grep -c 'container sum: exit code 43' "$BATS_TEST_TMPDIR/job.err")" = 1 ]
-  nothing_left
 }
 
 @test "restartPolicy, when it is asked for: init container and container run again, once each" {
@@ -121,7 +115,6 @@ JSON
   [ "$(grep -c 'exit code 1' "$BATS_TEST_TMPDIR/restart.err")" = 2 ]
   [ "$(ls "$CRISP_TMP"/logs/default_restart_*/main)" = "$(printf '0.log\n1.log')" ]
   runs 1 restart.yaml
-  nothing_left
 }
 
 @test "probes and hooks are commands; volumes go with the pod" {
@@ -141,7 +134,6 @@ JSON
   "$POD" exec web true
   "$POD" down -t 0 "$pod"
   [ -z "$(ls "$RUNROOT/volumes")" ]
-  nothing_left
 }
 
 @test "a signal while it waits leaves nothing" {
@@ -153,7 +145,6 @@ JSON
   local code=0
   wait $script || code=$?
   [ $code = 130 ]
-  nothing_left
 }
 
 @test "what cannot be honoured is named with its path, and nothing is made" {
@@ -214,7 +205,6 @@ JSON
   cmp "$BATS_TEST_TMPDIR/doc" "$BATS_TEST_TMPDIR/out/manifest.json"
   pod=$("$POD" up "$BATS_TEST_TMPDIR"/out/{00-pod,01-sidecar-proxy,03-main-main}.json)
   "$POD" down -t 0 "$pod"
-  nothing_left
 }
 
 @test "crispd takes the same messages from a client" {
@@ -232,7 +222,12 @@ JSON
       jq -e '.status | .state == \"CONTAINER_EXITED\" and (.exit_code // 0) == 0'"
   done
   call RemovePodSandbox - <<<"{\"pod_sandbox_id\": \"$pod\"}"
-  rm -r "$RUNROOT/volumes"
+  rm -r "$RUNROOT"/volumes/*
   crispd_stop
-  nothing_left
+}
+
+@test "nothing is left of all of these" {
+  same() { diff "$BATS_FILE_TMPDIR/world" <(world); }
+  wait_for 5 same || same
+  [ -z "$(ls "$RUNROOT/volumes")" ]
 }

@@ -268,31 +268,11 @@ PY
 
 @test "what lets a container at this machine needs --allow-privileged, in whatever spelling" {
   requires root crun netns
-  local filter n=0
   pod=$(pod_json rights | podnet create -)
   container plain . true
   ctr=$(ocibundle create "$pod" "$CRISP_TMP/plain.json")
   podreplay capture rights -o "$CRISP_TMP/rights.tar.zst"
   ocibundle rm "$ctr"
   podnet rm "$pod"
-  mkdir "$CRISP_TMP/rights"
-  tar --zstd -C "$CRISP_TMP/rights" -xf "$CRISP_TMP/rights.tar.zst"
-  cp "$CRISP_TMP/rights/containers/$ctr/container.json" "$CRISP_TMP/plain.json"
-  for filter in '.linux = { securityContext: { Privileged: true } }' \
-    '.linux.security_context.namespace_options.pid = 2' '.linux.security_context = { namespaceOptions: { ipc: "NODE" } }' \
-    '.linux.security_context.capabilities.add_capabilities = ["ALL"]' '.linux.security_context.masked_paths = ["/x"]' \
-    '.devices = [{ host_path: "/dev/null", container_path: "/dev/null", permissions: "r" }]' \
-    '.labels["io.kubernetes.container.name"] = "x"' '.annotations["cdi.k8s.io/x"] = "vendor.com/class=device"'; do
-    jq "$filter" "$CRISP_TMP/plain.json" >"$CRISP_TMP/rights/containers/$ctr/container.json"
-    python3 "$BATS_TEST_DIRNAME/../lib/podreplay_case.py" pack "$CRISP_TMP/rights" "$CRISP_TMP/rights.tar.zst"
-    run_err 7 podreplay run --stub-network --root "$ROOT" --runroot "$RUNROOT" "$CRISP_TMP/rights.tar.zst"
-    [[ $stderr == *"only with --allow-privileged"* ]]
-    n=$((n + 1))
-  done
-  [ $n = 8 ]
-  # What the host has is not mounted, also when the request says so and no volume stands for it.
-  jq '.mounts = [{ container_path: "/host", host_path: "/etc" }]' "$CRISP_TMP/plain.json" >"$CRISP_TMP/rights/containers/$ctr/container.json"
-  python3 "$BATS_TEST_DIRNAME/../lib/podreplay_case.py" pack "$CRISP_TMP/rights" "$CRISP_TMP/rights.tar.zst"
-  run_err 6 podreplay run --stub-network --root "$ROOT" --runroot "$RUNROOT" "$CRISP_TMP/rights.tar.zst"
-  [[ $stderr == *"/etc is no volume of the archive"* ]]
+  python3 "$BATS_TEST_DIRNAME/../lib/podreplay_case.py" rights "$CRISP_TMP/rights.tar.zst" "$ROOT" "$RUNROOT"
 }

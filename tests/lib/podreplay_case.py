@@ -4,11 +4,13 @@
   podreplay_case.py absent ARCHIVE SECRET...   none of the secrets is in the uncompressed archive, in any form
   podreplay_case.py hostile ARCHIVE DIR        spoils ARCHIVE in every way it knows; each must be refused, and DIR
                                                (podreplay's TMPDIR) be empty after it
-  podreplay_case.py pack DIR ARCHIVE           an archive of the files in DIR, with a right SHA256SUMS
+  podreplay_case.py rights ARCHIVE ROOT RUNROOT
+                                               a replay of it is refused when its container asks for this machine
 """
 import base64
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -131,16 +133,42 @@ def hostile(path, directory):
     print(len(cases), "refused")
 
 
-def pack(directory, path):
-    names = [os.path.relpath(os.path.join(d, n), directory) for d, _, files in os.walk(directory) for n in files]
-    files = sorted((n, open(os.path.join(directory, n), "rb").read()) for n in names if n != "SHA256SUMS")
-    with open(path, "wb") as f:
-        f.write(zstd(whole(files)))
+def rights(path, root, runroot):
+    files = read(path)
+    name = next(n for n in files if n.endswith("/container.json"))
+    bad = os.path.join(os.path.dirname(path), "bad.tar.zst")
+
+    def replay(**more):
+        config = json.loads(files[name])
+        for key, value in more.items():
+            both = isinstance(config.get(key), dict) and isinstance(value, dict)
+            config[key] = {**config[key], **value} if both else value
+        config = {k: v for k, v in config.items() if v is not None}
+        changed = sorted((n, json.dumps(config).encode() if n == name else d) for n, d in files.items() if n != "SHA256SUMS")
+        with open(bad, "wb") as f:
+            f.write(zstd(whole(changed)))
+        r = subprocess.run(["podreplay", "run", "--stub-network", "--root", root, "--runroot", runroot, bad],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+        print(more, r.returncode, r.stderr)
+        return r
+
+    for more in ({"linux": {"security_context": {"privileged": True}}}, {"LINUX": {"securityContext": {"Privileged": True}}, "linux": None},
+                 {"linux": {"security_context": {"namespace_options": {"pid": 2}}}},
+                 {"linux": {"security_context": {"namespaceOptions": {"ipc": "NODE"}}}},
+                 {"linux": {"security_context": {"capabilities": {"add_capabilities": ["ALL"]}}}},
+                 {"linux": {"security_context": {"masked_paths": ["/x"]}}},
+                 {"devices": [{"host_path": "/dev/null", "container_path": "/dev/null", "permissions": "r"}]},
+                 {"labels": {"io.kubernetes.container.name": "x"}}, {"annotations": {"cdi.k8s.io/x": "vendor.com/class=device"}}):
+        r = replay(**more)
+        assert r.returncode == 7 and "only with --allow-privileged" in r.stderr
+    # What the host has is not mounted, also when the request says so and no volume stands for it.
+    r = replay(mounts=[{"container_path": "/host", "host_path": "/etc"}])
+    assert r.returncode == 6 and "/etc is no volume of the archive" in r.stderr
 
 
-if sys.argv[1] == "pack":
-    pack(sys.argv[2], sys.argv[3])
-elif sys.argv[1] == "absent":
+if sys.argv[1] == "absent":
     absent(sys.argv[2], sys.argv[3:])
+elif sys.argv[1] == "rights":
+    rights(*sys.argv[2:])
 else:
     hostile(sys.argv[2], sys.argv[3])

@@ -330,11 +330,32 @@ static int add_containers(struct capture *k, struct err *e)
 
 /* ---- the archive */
 
+/* The configuration of plugins and runtimes is of forms that nobody knows: what a member's name gives
+ * away there goes as it would from text. */
+static void clean_members(struct capture *k, struct capture_doc *d)
+{
+	struct err ignored;
+	size_t len;
+	const char *leaf = strrchr(d->path, '/');
+	if (strncmp(d->path, "handlers/", 9) != 0 && (!leaf || strncmp(leaf, "/network", 8) != 0))
+		return;
+	AUTO_FREE char *text = json_dumps(d->json, JSON_COMPACT);
+	AUTO_FREE char *clean =
+		text ? redactor_text(k->redactor, d->path, text, strlen(text), &len) : NULL;
+	json_t *j = clean ? jsonx_parse(clean, len, d->path, &ignored) : NULL;
+	if (!j)
+		return;
+	json_decref(d->json);
+	d->json = j;
+}
+
 static int put_doc(struct capture *k, struct capture_doc *d, struct err *e)
 {
 	if (d->json) {
-		if (k->redactor)
+		if (k->redactor) {
 			redactor_json(k->redactor, d->path, d->json);
+			clean_members(k, d);
+		}
 		return arc_add_json(k->out, d->path, d->json, e);
 	}
 	size_t len = d->len;

@@ -6,6 +6,8 @@ load ../lib/crispd
 
 setup_file() {
   crisp_file_setup
+  # A plugin passes over what it does not know.
+  sed -i 's/"isGateway": true,/"isGateway": true, "etcd_password": "planted-in-network-66",/' "$CRISP_TMP/etc/net.d/10-test.conflist"
   pull_image busybox >/dev/null
   mkdir "$CRISP_TMP/place"
 }
@@ -190,7 +192,7 @@ PY
   podreplay capture "$pod" --with-volumes all -o - >"$CRISP_TMP/b.tar.zst"
   cmp "$CRISP_TMP/a.tar.zst" "$CRISP_TMP/b.tar.zst"
   python3 "$BATS_TEST_DIRNAME/../lib/podreplay_case.py" absent "$CRISP_TMP/a.tar.zst" planted-in-env-11 planted-in-annotation-22 \
-    planted-in-args-33 planted-in-volume-44 planted-in-log-55
+    planted-in-args-33 planted-in-volume-44 planted-in-log-55 planted-in-network-66
   mkdir "$CRISP_TMP/a"
   tar --zstd -C "$CRISP_TMP/a" -xf "$CRISP_TMP/a.tar.zst"
   (cd "$CRISP_TMP/a" && sha256sum --quiet -c SHA256SUMS)
@@ -210,6 +212,7 @@ PY
   podreplay capture leaky --with-secrets --with-volumes secret -o "$CRISP_TMP/s.tar.zst"
   tar --zstd -xOf "$CRISP_TMP/s.tar.zst" volumes/0/password | grep -qx planted-in-volume-44
   tar --zstd -xOf "$CRISP_TMP/s.tar.zst" "containers/$ctr/container.json" | grep -q planted-in-annotation-22
+  tar --zstd -xOf "$CRISP_TMP/s.tar.zst" "pods/$pod/network.json" | grep -q planted-in-network-66
   run_err 3 podreplay capture nosuchpod -o "$CRISP_TMP/n.tar.zst"
   run_err 2 podreplay capture leaky
   [ ! -e "$CRISP_TMP/n.tar.zst" ]

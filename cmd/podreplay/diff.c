@@ -245,17 +245,17 @@ static void compare_ctrs(struct diff *d, const struct story *a, const struct sto
 
 /* ---- order ---- */
 
-enum { EVENTS = 3 };
+enum { CREATED, STARTED, EXITED, EVENTS };
 static const char *const event_names[EVENTS] = {"created", "started", "exited"};
 
 static int64_t event_time(const struct story_ctr *c, int event)
 {
 	bool refused = c->state == CTR_EXITED && strcmp(c->exit.reason, "StartError") == 0;
-	if (event == 0)
+	if (event == CREATED)
 		return c->rec.created_at;
-	if (event == 1)
+	if (event == STARTED)
 		return refused ? 0 : c->rec.started_at;
-	return c->state == CTR_EXITED ? c->exit.finished_at : 0;
+	return c->state == CTR_EXITED && !refused ? c->exit.finished_at : 0;
 }
 
 static bool is_before(int64_t x, int64_t y)
@@ -326,11 +326,12 @@ static void compare_times(struct diff *d, const struct story *a, const struct st
 			add_time(d, name, ms_of(a, verbs[k][0], verbs[k][1], x->id),
 				 ms_of(b, verbs[k][0], verbs[k][1], y->id), slower);
 		}
-		if (y && x->state == CTR_EXITED && y->state == CTR_EXITED &&
-		    x->exit.started_at > 0 && y->exit.started_at > 0) {
+		if (y && event_time(x, STARTED) > 0 && event_time(x, EXITED) > 0 &&
+		    event_time(y, STARTED) > 0 && event_time(y, EXITED) > 0) {
 			AUTO_FREE char *name = xasprintf("%s ran", x->name);
-			add_time(d, name, (x->exit.finished_at - x->exit.started_at) / 1000000,
-				 (y->exit.finished_at - y->exit.started_at) / 1000000, slower);
+			add_time(
+				d, name, (event_time(x, EXITED) - event_time(x, STARTED)) / 1000000,
+				(event_time(y, EXITED) - event_time(y, STARTED)) / 1000000, slower);
 		}
 	}
 }

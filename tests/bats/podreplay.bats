@@ -21,7 +21,6 @@ teardown() {
 
 nothing_left() {
   [ -z "$(ls -A "$CRISP_TMP/place")" ] || { find "$CRISP_TMP/place" -maxdepth 2; return 1; }
-  [ -z "$(find /sys/fs/cgroup -maxdepth 3 -name 'podreplay*' -not -path '/sys/fs/cgroup/unified/*')" ] || return 1
 }
 
 # A volume as the kubelet lays it out; prints its path.
@@ -245,6 +244,7 @@ PY
     REPLAY=
     wait_for 60 nothing_left
     [ ! -e "/run/netns/crisp-$pod" ]
+    [ -z "$(find /sys/fs/cgroup -maxdepth 3 -name "podreplay-${pod:0:12}*" -not -path '/sys/fs/cgroup/unified/*')" ]
     [ -z "$(grep -F "$TMPDIR" /proc/self/mountinfo)" ]
   done
   grep -q interrupted "$CRISP_TMP/out"

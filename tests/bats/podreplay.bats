@@ -47,7 +47,7 @@ by_hand() {
     ctrrun create "$ctr" 2>/dev/null && ctrrun start "$ctr" || true
   done
 }
-ended() { wait_for 30 test -e "$ROOT/containers/${1:-$ctr}/exit.json"; }
+ended() { wait_for 60 test -e "$ROOT/containers/${1:-$ctr}/exit.json"; }
 
 # What became of container NAME in the --json of a replay that is in $output.
 now() { jq -r --arg n "$1" '.containers[] | select(.name == $n) | .now | "\(.state) \(.exit_code) \(.oom) \(.reason)"' <<<"$output"; }

@@ -30,7 +30,7 @@ teardown_file() { crisp_file_teardown; }
 }
 
 @test "installed, upgraded under a running container, removed and purged, with what the admin has made kept" {
-  run timeout 120 unshare --mount --propagation private "$BATS_TEST_DIRNAME/../lib/deb_root" "$CRISP_TMP"
+  run timeout 300 unshare --mount --propagation private "$BATS_TEST_DIRNAME/../lib/deb_root" "$CRISP_TMP"
   echo "$output"
   case $output in *"skip: "*) skip "${output##*skip: }" ;; esac
   [ "$status" = 0 ]

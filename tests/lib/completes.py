@@ -2,7 +2,7 @@
 """completes.py DIR SHELL...: type at shells on a terminal, with the completions of DIR, and press Tab.
 
 Each line of stdin is what is typed, a tab character, and what must then stand on the line. The first that does not come
-within half a minute is told, with what was there instead, and the status is 1."""
+within a minute is told, with what was there instead, and the status is 1."""
 import os
 import pty
 import re
@@ -32,7 +32,7 @@ class Shell:
         os.write(self.fd, (start % directory).encode())
         assert self.until(lambda t: t.rstrip().endswith("READY>")), self.text
 
-    def until(self, good, seconds=30):
+    def until(self, good, seconds=60):
         end = time.monotonic() + seconds
         while not good(ESCAPES.sub("", self.text)):
             left = end - time.monotonic()

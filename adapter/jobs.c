@@ -305,6 +305,7 @@ static void write_journal(const struct step *s)
 		.exit_status = s->exit_code,
 		.ms = s->ms,
 		.error = s->failed ? s->error.msg : NULL,
+		.warning = s->warning,
 	};
 	const char *pod = *j->pod ? j->pod : j->told;
 	if (*pod)

@@ -109,6 +109,8 @@ size_t jobs_argv(const struct jobs *js, const char *tool, const char **argv);
 /* The environment of a tool; NULL-terminated, good until the next call. */
 const char *const *jobs_env(struct jobs *js, const char *req, bool proxy);
 /* What a tool said on stderr: its error into *e (kind by exit status when it named none), the other
- * lines to our log. */
-void jobs_read_stderr(const char *tool, const char *text, size_t len, int exit_code, struct err *e);
+ * lines to our log. *warning is the first of them that warns, to be freed; NULL when there is none
+ * (and `warning` NULL when nobody asks). */
+void jobs_read_stderr(const char *tool, const char *text, size_t len, int exit_code, char **warning,
+		      struct err *e);
 #endif

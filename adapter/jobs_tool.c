@@ -112,7 +112,8 @@ static void log_line(const char *tool, const json_t *line, const char *raw, size
 		log_msg(at, "%s: %.*s", tool, (int)(len < 1024 ? len : 1024), raw);
 }
 
-void jobs_read_stderr(const char *tool, const char *text, size_t len, int exit_code, struct err *e)
+void jobs_read_stderr(const char *tool, const char *text, size_t len, int exit_code, char **warning,
+		      struct err *e)
 {
 	bool named = false;
 	for (const char *at = text, *end = text + len; at < end;) {
@@ -127,6 +128,9 @@ void jobs_read_stderr(const char *tool, const char *text, size_t len, int exit_c
 		} else if (n) {
 			log_line(tool, line, at, n);
 		}
+		if (warning && !*warning && msg &&
+		    strcmp(jsonx_opt_string(line, "level", ""), "warning") == 0)
+			*warning = xstrdup(msg);
 		at += n + 1;
 	}
 	if (named || exit_code == 0)

@@ -72,6 +72,7 @@ void step_free(struct step *s)
 		explicit_bzero(s->secret, s->secret_len);
 	free(s->secret);
 	free(s->output);
+	free(s->warning);
 	free(s);
 }
 
@@ -105,7 +106,7 @@ static void read_result(struct step *s, const struct proc_result *r)
 	AUTO_FREE char *text = tail(s->err, STDERR_MAX, &len);
 	s->exit_code = proc_exit_code(r);
 	s->failed = s->exit_code != 0;
-	jobs_read_stderr(s->tool, text, len, s->exit_code, &s->error);
+	jobs_read_stderr(s->tool, text, len, s->exit_code, &s->warning, &s->error);
 	if (s->timed_out) {
 		s->failed = true;
 		s->exit_code = 124;

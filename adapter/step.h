@@ -34,6 +34,7 @@ struct step {
 	bool failed;
 	int exit_code;
 	struct err error; /* when failed */
+	char *warning;    /* what it did otherwise than asked; NULL = nothing */
 	char *output;     /* STEP_OUTPUT; never NULL after the end */
 };
 

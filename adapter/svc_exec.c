@@ -146,7 +146,7 @@ static int outcome(const struct exec *ex, int *code, struct err *e)
 	}
 	if (said == 0)
 		jobs_read_stderr("ctrrun", ex->buf[ERR].data ? ex->buf[ERR].data : "",
-				 ex->buf[ERR].len, status ? status : 1, e);
+				 ex->buf[ERR].len, status ? status : 1, NULL, e);
 	return -1;
 }
 

@@ -58,9 +58,11 @@ static int add_word(struct buf *b, const char *word, struct err *e)
 }
 
 /* The comment must stay on its line and keep the " # " unique. */
-static int add_quoted(struct buf *b, const char *s, struct err *e)
+static int add_quoted(struct buf *b, const char *name, const char *s, struct err *e)
 {
-	if (buf_addstr(b, " error=\"", e) < 0)
+	if (!s || !*s)
+		return 0;
+	if (buf_addf(b, e, " %s=\"", name) < 0)
 		return -1;
 	for (; *s && *s != '\n'; s++) {
 		char c = *s;
@@ -93,7 +95,8 @@ static int format(struct buf *b, const struct journal_step *st, struct err *e)
 		return -1;
 	if (buf_addf(b, e, " exit=%d ms=%lld", st->exit_status, st->ms) < 0)
 		return -1;
-	if (st->error && *st->error && add_quoted(b, st->error, e) < 0)
+	if (add_quoted(b, "error", st->error, e) < 0 ||
+	    add_quoted(b, "warning", st->warning, e) < 0)
 		return -1;
 	return buf_addstr(b, "\n", e);
 }
@@ -164,6 +167,7 @@ void journal_by_hand(const struct state *s, const char *pod_id, const char *cons
 		.exit_status = error ? err_exit_status(error) : 0,
 		.ms = (record_now_ns() - began_ns) / 1000000,
 		.error = error ? error->msg : NULL,
+		.warning = log_warning(),
 	};
 	journal_append(s, pod_id, &step);
 }

@@ -8,9 +8,10 @@
  * ms=12 /usr/bin/podnet create --id 9a… - < /var/lib/crisp/pods/9a…/pod.json # … exit=3 ms=4
  * error="…"
  *
- * so it can be read, pasted into a shell, and split at the last " # ". Lines are appended with one
- * write(2); beyond 1 MiB the file becomes journal.1 and a new one begins. No argv of ours carries a
- * secret; what a client puts on the command line of an exec is its own. */
+ * so it can be read, pasted into a shell, and split at the last " # ". A step that went well, though
+ * not quite as asked, ends in warning="…". Lines are appended with one write(2); beyond 1 MiB the file
+ * becomes journal.1 and a new one begins. No argv of ours carries a secret; what a client puts on the
+ * command line of an exec is its own. */
 #include "err.h"
 #include "state.h"
 
@@ -24,7 +25,8 @@ struct journal_step {
 	int64_t when_ns;        /* start of the step; 0 = now */
 	int exit_status;
 	long long ms;
-	const char *error; /* first line of the error; NULL = none */
+	const char *error;   /* first line of the error; NULL = none */
+	const char *warning; /* what was done otherwise than asked; NULL = none */
 };
 
 /* Never fails the caller's work: a journal that cannot be written is a warning in the log. */

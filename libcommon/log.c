@@ -17,6 +17,7 @@ static struct {
 	const char *req;
 	bool as_json;
 	enum log_level max;
+	char warning[512]; /* the first */
 } conf = {.prog = "?", .max = LOG_LVL_INFO};
 
 int log_set_level(const char *name)
@@ -116,7 +117,14 @@ void log_msg(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(msg, sizeof msg, fmt, ap);
 	va_end(ap);
+	if (level == LOG_LVL_WARNING && !*conf.warning)
+		snprintf(conf.warning, sizeof conf.warning, "%.500s", msg);
 	emit(level, NULL, msg);
+}
+
+const char *log_warning(void)
+{
+	return *conf.warning ? conf.warning : NULL;
 }
 
 int log_err(const struct err *e)

@@ -30,6 +30,9 @@ __attribute__((format(printf, 2, 3))) void log_msg(enum log_level level, const c
 #define log_info(...) log_msg(LOG_LVL_INFO, __VA_ARGS__)
 #define log_debug(...) log_msg(LOG_LVL_DEBUG, __VA_ARGS__)
 
+/* The first warning that this process has logged, or NULL. */
+const char *log_warning(void);
+
 /* Logs *e with its code and returns its exit status: `return log_err(&e);` ends a main. */
 int log_err(const struct err *e);
 #endif

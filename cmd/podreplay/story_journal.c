@@ -89,6 +89,8 @@ static void take_fields(struct story_step *st, const char *s, const char *end)
 			free(st->error);
 			st->error = unquote(s + 6, end);
 			return;
+		} else if (n > 8 && strncmp(s, "warning=", 8) == 0) {
+			return;
 		}
 		s = stop + (stop < end);
 	}

@@ -409,6 +409,9 @@ LIST
     [ "$status" = 0 ]
     [[ $stderr == *"CAP_SYS_RESOURCE"* ]]
     [ "$(jq .process.oomScoreAdj <<<"$output")" = "$(cat /proc/self/oom_score_adj)" ]
+    # The pod's journal tells it as well.
+    ocibundle rm "$(ctr '.linux.resources.oom_score_adj = -999' | ocibundle create "$POD" -)"
+    grep -qE 'ocibundle create .* exit=0 .* warning="oom_score_adj -999 raised to [0-9-]+: lowering it needs CAP_SYS_RESOURCE"$' "$ROOT/pods/$POD/journal"
   fi
 }
 

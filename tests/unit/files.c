@@ -206,13 +206,14 @@ static void test_journal(const struct state *s)
 				  .when_ns = 1,
 				  .exit_status = 3,
 				  .ms = 12,
-				  .error = "no \"such\" # pod\nrest"};
+				  .error = "no \"such\" # pod\nrest",
+				  .warning = "a\nb"};
 	journal_append(s, n.id, &st);
 	AUTO_BUF struct buf b = BUF_INIT(4096);
 	ok(fs_read_at(n.dir, "journal", &b, &e) == 0, "journal");
 	ok(b.data && strcmp(b.data, "/usr/bin/ctrrun exec ab 'it'\\''s a $(test)' < '/x y' # "
 				    "1970-01-01T00:00:00.000000001Z ExecSync req=7 exit=3 ms=12 "
-				    "error=\"no \\\"such\\\" ? pod\"\n") == 0,
+				    "error=\"no \\\"such\\\" ? pod\" warning=\"a\"\n") == 0,
 	   "one pasteable line: %s", b.data);
 	static const char want[] = "sh -c $'a \\'b\\'\\n\\011c\\\\' # ";
 	static const char *const script[] = {"sh", "-c", "a 'b'\n\tc\\", NULL};

@@ -6,12 +6,14 @@
 
 #include "auto.h"
 #include "bundle.h"
+#include "cap.h"
 #include "fs.h"
 #include "jsonx.h"
 #include "pbjson.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -64,13 +66,24 @@ struct request {
 	Runtime__V1__LinuxContainerResources res;
 	Runtime__V1__Capability caps;
 	Runtime__V1__Int64Value user, group;
-	char name[8], program[16], all[4];
-	char *command[1], *drop[1];
+	char name[8], program[16], all[4], ports[24];
+	char *command[1], *drop[1], *add[1];
 };
 
 /* A runtime that keeps the processes to itself serves them from a process of its own, which has the
- * capabilities of this container on the host (runsc with --network=host: a port below 1024 is bound by
- * the sandbox, not by the container's process). Without the defaults no container could use them. */
+ * capabilities of this container on the host: with --network=host it is runsc's sandbox that binds a
+ * port below 1024. Without this one no container could; and it gets no more, because that process is
+ * what stands between the containers and the host. */
+static void keep_port_right(struct request *r)
+{
+	if (!(cap_bounding() >> CAP_NET_BIND_SERVICE & 1))
+		return;
+	snprintf(r->ports, sizeof r->ports, "NET_BIND_SERVICE");
+	r->add[0] = r->ports;
+	r->caps.n_add_capabilities = 1;
+	r->caps.add_capabilities = r->add;
+}
+
 static void write_request(struct request *r, const Runtime__V1__PodSandboxConfig *pod,
 			  bool serves_others)
 {
@@ -89,8 +102,10 @@ static void write_request(struct request *r, const Runtime__V1__PodSandboxConfig
 	r->command[0] = r->program;
 	r->drop[0] = r->all;
 	r->meta.name = r->name;
-	r->caps.n_drop_capabilities = serves_others ? 0 : 1;
+	r->caps.n_drop_capabilities = 1;
 	r->caps.drop_capabilities = r->drop;
+	if (serves_others)
+		keep_port_right(r);
 	r->user.value = r->group.value = NOBODY;
 	r->sec.run_as_user = &r->user;
 	r->sec.run_as_group = &r->group;

@@ -77,6 +77,8 @@ exit_of() { ctrrun state "$1" | jq -c '[.exit.exit_code, .exit.reason]'; }
   in_log gpod/second 'stdout shm'
   in_log gpod/second 'stdout answer'
   in_log gpod/second 'stdout closed'
+  # The port below 1024 is the sandbox's to bind, which has that right and no other.
+  [ "$(jq -c .process.capabilities.effective "$RUNROOT/containers/$GPOD/bundle/config.json")" = '["CAP_NET_BIND_SERVICE"]' ]
   # In the pod's own network, from outside as well: the port of the first is the pod's.
   [ "$(podnet status "$GPOD" | jq -r .state)" = ready ]
   ctrrun stop --timeout 10 "$first"

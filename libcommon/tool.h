@@ -70,7 +70,8 @@ enum tool_flags {
 	TOOL_NO_CONFIG = 32, /* no --config and no configuration is read */
 	TOOL_OPERANDS_LAST =
 		64, /* options end at the first operand (exec: the rest is a command) */
-	TOOL_STATE_LATER = 128, /* with TOOL_STATE: a verb that needs the directories opens them itself */
+	TOOL_STATE_LATER =
+		128, /* with TOOL_STATE: a verb that needs the directories opens them itself */
 };
 
 struct tool {

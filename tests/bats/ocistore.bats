@@ -387,10 +387,10 @@ container() { # HEXDIGIT IMAGE-ID
   # Not one that only the pipe's other end would end.
   store rm r.io/a:1 | cat
   remover() { pgrep -f -- "ocistore --root $STORE "; }
-  nice_one() { [ "$(ps -o ni= -p "$(remover)" | tr -d ' ')" = 19 ]; }
-  wait_for 10 nice_one
+  # Held there, or it may be done before it has been looked at.
+  nice_one() { pid=$(remover) && [ "$(ps -o ni= -p "$pid" | tr -d ' ')" = 19 ] && kill -STOP "$pid"; }
   local pid
-  pid=$(remover)
+  wait_for 10 nice_one
   [ "$(ps -o sid= -p "$pid" | tr -d ' ')" = "$pid" ]
   [ "$(readlink "/proc/$pid/fd/1")" = /dev/null ]
   kill -9 "$pid"

@@ -229,7 +229,7 @@ PY
   [ "$(grep held "$LOG" | sort | uniq -d | wc -l)" = 0 ]
   local digest
   for digest in $(jq -r '.layers[].digest' "$STORE"/images/*/image.json | sort -u); do
-    [ "$(grep -c "GET .*/blobs/$digest" "$LOG")" = 1 ]
+    [ "$(grep -c "GET .*/blobs/$digest" "$LOG")" = 1 ] || { echo "$digest" && cat "$LOG" && false; }
   done
   empty_tmp
 }

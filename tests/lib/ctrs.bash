@@ -38,9 +38,28 @@ ctrs_teardown() {
 
 no_containers() { [ -z "$(find "$ROOT/containers" "$RUNROOT/containers" -mindepth 1 -maxdepth 1)" ]; }
 
+# deep_image: the image "deep" of 120 layers: /many/top is the topmost's number, /many/N each one's own. By one process.
+deep_image() {
+  python3 - "$ROOT/layers" <<'PY' >"$CRISP_TMP/deep"
+import hashlib, json, os, sys
+ids = []
+for i in range(1, 121):
+    ids.append(hashlib.sha256(b"deep %d" % i).hexdigest())
+    layer = sys.argv[1] + "/" + ids[-1]
+    os.makedirs(layer + "/diff/many")
+    for name in "top", str(i):
+        with open(layer + "/diff/many/" + name, "w") as f:
+            f.write("%d\n" % i)
+    with open(layer + "/layer.json", "w") as f:
+        json.dump({"version": 1, "diff_id": "sha256:" + ids[-1], "size": 1, "implied": False}, f)
+print(json.dumps(ids))
+PY
+  image_of_layers deep '{"Cmd":["x"]}' "$(cat "$CRISP_TMP/deep")"
+}
+
 # store_image NAME CONFIG [DIR...]: an image with a layer for each DIR (none: the base's), bottom first; prints its id
 store_image() {
-  local name=$1 config=$2 dir id layer layers='[]'
+  local name=$1 config=$2 dir layer layers='[]'
   shift 2
   mkdir -p "$ROOT"/{images,names,layers}
   for dir; do
@@ -51,6 +70,11 @@ store_image() {
     layers=$(jq -c ". + [\"$layer\"]" <<<"$layers")
   done
   if [ $# = 0 ]; then layers=$(jq -c '[.layers[].id]' "$ROOT/names/docker.io%2flibrary%2fbase:latest/image.json"); fi
+  image_of_layers "$name" "$config" "$layers"
+}
+# image_of_layers NAME CONFIG LAYERS: of layers that are in the store, a JSON array of their ids
+image_of_layers() {
+  local name=$1 config=$2 layers=$3 id
   jq -nc --argjson c "$config" --argjson l "$layers" --arg name "$name" '{ architecture: "amd64", os: "linux", author: $name,
     config: $c, rootfs: { type: "layers", diff_ids: ($l | map("sha256:" + .)) } }' >"$CRISP_TMP/config.json"
   id=$(sha256sum "$CRISP_TMP/config.json" | cut -c1-64)

@@ -99,7 +99,7 @@ verbs_on() { # PROGRAM KIND
         else
           case "$program ${words[0]}" in ctrrun\ exec) [ "$status" = 125 ] ;; *) [ "$status" = 6 ] ;; esac
           [[ $stderr == *"'$name' names 2 objects: give more of the id"* ]]
-          [ "${#stderr_lines[@]}" = 1 ]
+          [[ $stderr != *$'\n'* ]]
         fi
       done
     done < <(verbs_on "$program" "$(case $kind in pod) echo POD ;; *) echo CTR ;; esac)")

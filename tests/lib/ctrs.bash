@@ -98,7 +98,7 @@ refuse() {
   ctr "$3" >"$CRISP_TMP/refused.json"
   run_err "$1" ocibundle create "${ON:-$POD}" "$CRISP_TMP/refused.json" || return 1
   [[ $stderr == *"$2"* ]] || { echo "expected: $2"; return 1; }
-  [ "$(wc -l <<<"$stderr")" = 1 ]
+  [[ $stderr != *$'\n'* ]]
   no_containers
 }
 # in_ctr RUNTIME SHELL [JQ]: run that in a container; its output. ON is the pod.

@@ -182,10 +182,14 @@ ctr_json() {
     linux: { security_context: { namespace_options: { network: "POD", pid: "CONTAINER", ipc: "POD" } } } }' --args -- "$@"
 }
 
+# What `run --separate-stderr` does, with a third of its processes: it is what the tests do most.
 run_err() {
-  local want=$1
+  local want=$1 to=$BATS_TEST_TMPDIR/run_err
   shift
-  run --separate-stderr "$@"
+  status=0
+  (set +eET; "$@") >"$to.out" 2>"$to.err" || status=$?
+  read -r -d '' output <"$to.out" || true
+  read -r -d '' stderr <"$to.err" || true
   printf 'command: %s\nstatus: %s\nstdout: %s\nstderr: %s\n' "$*" "$status" "$output" "$stderr"
   [ "$status" = "$want" ] && [ -z "$output" ]
 }

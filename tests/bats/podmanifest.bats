@@ -207,22 +207,22 @@ JSON
   "$POD" down -t 0 "$pod"
 }
 
-@test "crispd takes the same messages from a client" {
-  crispd_start
-  call() { cricall --socket "$SOCK" "$@"; }
-  convert security.yaml --out "$BATS_TEST_TMPDIR/out" >/dev/null
-  cd "$BATS_TEST_TMPDIR/out"
-  pod=$(jq '{ config: . }' 00-pod.json | call RunPodSandbox - | jq -r .pod_sandbox_id)
-  for file in 0[12]-main-*.json; do
-    ctr=$(jq --arg p "$pod" --slurpfile c "$file" '{ pod_sandbox_id: $p, config: $c[0], sandbox_config: . }' 00-pod.json |
-      call CreateContainer - | jq -r .container_id)
-    call StartContainer - <<<"{\"container_id\": \"$ctr\"}"
-    ctrrun logs -f "$ctr"
-    wait_for 10 bash -c "cricall --socket '$SOCK' ContainerStatus - <<<'{\"container_id\": \"$ctr\"}' |
-      jq -e '.status | .state == \"CONTAINER_EXITED\" and (.exit_code // 0) == 0'"
+@test "crispd takes the messages of every manifest from a client" {
+  local file name code docs=()
+  declare -A options=([config-env]="--secret from-dir=$CRISP_TMP/secret" [statefulset]="--index 1 --volume data=$CRISP_TMP/claim"
+    [host-network]="--cluster-dns 192.0.2.53 --cluster-domain cluster.example" [cluster]=--no-service-account [job]="--index 2")
+  declare -A codes=([job]=43 [termination]=5 [restart]=1 [probes]=runs)
+  mkdir "$CRISP_TMP/claim"
+  echo kept >"$CRISP_TMP/claim/kept"
+  for file in *; do
+    name=${file%.*}
+    # shellcheck disable=SC2086
+    convert "$file" --volumes "$BATS_TEST_TMPDIR/$name.volumes" ${options[$name]:-} >"$BATS_TEST_TMPDIR/$name.json"
+    docs+=("${codes[$name]:-0}=$BATS_TEST_TMPDIR/$name.json")
   done
-  call RemovePodSandbox - <<<"{\"pod_sandbox_id\": \"$pod\"}"
-  rm -r "$RUNROOT"/volumes/*
+  [ ${#docs[@]} -ge 20 ]
+  crispd_start
+  py manifests_case.py "$SOCK" "${docs[@]}"
   crispd_stop
 }
 

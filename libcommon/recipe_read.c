@@ -176,6 +176,7 @@ static uint64_t u64(const unsigned char *p)
 static int get_head(struct records *r, struct head *h, struct err *e)
 {
 	unsigned char raw[40];
+	*h = (struct head){0};
 	int rc = get(r, &h->type, 1, e);
 	size_t len = h->type == 'R' ? 4 : h->type == 'F' ? 14 : h->type == 'K' ? 8 : 40;
 	if (rc <= 0)
@@ -185,7 +186,6 @@ static int get_head(struct records *r, struct head *h, struct err *e)
 	rc = get(r, raw, len, e);
 	if (rc <= 0)
 		return rc < 0 ? -1 : damaged(e, "cut short");
-	h->len = 0;
 	if (h->type == 'R') {
 		h->len = u32(raw);
 	} else if (h->type == 'K') {

@@ -73,12 +73,12 @@ ends() {
   [ -z "$(left_of "$CTR")" ]
 }
 exact_ends() {
-  ends 80 0 0 false Completed true
+  ends 40 0 0 false Completed true
   # The first process of a PID namespace cannot kill itself.
   # shellcheck disable=SC2016
-  B_CONFIG='.linux.namespaces |= map(select(.type != "pid"))' ends 20 137 9 false Error sh -c 'kill -9 $$'
+  B_CONFIG='.linux.namespaces |= map(select(.type != "pid"))' ends 12 137 9 false Error sh -c 'kill -9 $$'
   # shellcheck disable=SC2016
-  B_CONFIG='.linux.resources.memory = { limit: 16777216 }' ends 8 137 9 true OOMKilled sh -c 'x=x; while :; do x=$x$x; done'
+  B_CONFIG='.linux.resources.memory = { limit: 16777216 }' ends 5 137 9 true OOMKilled sh -c 'x=x; while :; do x=$x$x; done'
 }
 @test "containers that end at once, kill themselves or run out of memory: no record is wrong or lost" { both exact_ends; }
 

@@ -15,7 +15,7 @@
 #   make_image NAME       a small busybox image as an OCI layout $CRISP_TMP/oci:NAME (and pushed to REGISTRY if it runs)
 #   pull_image NAME       make it and pull it from the layout into the store; prints the image id
 #   pod_json NAME, ctr_json NAME IMAGE CMD...   print minimal CRI files
-#   run_err STATUS CMD... run, expect that exit status and an empty stdout; stderr is in $stderr
+#   run_err STATUS CMD... run, expect that exit status ("!": any but 0) and an empty stdout; stderr is in $stderr
 set -u
 bats_require_minimum_version 1.5.0
 
@@ -191,5 +191,5 @@ run_err() {
   read -r -d '' output <"$to.out" || true
   read -r -d '' stderr <"$to.err" || true
   printf 'command: %s\nstatus: %s\nstdout: %s\nstderr: %s\n' "$*" "$status" "$output" "$stderr"
-  [ "$status" = "$want" ] && [ -z "$output" ]
+  case $want in '!') [ "$status" != 0 ] ;; *) [ "$status" = "$want" ] ;; esac && [ -z "$output" ]
 }

@@ -549,9 +549,13 @@ size_t usage_processes(struct usage_dirs *d, pid_t *list, size_t max)
 {
 	char text[TEXT_MAX];
 	const char *dir = d->of[d->v2 ? USAGE_CPU : USAGE_MEMORY];
-	return d->known && dir && read_hot(d, USAGE_HOT_PROCS, dir, "cgroup.procs", text)
-		       ? take_processes(text, dir, list, max, 0, 0)
-		       : 0;
+	if (!d->known || !dir)
+		return 0;
+	/* Version 1 shows a file that stays open the list of its last read for as long as that is not a second
+	 * ago (kernel/cgroup/cgroup-v1.c, pidlists): who reads often would read the same for ever. */
+	bool ok = d->v2 ? read_hot(d, USAGE_HOT_PROCS, dir, "cgroup.procs", text)
+			: read_text(dir, "cgroup.procs", text);
+	return ok ? take_processes(text, dir, list, max, 0, 0) : 0;
 }
 
 /* ---- network ---- */

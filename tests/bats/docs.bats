@@ -41,6 +41,8 @@ docs() { /usr/bin/python3 "$TOP/tests/lib/docs.py" "$@"; }
     ctr_json "${names#*:}" busybox sh -c 'echo said; exec sleep 1000' | jq '.linux = {}' >"${names#*:}.json"
   done
   mv demo.json pod.json
+  printf '%s\n' 'kind: Pod' 'metadata: {name: job}' 'spec:' '  initContainers: [{name: before, image: busybox, command: ["true"]}]' \
+    '  containers: [{name: main, image: busybox, command: [echo, done], resources: {limits: {cpu: 100m}}}]' >pod.yaml
   pod up mypod.json web.json
   crispd_start
   run docs man "$TOP"/{cmd/*,libcommon,adapter,scripts}/*.[1-8]

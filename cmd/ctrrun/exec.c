@@ -229,7 +229,9 @@ static int refused(const struct exec *x, const struct proc_result *r, struct err
 		err_set(e, ERR_BAD_STATE, "%s", words);
 	else
 		err_set(e, ERR_FAILED, "%s", words);
-	bool is_command = strstr(words, "exec") && !strstr(words, "chdir");
+	/* A namespace that cannot be entered is the container's: it ends just now. */
+	bool is_command = strstr(words, "exec") && !strstr(words, "chdir") &&
+			  !strstr(words, "namespace path");
 	if (is_command && (strcasestr(words, "not found") || strcasestr(words, "no such file")))
 		return NOT_FOUND;
 	if (is_command &&

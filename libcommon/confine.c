@@ -3,13 +3,16 @@
 
 #include "auto.h"
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -137,4 +140,39 @@ int confine(enum confine_kind kind, unsigned descriptors, struct err *e)
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_sys(e, "prctl");
 	return drop_caps(kind, e) < 0 ? -1 : filter_calls(kind, e);
+}
+
+static void child(int (*work)(void *arg, struct err *e), void *arg, int answer)
+{
+	struct err why = {.kind = ERR_OK};
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	int r = work(arg, &why);
+	if (r < 0 && write(answer, &why, sizeof why) < 0)
+		_exit(2);
+	_exit(r < 0);
+}
+
+int confine_child(int (*work)(void *arg, struct err *e), void *arg, const char *silent,
+		  struct err *e)
+{
+	int ends[2], status;
+	struct err why = {.kind = ERR_OK};
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(e, "pipe");
+	AUTO_CLOSE int ours = ends[0];
+	pid_t pid = fork();
+	if (pid == 0)
+		child(work, arg, ends[1]);
+	close(ends[1]);
+	if (pid < 0)
+		return err_sys(e, "fork");
+	ssize_t n = read(ours, &why, sizeof why);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	why.msg[sizeof why.msg - 1] = '\0';
+	return n == sizeof why && why.kind > ERR_OK && why.kind < ERR_KIND_COUNT
+		       ? err_set(e, why.kind, "%s", why.msg)
+		       : err_set(e, ERR_BAD_INPUT, "%s", silent);
 }

@@ -16,4 +16,10 @@
 enum confine_kind { CONFINE_FILES, CONFINE_PIPES };
 
 int confine(enum confine_kind kind, unsigned descriptors, struct err *e);
+
+/* Run work(arg, e) in a child, which confines itself in it and dies with us, and wait for it. Its error
+ * becomes ours after a look, as what it says is not trusted; `silent` is the one (ERR_BAD_INPUT) when it
+ * ends without a word. */
+int confine_child(int (*work)(void *arg, struct err *e), void *arg, const char *silent,
+		  struct err *e);
 #endif

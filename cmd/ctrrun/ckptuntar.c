@@ -10,11 +10,9 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
 
 enum { BLOCK = 1 << 16, DESCRIPTORS = 600, ENTRIES_MAX = 4000000 };
@@ -184,40 +182,23 @@ static int unpack(int fd, struct err *e)
 	return r;
 }
 
-static int child(int root, int fd, const json_t *deleted, struct err *e)
+struct restoring {
+	int root, fd;
+	const json_t *deleted;
+};
+
+static int restore(void *arg, struct err *e)
 {
-	if (fchdir(root) < 0)
+	const struct restoring *r = arg;
+	if (fchdir(r->root) < 0)
 		return err_sys(e, "root file system");
-	if (confine(CONFINE_FILES, DESCRIPTORS, e) < 0 || remove_listed(deleted, e) < 0)
+	if (confine(CONFINE_FILES, DESCRIPTORS, e) < 0 || remove_listed(r->deleted, e) < 0)
 		return -1;
-	return fd < 0 ? 0 : unpack(fd, e);
+	return r->fd < 0 ? 0 : unpack(r->fd, e);
 }
 
 int ckpt_untar(int root, int fd, const json_t *deleted, struct err *e)
 {
-	int fds[2], status;
-	struct err why = {.kind = ERR_OK};
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_sys(e, "pipe");
-	AUTO_CLOSE int ours = fds[0];
-	pid_t pid = fork();
-	if (pid == 0) {
-		int r = child(root, fd, deleted, &why);
-		if (r < 0 && write(fds[1], &why, sizeof why) < 0)
-			r = -1;
-		_exit(r < 0);
-	}
-	close(fds[1]);
-	if (pid < 0)
-		return err_sys(e, "fork");
-	ssize_t n = read(ours, &why, sizeof why);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	why.msg[sizeof why.msg - 1] = '\0';
-	/* What the child says is not trusted either. */
-	return n == sizeof why && why.kind > ERR_OK && why.kind < ERR_KIND_COUNT
-		       ? err_set(e, why.kind, "%s", why.msg)
-		       : err_set(e, ERR_BAD_INPUT, CKPT_DIFF ": unpacking it failed");
+	struct restoring r = {root, fd, deleted};
+	return confine_child(restore, &r, CKPT_DIFF ": unpacking it failed", e);
 }

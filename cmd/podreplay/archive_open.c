@@ -9,20 +9,17 @@
 #include "xalloc.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 /* ---- unpacking: every name beneath one directory, through no link, into no file that is there */
 
 struct unpack {
-	int dir, fd;
+	int dir, archive;
+	int fd; /* the file that is being made */
 	int flags;
-	const char *path;
 	bool skip;
 };
 
@@ -65,59 +62,28 @@ static int end(void *arg, struct err *e)
 	return 0;
 }
 
-static int unpack(int dir, int fd, int flags, struct err *e)
+static int unpack(struct unpack *u, struct err *e)
 {
-	struct unpack u = {.dir = dir, .fd = -1, .flags = flags};
-	struct arc_unzstd *z = arc_unzstd_new(fd, NULL, 0);
+	struct arc_unzstd *z = arc_unzstd_new(u->archive, NULL, 0);
 	struct arc_input in = {.next = arc_unzstd_next, .arg = z};
-	struct arc_sink out = {begin, data, end, &u};
+	struct arc_sink out = {begin, data, end, u};
 	int r = arc_parse(&in, &out, e);
 	arc_unzstd_free(z);
-	auto_close(&u.fd);
+	auto_close(&u->fd);
 	return r;
 }
 
-/* A child that can do nothing but make files below dir. */
-static void confined(int dir, int fd, int flags, int answer)
+/* In a child that can do nothing but make files below the directory. */
+static int unpack_confined(void *arg, struct err *e)
 {
 	enum { DESCRIPTORS = 64 };
-	struct err why = {.kind = ERR_OK};
+	struct unpack *u = arg;
 	char hex[DIGEST_HEX_LEN + 1];
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* libcrypto may want a file at its first use. */
 	digest_of("", 0, hex);
-	int r = fchdir(dir) < 0 ? err_sys(&why, "chdir")
-				: confine(CONFINE_FILES, DESCRIPTORS, &why);
-	if (r == 0)
-		r = unpack(dir, fd, flags, &why);
-	if (r < 0 && write(answer, &why, sizeof why) < 0)
-		_exit(2);
-	_exit(r < 0);
-}
-
-static int unpack_confined(int dir, int fd, int flags, struct err *e)
-{
-	int ends[2], status;
-	struct err why = {.kind = ERR_OK};
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return err_sys(e, "pipe");
-	AUTO_CLOSE int ours = ends[0];
-	pid_t pid = fork();
-	if (pid == 0)
-		confined(dir, fd, flags, ends[1]);
-	close(ends[1]);
-	if (pid < 0)
-		return err_sys(e, "fork");
-	ssize_t n = read(ours, &why, sizeof why);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	why.msg[sizeof why.msg - 1] = '\0';
-	/* What the child says is not trusted either. */
-	return n == sizeof why && why.kind > ERR_OK && why.kind < ERR_KIND_COUNT
-		       ? err_set(e, why.kind, "%s", why.msg)
-		       : err_set(e, ERR_BAD_INPUT, "unpacking it failed");
+	if (fchdir(u->dir) < 0)
+		return err_sys(e, "chdir");
+	return confine(CONFINE_FILES, DESCRIPTORS, e) < 0 ? -1 : unpack(u, e);
 }
 
 static int unpack_file(struct arc *a, const char *file, int flags, struct err *e)
@@ -128,8 +94,9 @@ static int unpack_file(struct arc *a, const char *file, int flags, struct err *e
 		return -1;
 	}
 	/* Without root there is nothing to give up. */
-	int r = geteuid() == 0 ? unpack_confined(a->st.root, fd, flags, e)
-			       : unpack(a->st.root, fd, flags, e);
+	struct unpack u = {.dir = a->st.root, .archive = fd, .fd = -1, .flags = flags};
+	int r = geteuid() == 0 ? confine_child(unpack_confined, &u, "unpacking it failed", e)
+			       : unpack(&u, e);
 	return r < 0 ? err_wrap(e, "%.300s", file) : 0;
 }
 

@@ -29,12 +29,17 @@ def pump(a, b):
             (b if s is a else a).sendall(data)
 
 
+def log(*words):
+    # One write a line: what print() writes piece by piece, two threads' lines would share.
+    os.write(1, (' '.join(map(str, words)) + '\n').encode())
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
     def do_CONNECT(self):
-        print('CONNECT', self.path, flush=True)
+        log('CONNECT', self.path)
         with connect(self.path) as out:
             self.wfile.write(b'HTTP/1.1 200 Connected\r\nX-Of-The-Proxy: 1\r\n\r\n')
             pump(self.connection, out)
@@ -42,7 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         url = urllib.parse.urlsplit(self.path)
-        print('GET', self.path, flush=True)
+        log('GET', self.path)
         with connect(url.netloc) as out:
             query = '?' + url.query if url.query else ''
             head = [f'GET {url.path}{query} HTTP/1.0']

@@ -35,6 +35,11 @@ def token(service, scope):
     return text + '.' + b64(sign.stdout)
 
 
+def log(*words):
+    # One write a line: what print() writes piece by piece, two threads' lines would share.
+    os.write(1, (' '.join(map(str, words)) + '\n').encode())
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
@@ -51,14 +56,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         q = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
         auth = self.headers.get('Authorization', '')
         who = base64.b64decode(auth[6:]).decode() if auth.startswith('Basic ') else 'anonymous'
-        print('GET', q['scope'][0], q['service'][0], who, flush=True)
+        log('GET', q['scope'][0], q['service'][0], who)
         if who != 'joe:secret':
             return self.answer(401, {})
         return self.answer(200, {'token': token(q['service'][0], q['scope'][0]), 'expires_in': int(SECONDS)})
 
     def do_POST(self):
         q = urllib.parse.parse_qs(self.rfile.read(int(self.headers['Content-Length'])).decode())
-        print('POST', q['scope'][0], q['grant_type'][0], q['client_id'][0], flush=True)
+        log('POST', q['scope'][0], q['grant_type'][0], q['client_id'][0])
         if q['refresh_token'][0] != 'refresh-me':
             return self.answer(401, {})
         return self.answer(200, {'access_token': token(q['service'][0], q['scope'][0]), 'expires_in': int(SECONDS)})

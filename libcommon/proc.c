@@ -2,6 +2,7 @@
 #include "proc.h"
 
 #include "auto.h"
+#include "sealed.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -85,7 +86,7 @@ OWN_STACK static int child_run(void *arg)
 	_exit(127);
 }
 
-int proc_start(struct proc *p, const struct proc_spec *spec, struct err *e)
+static int start(struct proc *p, const struct proc_spec *spec, struct err *e)
 {
 	_Alignas(16) char stack[STACK_SIZE];
 	struct child c = {.spec = spec, .parent = getpid()};
@@ -114,6 +115,19 @@ int proc_start(struct proc *p, const struct proc_spec *spec, struct err *e)
 	}
 	*p = (struct proc){
 		.pid = pid, .pidfd = pidfd, .group = spec->new_group || spec->new_session};
+	return 0;
+}
+
+int proc_start(struct proc *p, const struct proc_spec *spec, struct err *e)
+{
+	if (!spec->sealed)
+		return start(p, spec, e);
+	struct proc_spec s = *spec;
+	AUTO_CLOSE int copy = sealed_copy(spec->argv[0]);
+	s.exe = copy;
+	/* A host may forbid to execute what is in memory. */
+	if (copy < 0 || start(p, &s, e) < 0)
+		return start(p, spec, e);
 	return 0;
 }
 

@@ -13,6 +13,7 @@ struct proc_spec {
 	const char *const *argv; /* argv[0] is an absolute path */
 	const char *const *envp; /* NULL = ours */
 	int exe; /* descriptor of the program, for whoever cannot reach argv[0] by then; -1 = by argv[0] */
+	bool sealed; /* from a sealed copy in memory where that helps (sealed.h), else by argv[0] */
 	int in, out, err; /* -1 = /dev/null */
 	int cwd;          /* directory descriptor, -1 = ours */
 	const int *keep; /* further descriptors to pass under their numbers, -1 ends; NULL = none */
@@ -22,6 +23,16 @@ struct proc_spec {
 };
 #define PROC_SPEC(args) \
 	((struct proc_spec){.argv = (args), .exe = -1, .in = -1, .out = -1, .err = 2, .cwd = -1})
+
+/* Of an OCI runtime. */
+#define RUNTIME_SPEC(args) \
+	((struct proc_spec){.argv = (args), \
+			    .exe = -1, \
+			    .sealed = true, \
+			    .in = -1, \
+			    .out = -1, \
+			    .err = 2, \
+			    .cwd = -1})
 
 struct proc {
 	pid_t pid;

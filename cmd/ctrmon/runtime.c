@@ -83,7 +83,7 @@ int runtime_start(struct monitor *m, struct err *e)
 	for (size_t i = 0; i < ARRAY_LEN(stale); i++)
 		unlinkat(m->run_dir, stale[i], 0);
 	unlinkat(m->run_dir, "runtime.log", 0);
-	struct proc_spec s = PROC_SPEC(a.v);
+	struct proc_spec s = RUNTIME_SPEC(a.v);
 	s.in = m->io.child[0];
 	s.out = m->io.child[1];
 	s.err = m->io.child[2];
@@ -106,7 +106,7 @@ int runtime_verb(struct monitor *m, struct proc *p, int out, const char *verb, c
 	for (size_t i = 0; i < ARRAY_LEN(rest); i++)
 		if (rest[i])
 			add(&a, rest[i]);
-	struct proc_spec s = PROC_SPEC(a.v);
+	struct proc_spec s = RUNTIME_SPEC(a.v);
 	s.out = out;
 	s.err = -1;
 	s.new_group = true;
@@ -124,7 +124,7 @@ bool runtime_delete(struct monitor *m)
 	add(&a, "delete");
 	add(&a, "--force");
 	add(&a, m->id);
-	struct proc_spec s = PROC_SPEC(a.v);
+	struct proc_spec s = RUNTIME_SPEC(a.v);
 	s.err = -1;
 	s.new_group = true;
 	if (proc_start(&p, &s, &e) < 0 ||

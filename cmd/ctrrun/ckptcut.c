@@ -164,7 +164,7 @@ static int dump(const struct cut *cut, const struct ctr *k, struct err *e)
 	for (size_t i = 0; args[i]; i++)
 		rt_add(&a, args[i]);
 	rt_add(&a, k->id);
-	struct proc_spec s = PROC_SPEC(a.v);
+	struct proc_spec s = RUNTIME_SPEC(a.v);
 	s.envp = rt_env();
 	s.out = s.err = words;
 	s.new_group = s.die_with_parent = true;

@@ -171,7 +171,7 @@ static int start_runtime(struct exec *x, struct err *e)
 		rt_add(&a, console);
 	}
 	rt_add(&a, x->k.id);
-	struct proc_spec s = PROC_SPEC(a.v);
+	struct proc_spec s = RUNTIME_SPEC(a.v);
 	s.envp = rt_env();
 	s.new_group = true;
 	s.die_with_parent = true;

@@ -62,7 +62,7 @@ static int run_start(const struct ctr *k, const int fd[3], struct err *e)
 	const char *rest[] = {"--log", path, "--log-format", "json", "start", k->id};
 	for (size_t i = 0; i < ARRAY_LEN(rest); i++)
 		rt_add(&a, rest[i]);
-	struct proc_spec s = PROC_SPEC(a.v);
+	struct proc_spec s = RUNTIME_SPEC(a.v);
 	s.envp = rt_env();
 	s.new_group = true;
 	s.in = fd[0];

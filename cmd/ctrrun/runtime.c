@@ -68,7 +68,7 @@ static int run(const struct ctr *k, const struct rt_args *a, const char *input, 
 	char words[900];
 	struct proc_result r;
 	AUTO_BUF struct buf text = BUF_INIT(WORDS_MAX);
-	struct proc_spec s = PROC_SPEC(a->v);
+	struct proc_spec s = RUNTIME_SPEC(a->v);
 	s.envp = rt_env();
 	if (!*k->rec.runtime)
 		return err_set(e, ERR_BAD_STATE, "the record names no runtime");

@@ -3,10 +3,12 @@
 #include "auto.h"
 #include "loop.h"
 #include "proc.h"
+#include "sealed.h"
 #include "tap.h"
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -96,6 +98,41 @@ static void test_hygiene(void)
 	sigprocmask(SIG_UNBLOCK, &m, NULL);
 }
 
+/* What it is told of itself by the program that it runs. */
+static bool tells(const char *program, const char *wanted)
+{
+	struct err e;
+	struct proc_result r;
+	AUTO_BUF struct buf out = BUF_INIT(256);
+	struct proc_spec s = RUNTIME_SPEC(((const char *const[]){program, "/proc/self/exe", NULL}));
+	bool ran = proc_run(&s, NULL, 0, &out, NULL, 5000, &r, &e) == 0 && r.status == 0;
+	return ran && strstr(out.data, wanted);
+}
+
+static void test_sealed(void)
+{
+	char dir[] = "/tmp/crisp-procs.XXXXXX", program[64], other[64], script[64], command[600];
+	ok(mkdtemp(dir) != NULL, "directory");
+	snprintf(program, sizeof program, "%s/crun", dir);
+	snprintf(other, sizeof other, "%s/other", dir);
+	snprintf(script, sizeof script, "%s/sub/crun", dir);
+	snprintf(command, sizeof command,
+		 "cp /bin/readlink %s; cp /bin/readlink %s; mkdir %s/sub; printf '#!/bin/sh\\necho "
+		 "script\\n' >%s; chmod 755 %s",
+		 program, other, dir, script, script);
+	ok(system(command) == 0, "programs");
+	AUTO_CLOSE int copy = sealed_copy(program);
+	ok(copy >= 0 && fcntl(copy, F_GET_SEALS) ==
+				(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE),
+	   "all seals, and no other");
+	ok(copy >= 0 && write(copy, "x", 1) < 0, "nobody writes to it");
+	ok(tells(program, "memfd:crun"), "crun runs from memory");
+	ok(tells(other, "/other"), "any other from its file");
+	ok(sealed_copy(script) == -1 && tells(script, "script"), "a script from its file");
+	snprintf(command, sizeof command, "rm -r %s", dir);
+	ok(system(command) == 0, "clean up");
+}
+
 static void test_identity(void)
 {
 	struct err e;
@@ -177,6 +214,7 @@ int main(void)
 	test_start();
 	test_run();
 	test_hygiene();
+	test_sealed();
 	test_identity();
 	test_loop();
 	return tap_done();

@@ -23,16 +23,30 @@ static bool is_v2(void)
 	return access(CGROUP_ROOT "/cgroup.controllers", F_OK) == 0;
 }
 
+/* Is it in the list "cpu,cpuacct", which ends at `end`? That of v2 is empty, as its controller is. */
+static bool is_listed(const char *list, const char *end, const char *controller)
+{
+	size_t n = strlen(controller);
+	for (;;) {
+		const char *comma = memchr(list, ',', (size_t)(end - list));
+		size_t len = (size_t)((comma ? comma : end) - list);
+		if (len == n && memcmp(list, controller, n) == 0)
+			return true;
+		if (!comma)
+			return false;
+		list = comma + 1;
+	}
+}
+
 /* The path in the line of /proc/PID/cgroup that names `controller` ("" for v2), or NULL. */
 static char *path_of(const char *text, const char *controller)
 {
-	char mark[32];
-	int n = snprintf(mark, sizeof mark, ":%s:", controller);
 	for (const char *line = text; line && *line;) {
 		const char *end = strchrnul(line, '\n');
-		const char *at = memmem(line, (size_t)(end - line), mark, (size_t)n);
-		if (at)
-			return xstrndup(at + n, (size_t)(end - at - n));
+		const char *list = memchr(line, ':', (size_t)(end - line));
+		const char *path = list ? memchr(list + 1, ':', (size_t)(end - list - 1)) : NULL;
+		if (path && is_listed(list + 1, path, controller))
+			return xstrndup(path + 1, (size_t)(end - path - 1));
 		line = *end ? end + 1 : NULL;
 	}
 	return NULL;
@@ -156,16 +170,88 @@ int64_t cgroup_events_oom_kills(int fd)
 	return oom_kills_in(text);
 }
 
-int64_t cgroup_peak_memory_at(int dir)
+/* ---- what is counted ---- */
+
+int cgroup_hold(struct cgroup_dirs *d, pid_t pid, const char *id, struct err *e)
 {
-	static const char *const files[] = {"memory.max_usage_in_bytes", "memory.peak"};
 	struct err ignored;
-	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-		AUTO_BUF struct buf b = BUF_INIT(64);
-		if (fs_read_at(dir, files[i], &b, &ignored) == 0 && b.data)
-			return strtoll(b.data, NULL, 10);
-	}
+	*d = CGROUP_DIRS_NONE;
+	d->memory = cgroup_open_of(pid, id, e);
+	if (d->memory < 0 || is_v2())
+		return d->memory < 0 ? -1 : 0;
+	d->cpu = open_group(pid, id, "cpu", &ignored);
+	d->pids = open_group(pid, id, "pids", &ignored);
 	return 0;
+}
+
+void cgroup_release(struct cgroup_dirs *d)
+{
+	auto_close(&d->memory);
+	auto_close(&d->cpu);
+	auto_close(&d->pids);
+	*d = CGROUP_DIRS_NONE;
+}
+
+#define COUNTER(name) \
+	{ \
+#name, offsetof(struct cgroup_counts, name) \
+	}
+const struct cgroup_counter cgroup_counters[] = {
+	COUNTER(peak_memory),      COUNTER(peak_swap),
+	COUNTER(peak_memory_swap), COUNTER(memory_failures),
+	COUNTER(peak_pids),        COUNTER(pids_failures),
+	COUNTER(cpu_periods),      COUNTER(cpu_throttled),
+	COUNTER(cpu_throttled_ns), {NULL, 0}};
+
+int64_t cgroup_count(const struct cgroup_counts *c, const struct cgroup_counter *k)
+{
+	return *(const int64_t *)(const void *)((const char *)c + k->offset);
+}
+
+/* The number that is the file, or in it behind `key` at the beginning of a line; -1 = not there. */
+static int64_t counted(int dir, const char *file, const char *key)
+{
+	struct err ignored;
+	AUTO_BUF struct buf b = BUF_INIT(4096);
+	if (fs_read_at(dir, file, &b, &ignored) < 0 || !b.data)
+		return -1;
+	size_t n = key ? strlen(key) : 0;
+	for (const char *line = b.data; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, key ? key : "", n) == 0 && (!key || line[n] == ' '))
+			return strtoll(line + n, NULL, 10);
+	}
+	return -1;
+}
+
+void cgroup_counts_read(const struct cgroup_dirs *d, struct cgroup_counts *c)
+{
+	int memory = d->memory, cpu = d->cpu < 0 ? memory : d->cpu;
+	int pids = d->pids < 0 ? memory : d->pids;
+	const struct {
+		int dir;
+		const char *file, *key;
+		int64_t *to, unit;
+	} all[] = {
+		{memory, "memory.max_usage_in_bytes", NULL, &c->peak_memory, 1},
+		{memory, "memory.peak", NULL, &c->peak_memory, 1},
+		{memory, "memory.swap.peak", NULL, &c->peak_swap, 1},
+		{memory, "memory.memsw.max_usage_in_bytes", NULL, &c->peak_memory_swap, 1},
+		{memory, "memory.failcnt", NULL, &c->memory_failures, 1},
+		{memory, "memory.events", "max", &c->memory_failures, 1},
+		{pids, "pids.peak", NULL, &c->peak_pids, 1},
+		{pids, "pids.events", "max", &c->pids_failures, 1},
+		{cpu, "cpu.stat", "nr_periods", &c->cpu_periods, 1},
+		{cpu, "cpu.stat", "nr_throttled", &c->cpu_throttled, 1},
+		{cpu, "cpu.stat", "throttled_time", &c->cpu_throttled_ns, 1},
+		{cpu, "cpu.stat", "throttled_usec", &c->cpu_throttled_ns, 1000},
+	};
+	*c = (struct cgroup_counts){0};
+	for (size_t i = 0; memory >= 0 && i < ARRAY_LEN(all); i++) {
+		int64_t n = counted(all[i].dir, all[i].file, all[i].key);
+		if (n > 0 && n <= INT64_MAX / all[i].unit)
+			*all[i].to = n * all[i].unit;
+	}
 }
 
 /* signo 0 counts. */

@@ -7,6 +7,7 @@
 #include "err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -31,8 +32,35 @@ int64_t cgroup_oom_kills_at(int dir);
 int cgroup_events_above(pid_t pid, const char *id, struct err *e);
 /* The number of OOM kills in that file; -1 when it cannot be read. */
 int64_t cgroup_events_oom_kills(int fd);
-/* The most memory that the group has used, in bytes; 0 when the kernel does not tell. */
-int64_t cgroup_peak_memory_at(int dir);
+
+/* The directories of a container's group by what is counted in them. In v2 all are the same one, which
+ * is `memory`; -1 = none. */
+struct cgroup_dirs {
+	int memory, cpu, pids;
+};
+#define CGROUP_DIRS_NONE ((struct cgroup_dirs){-1, -1, -1})
+/* As cgroup_open_of; those beside `memory` are opened as far as they are there. Closed with
+ * cgroup_release, as often as one likes. */
+int cgroup_hold(struct cgroup_dirs *d, pid_t pid, const char *id, struct err *e);
+void cgroup_release(struct cgroup_dirs *d);
+
+/* What the kernel has counted in the group so far, against its limits. 0 is none, or not told: v1 has
+ * no peak of swap alone, v2 none of both together, and what is not limited counts no failures. */
+struct cgroup_counts {
+	int64_t peak_memory, peak_swap;   /* bytes */
+	int64_t peak_memory_swap;         /* bytes of both together (v1's memsw) */
+	int64_t memory_failures;          /* how often the limit of memory was met */
+	int64_t peak_pids, pids_failures; /* processes; how often one more was refused */
+	int64_t cpu_periods, cpu_throttled, cpu_throttled_ns; /* of the quota: held back in, for */
+};
+void cgroup_counts_read(const struct cgroup_dirs *d, struct cgroup_counts *c);
+/* The members by name, as the records have them; ended by a name that is NULL. */
+struct cgroup_counter {
+	const char *name;
+	size_t offset;
+};
+extern const struct cgroup_counter cgroup_counters[];
+int64_t cgroup_count(const struct cgroup_counts *c, const struct cgroup_counter *k);
 /* SIGKILL to every process in the group and below it, at once where the kernel has cgroup.kill; how
  * many there were. */
 int cgroup_kill_at(int dir);

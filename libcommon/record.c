@@ -14,7 +14,7 @@
 
 enum { RECORD_VERSION = 1, RECORD_MAX = 1 << 20 };
 
-enum member_type { M_STR, M_INT, M_BOOL, M_LIST };
+enum member_type { M_STR, M_INT, M_BOOL, M_LIST, M_COUNTS };
 
 struct member {
 	const char *name;
@@ -37,6 +37,11 @@ struct member {
 #define LIST(s, f) \
 	{ \
 #f, M_LIST, offsetof(struct s, f) \
+	}
+/* Not a member of that name, but each of its counters. */
+#define COUNTS(s, f) \
+	{ \
+#f, M_COUNTS, offsetof(struct s, f) \
 	}
 #define END \
 	{ \
@@ -89,12 +94,10 @@ static const struct member ctr_members[] = {STR(ctr_record, id),
 					    END};
 
 static const struct member exit_members[] = {
-	INT(exit_record, exit_code),   INT(exit_record, signal),
-	BOOL(exit_record, oom),        INT(exit_record, started_at),
-	INT(exit_record, finished_at), INT(exit_record, peak_memory),
-	INT(exit_record, lost_lines),  INT(exit_record, dropped_lines),
-	STR(exit_record, reason),      STR(exit_record, message),
-	STR(exit_record, stderr_tail), END};
+	INT(exit_record, exit_code),  INT(exit_record, signal),        BOOL(exit_record, oom),
+	INT(exit_record, started_at), INT(exit_record, finished_at),   COUNTS(exit_record, used),
+	INT(exit_record, lost_lines), INT(exit_record, dropped_lines), STR(exit_record, reason),
+	STR(exit_record, message),    STR(exit_record, stderr_tail),   END};
 
 static void members_release(const struct member *m, void *rec)
 {
@@ -124,6 +127,10 @@ static void member_read(const struct member *m, void *rec, json_t *j)
 	case M_LIST:
 		*(json_t **)at = json_is_array(v) ? json_incref(v) : json_array();
 		break;
+	case M_COUNTS:
+		for (const struct cgroup_counter *k = cgroup_counters; k->name; k++)
+			*(int64_t *)(void *)((char *)at + k->offset) = jsonx_opt_int(j, k->name, 0);
+		break;
 	}
 }
 
@@ -145,6 +152,12 @@ static int members_read(const struct member *m, void *rec, int dir, const char *
 	return 0;
 }
 
+void record_put_counts(json_t *j, const struct cgroup_counts *c)
+{
+	for (const struct cgroup_counter *k = cgroup_counters; k->name; k++)
+		json_object_set_new(j, k->name, json_integer(cgroup_count(c, k)));
+}
+
 static int members_write(const struct member *m, const void *rec, int dir, const char *file,
 			 struct err *e)
 {
@@ -152,6 +165,10 @@ static int members_write(const struct member *m, const void *rec, int dir, const
 	for (; m->name; m++) {
 		const void *at = (const char *)rec + m->offset;
 		json_t *v = NULL;
+		if (m->type == M_COUNTS) {
+			record_put_counts(j, at);
+			continue;
+		}
 		if (m->type == M_STR) {
 			const char *s = *(char *const *)at;
 			v = json_string(s ? s : "");

@@ -14,6 +14,7 @@
  * Times are nanoseconds since 1970 (CLOCK_REALTIME), 0 = not yet. Strings are never NULL after a
  * read, "" when absent. A record of a higher "version" or that does not parse is ERR_BAD_STATE:
  * shown as damaged, still removable. */
+#include "cgroup.h"
 #include "err.h"
 #include "state.h"
 
@@ -74,7 +75,8 @@ struct exit_record {
 	int64_t signal;    /* 0 = none */
 	bool oom;
 	int64_t started_at, finished_at;
-	int64_t peak_memory;               /* bytes, 0 = unknown */
+	struct cgroup_counts
+		used; /* peaks against limits; each a member of the file, by its name */
 	int64_t lost_lines, dropped_lines; /* of the log: by a failing disk, by a rate limit */
 	char *reason;  /* "Completed", "Error", "OOMKilled", "StartError", "ContainerStatusUnknown"
 			*/
@@ -116,6 +118,8 @@ const char *ctr_state_name(enum ctr_state s); /* "prepared" … */
 enum ctr_state ctr_effective(const struct state *s, const struct ctr_record *r,
 			     struct exit_record *exit);
 
+/* The counters as members of a JSON object, as exit.json has them. */
+void record_put_counts(json_t *j, const struct cgroup_counts *c);
 /* Replace a string member of a record: frees the old one, copies the new. */
 void record_set(char **member, const char *value);
 int64_t record_now_ns(void);

@@ -137,7 +137,7 @@ int adopt(struct monitor *m, int (*take_lock)(struct monitor *m, struct err *e),
 	read_left(m, &l);
 	if (take_lock(m, e) < 0 || find_process(m, &l, e) < 0)
 		return -1;
-	m->cgroup = cgroup_open_of(runtime_pid(m), m->opts->wait ? m->opts->pod : m->id, &ignored);
+	cgroup_hold(&m->cgroup, runtime_pid(m), m->opts->wait ? m->opts->pod : m->id, &ignored);
 	oom_begin(m, runtime_pid(m));
 	if (exitrec_prepare(m, e) < 0 || logfile_open(&m->log, m->opts->log_path, e) < 0 ||
 	    ctl_open(m, e) < 0)

@@ -9,7 +9,7 @@
 
 #define NEW_NAME ".exit.json.new"
 /* Every byte of the tail may become a \u escape. */
-enum { RECORD_MAX = 6 * STDERR_TAIL + 1024, STATE_MAX = 1 << 20 };
+enum { RECORD_MAX = 6 * STDERR_TAIL + 2048, STATE_MAX = 1 << 20 };
 
 int exitrec_prepare(struct monitor *m, struct err *e)
 {
@@ -55,14 +55,19 @@ static int format(const struct monitor *m, struct buf *b, struct err *e)
 					    : "Error";
 	if (buf_addf(b, e,
 		     "{\"version\":1,\"exit_code\":%lld,\"signal\":%lld,\"oom\":%s,"
-		     "\"started_at\":%lld,\"finished_at\":%lld,\"peak_memory\":%lld,"
+		     "\"started_at\":%lld,\"finished_at\":%lld,"
 		     "\"lost_lines\":%llu,\"dropped_lines\":%llu,\"reason\":\"%"
-		     "s\",\"message\":\"%s\","
-		     "\"stderr_tail\":",
+		     "s\",\"message\":\"%s\"",
 		     (long long)x->code, (long long)x->signal, x->oom ? "true" : "false",
-		     (long long)started_at(m), (long long)x->finished_at, (long long)x->peak_memory,
+		     (long long)started_at(m), (long long)x->finished_at,
 		     (unsigned long long)m->log.lost_total,
 		     (unsigned long long)m->log.limit.dropped_total, reason, message_of(m)) < 0)
+		return -1;
+	for (const struct cgroup_counter *k = cgroup_counters; k->name; k++)
+		if (buf_addf(b, e, ",\"%s\":%lld", k->name, (long long)cgroup_count(&x->used, k)) <
+		    0)
+			return -1;
+	if (buf_addstr(b, ",\"stderr_tail\":", e) < 0)
 		return -1;
 	if (flatjson_put(b, m->io.tail, m->io.tail_len, e) < 0)
 		return -1;

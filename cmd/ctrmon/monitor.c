@@ -155,7 +155,7 @@ static enum mon_state runtime_ended(struct monitor *m)
 	}
 	if (loop_add(m->loop, &m->child_watch, m->pidfd, EPOLLIN, on_child, m, &e) < 0)
 		return failed(m, &e);
-	m->cgroup = cgroup_open_of(runtime_pid(m), m->opts->wait ? m->opts->pod : m->id, &e);
+	cgroup_hold(&m->cgroup, runtime_pid(m), m->opts->wait ? m->opts->pod : m->id, &e);
 	oom_begin(m, runtime_pid(m));
 	if (m->inside && sign_lock(m, &e) < 0)
 		log_warn("%s", e.msg);
@@ -226,14 +226,14 @@ static enum mon_state container_ended(struct monitor *m)
 {
 	collect_status(m);
 	/* A sandbox's group is not the container's; but what ended it ended the container. */
-	if (m->cgroup >= 0 && m->opts->wait) {
-		m->exit.oom = m->exit.sandbox_ended && cgroup_oom_kills_at(m->cgroup) > 0;
-	} else if (m->cgroup >= 0) {
+	if (m->cgroup.memory >= 0 && m->opts->wait) {
+		m->exit.oom = m->exit.sandbox_ended && cgroup_oom_kills_at(m->cgroup.memory) > 0;
+	} else if (m->cgroup.memory >= 0) {
 		m->exit.oom = oom_happened(m);
-		m->exit.peak_memory = cgroup_peak_memory_at(m->cgroup);
+		cgroup_counts_read(&m->cgroup, &m->exit.used);
 		/* Without a PID namespace of its own, the rest of the container outlives its first
 		 * process. */
-		cgroup_kill_at(m->cgroup);
+		cgroup_kill_at(m->cgroup.memory);
 	}
 	m->exit.oom = m->exit.oom || runtime_saw_oom(m);
 	reap_orphans(m);
@@ -351,10 +351,10 @@ static void release(struct monitor *m)
 	logfile_tell(&m->log);
 	logfile_close(&m->log);
 	loop_free(m->loop);
-	int fds[] = {m->exit.fd,  m->cgroup,  m->status_fd, m->runtime.pidfd,
-		     m->root_dir, m->run_dir, m->lock};
+	int fds[] = {m->exit.fd, m->status_fd, m->runtime.pidfd, m->root_dir, m->run_dir, m->lock};
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		auto_close(&fds[i]);
+	cgroup_release(&m->cgroup);
 }
 
 /* What the runtime keeps of an ended container serves nobody: its removal need not wait for ours.
@@ -381,7 +381,7 @@ int monitor_run(const struct tool_ctx *ctx, const struct mon_opts *o, const char
 		.runtime = PROC_NONE,
 		.child_watch = WATCH_NONE,
 		.pidfd = -1,
-		.cgroup = -1,
+		.cgroup = CGROUP_DIRS_NONE,
 		.oom = {.watch = WATCH_NONE},
 		.log = {.dir = -1, .fd = -1},
 		.exit = {.fd = -1},

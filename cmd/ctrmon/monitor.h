@@ -5,6 +5,7 @@
  * other files of this directory do one thing each and know nothing of the states; what happened to
  * them arrives here as an event. */
 #include "buf.h"
+#include "cgroup.h"
 #include "crilog.h"
 #include "err.h"
 #include "limit.h"
@@ -128,7 +129,8 @@ void waiter_close(struct monitor *m);
 /* ---- exitrec.c: exit.json, whose space is taken before the container starts. */
 struct exitrec {
 	int fd;
-	int64_t code, signal, finished_at, peak_memory;
+	int64_t code, signal, finished_at;
+	struct cgroup_counts used;
 	bool oom, unknown, sandbox_ended;
 };
 int exitrec_prepare(struct monitor *m, struct err *e);
@@ -178,7 +180,7 @@ void attach_end(struct ctl_client *c);
 void attach_feed(struct monitor *m, int which, const char *data, size_t len);
 void attach_output_ended(struct monitor *m, int which);
 
-/* ---- oom.c: the OOM killer. begin() once m->cgroup is open, pid being in it. */
+/* ---- oom.c: the OOM killer. begin() once m->cgroup is held, pid being in it. */
 void oom_begin(struct monitor *m, pid_t pid);
 /* Before the runtime is started: no protection of ours is handed on. */
 void oom_bare(void);
@@ -218,7 +220,7 @@ struct monitor {
 	pid_t inside; /* the container's own, when pid is a stand-in that names it; else 0 */
 	unsigned long long pid_start;
 	int pidfd;
-	int cgroup; /* its directory, held so that the counters can be read at the end; -1 */
+	struct cgroup_dirs cgroup; /* held so that the counters can be read at the end */
 	struct {
 		struct watch watch; /* memory.events of the group above */
 		int64_t own, above; /* kills so far: of ours, and of the one above at that time */

@@ -22,7 +22,7 @@ void oom_bare(void)
 static void on_events(struct watch *w, uint32_t events)
 {
 	struct monitor *m = w->arg;
-	int64_t above = cgroup_events_oom_kills(w->fd), own = cgroup_oom_kills_at(m->cgroup);
+	int64_t above = cgroup_events_oom_kills(w->fd), own = cgroup_oom_kills_at(m->cgroup.memory);
 	(void)events;
 	if (own >= 0 && above >= 0) {
 		m->oom.own = own;
@@ -36,20 +36,20 @@ static void on_events(struct watch *w, uint32_t events)
 void oom_begin(struct monitor *m, pid_t pid)
 {
 	struct err ignored;
-	if (m->cgroup < 0)
+	if (m->cgroup.memory < 0)
 		return;
 	AUTO_CLOSE int fd = cgroup_events_above(pid, m->id, &ignored);
 	if (fd < 0)
 		return;
 	m->oom.above = cgroup_events_oom_kills(fd);
-	m->oom.own = cgroup_oom_kills_at(m->cgroup);
+	m->oom.own = cgroup_oom_kills_at(m->cgroup.memory);
 	if (loop_add(m->loop, &m->oom.watch, fd, EPOLLPRI, on_events, m, &ignored) == 0)
 		(void)TAKE_FD(fd);
 }
 
 bool oom_happened(struct monitor *m)
 {
-	int64_t own = m->cgroup < 0 ? 0 : cgroup_oom_kills_at(m->cgroup);
+	int64_t own = m->cgroup.memory < 0 ? 0 : cgroup_oom_kills_at(m->cgroup.memory);
 	if (own >= 0)
 		return own > 0;
 	int64_t above = m->oom.watch.fd < 0 ? -1 : cgroup_events_oom_kills(m->oom.watch.fd);

@@ -15,13 +15,14 @@ enum { FILE_MAX = 4 << 20 };
 
 static json_t *exit_json(const struct exit_record *x)
 {
-	return json_pack("{s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s}", "exit_code",
-			 (json_int_t)x->exit_code, "signal", (json_int_t)x->signal, "oom", x->oom,
-			 "started_at", (json_int_t)x->started_at, "finished_at",
-			 (json_int_t)x->finished_at, "peak_memory", (json_int_t)x->peak_memory,
-			 "lost_lines", (json_int_t)x->lost_lines, "dropped_lines",
-			 (json_int_t)x->dropped_lines, "reason", x->reason, "message", x->message,
-			 "stderr_tail", x->stderr_tail);
+	json_t *j = json_pack("{s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:s, s:s, s:s}", "exit_code",
+			      (json_int_t)x->exit_code, "signal", (json_int_t)x->signal, "oom",
+			      x->oom, "started_at", (json_int_t)x->started_at, "finished_at",
+			      (json_int_t)x->finished_at, "lost_lines", (json_int_t)x->lost_lines,
+			      "dropped_lines", (json_int_t)x->dropped_lines, "reason", x->reason,
+			      "message", x->message, "stderr_tail", x->stderr_tail);
+	record_put_counts(j, &x->used);
+	return j;
 }
 
 /* What the monitor says of the log, while it lives. */

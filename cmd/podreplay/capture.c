@@ -243,13 +243,15 @@ static void add_log(struct capture *k, const char *id, const char *file)
 /* How one ended of which nobody has written it down. */
 static json_t *exit_json(const struct exit_record *x)
 {
-	return json_pack("{s:i, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:s?, s:s?, s:s?}",
-			 "version", 1, "exit_code", (json_int_t)x->exit_code, "signal",
-			 (json_int_t)x->signal, "oom", x->oom, "started_at",
-			 (json_int_t)x->started_at, "finished_at", (json_int_t)x->finished_at,
-			 "peak_memory", (json_int_t)x->peak_memory, "lost_lines",
-			 (json_int_t)x->lost_lines, "dropped_lines", (json_int_t)x->dropped_lines,
-			 "reason", x->reason, "message", x->message, "stderr_tail", x->stderr_tail);
+	json_t *j =
+		json_pack("{s:i, s:I, s:I, s:b, s:I, s:I, s:I, s:I, s:s?, s:s?, s:s?}", "version",
+			  1, "exit_code", (json_int_t)x->exit_code, "signal", (json_int_t)x->signal,
+			  "oom", x->oom, "started_at", (json_int_t)x->started_at, "finished_at",
+			  (json_int_t)x->finished_at, "lost_lines", (json_int_t)x->lost_lines,
+			  "dropped_lines", (json_int_t)x->dropped_lines, "reason", x->reason,
+			  "message", x->message, "stderr_tail", x->stderr_tail);
+	record_put_counts(j, &x->used);
+	return j;
 }
 
 static void add_container_files(struct capture *k, const char *id, int dir)

@@ -105,6 +105,11 @@ static void read_use(struct story_ctr *c)
 	if (dirs.known)
 		usage_read(&dirs, USAGE_ALL, &c->use);
 	usage_dirs_release(&dirs);
+	struct err ignored;
+	struct cgroup_dirs held;
+	if (cgroup_hold(&held, (pid_t)c->rec.pid, c->id, &ignored) == 0)
+		cgroup_counts_read(&held, &c->so_far);
+	cgroup_release(&held);
 }
 
 static int take_ctr(void *arg, const char *id, struct err *e)

@@ -37,7 +37,8 @@ struct story_ctr {
 	enum ctr_state state;
 	struct exit_record exit; /* when state is CTR_EXITED */
 	struct usage use;        /* of one that runs on this machine; nothing of it is known else */
-	char *log;               /* the end of it, CRI log lines; NULL = none */
+	struct cgroup_counts so_far; /* of the same */
+	char *log;                   /* the end of it, CRI log lines; NULL = none */
 	size_t log_len;
 };
 

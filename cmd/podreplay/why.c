@@ -133,9 +133,7 @@ static json_t *asked_json(const struct story_ctr *c)
 	put_int(j, "memory_limit", why_memory_limit(c));
 	put_int(j, "cpu_quota", jsonx_opt_int(resources, "cpu_quota", 0));
 	put_int(j, "cpu_period", jsonx_opt_int(resources, "cpu_period", 0));
-	json_t *pids = json_object_get(
-		json_object_get(json_object_get(c->spec, "linux"), "resources"), "pids");
-	put_int(j, "pids_limit", jsonx_opt_int(pids, "limit", 0));
+	put_int(j, "pids_limit", why_pids_limit(c));
 	return j;
 }
 
@@ -183,9 +181,59 @@ static json_t *log_json(const struct story_ctr *c)
 	return list;
 }
 
+/* ---- peaks against limits ---- */
+
+static json_t *memory_json(const struct story_ctr *c)
+{
+	const struct cgroup_counts *n = why_counts(c);
+	json_t *j = json_object(),
+	       *asked = json_object_get(
+		       json_object_get(json_object_get(c->spec, "linux"), "resources"), "memory");
+	json_int_t with_swap = jsonx_opt_int(asked, "swap", 0);
+	put_int(j, "peak", n->peak_memory);
+	put_int(j, "limit", why_memory_limit(c));
+	put_int(j, "limit_met", n->memory_failures);
+	if (c->use.has_memory) {
+		put_int(j, "now", (json_int_t)c->use.memory);
+		put_int(j, "oom_kills", (json_int_t)c->use.oom_kills);
+	}
+	put_int(j, "swap_peak", n->peak_swap);
+	put_int(j, "with_swap_peak", n->peak_memory_swap);
+	put_int(j, "with_swap_limit", with_swap > 0 ? with_swap : 0);
+	return j;
+}
+
+static json_t *cpu_json(const struct story_ctr *c)
+{
+	const struct cgroup_counts *n = why_counts(c);
+	json_t *j = json_object();
+	double limit = why_cpu_limit(c);
+	if (limit > 0)
+		json_object_set_new(j, "limit", json_real(limit));
+	if (n->cpu_periods > 0) {
+		json_object_set_new(j, "periods", json_integer(n->cpu_periods));
+		json_object_set_new(j, "throttled", json_integer(n->cpu_throttled));
+		json_object_set_new(j, "throttled_percent", json_integer(why_throttled_percent(n)));
+		json_object_set_new(j, "throttled_ms", json_integer(n->cpu_throttled_ns / 1000000));
+	}
+	return j;
+}
+
+static json_t *pids_json(const struct story_ctr *c)
+{
+	const struct cgroup_counts *n = why_counts(c);
+	json_t *j = json_object();
+	put_int(j, "peak", n->peak_pids);
+	put_int(j, "limit", why_pids_limit(c));
+	put_int(j, "refused", n->pids_failures);
+	if (c->use.has_tasks)
+		put_int(j, "now", (json_int_t)c->use.tasks);
+	return j;
+}
+
 static json_t *ctr_json(const struct story *s, const struct story_ctr *c)
 {
-	json_t *j = json_object(), *memory = json_object();
+	json_t *j = json_object();
 	put(j, "id", c->id);
 	put(j, "name", c->name);
 	put_int(j, "attempt", c->attempt);
@@ -199,17 +247,10 @@ static json_t *ctr_json(const struct story *s, const struct story_ctr *c)
 	if (c->state == CTR_EXITED) {
 		put_time(j, "finished_at", c->exit.finished_at);
 		json_object_set_new(j, "exit", exit_json(&c->exit));
-		put_int(memory, "peak", c->exit.peak_memory);
 	}
-	if (c->use.has_memory) {
-		put_int(memory, "now", (json_int_t)c->use.memory);
-		put_int(memory, "peak", (json_int_t)c->use.memory_peak);
-		put_int(memory, "oom_kills", (json_int_t)c->use.oom_kills);
-	}
-	put_int(memory, "limit", why_memory_limit(c));
-	json_object_set_new(j, "memory", memory);
-	if (c->use.has_cpu)
-		put_int(j, "throttled_ms", (json_int_t)(c->use.throttled_ns / 1000000));
+	json_object_set_new(j, "memory", memory_json(c));
+	json_object_set_new(j, "cpu", cpu_json(c));
+	json_object_set_new(j, "pids", pids_json(c));
 	json_object_set_new(j, "verdict", why_verdict_ctr(s, c));
 	json_object_set_new(j, "log", log_json(c));
 	return j;

@@ -13,7 +13,11 @@
  *	      "asked": {"args": […], "memory_limit", "cpu_quota", "cpu_period", "pids_limit"},
  *	      "created_at", "started_at", "finished_at",
  *	      "exit": {"code", "signal", "signal_name", "oom", "reason", "meaning"},
- *	      "memory": {"peak", "limit", "now", "oom_kills"}, "throttled_ms", "verdict": VERDICT, "log": [ {"time", "stream", "text"} ] } ] }
+ *	      "memory": {"peak", "limit", "limit_met": times, "now", "oom_kills", "swap_peak",
+ *	          "with_swap_peak", "with_swap_limit"},
+ *	      "cpu": {"limit": processors, "periods", "throttled": of them, "throttled_percent", "throttled_ms"},
+ *	      "pids": {"peak", "limit", "refused": times, "now"},
+ *	      "verdict": VERDICT, "log": [ {"time", "stream", "text"} ] } ] }
  *
  *	VERDICT: {"class", "text", "words": of the runtime or plugin, "failed": bool, "try": […]}
  *
@@ -30,6 +34,13 @@ char *why_exit_meaning(const struct exit_record *x);
 const char *why_signal_name(int64_t n); /* "KILL"; NULL = no such signal */
 /* The limit of memory in bytes that the container had in the end, 0 = none. */
 json_int_t why_memory_limit(const struct story_ctr *c);
+/* Its limit of processors, 0 = none; of processes, 0 = none. */
+double why_cpu_limit(const struct story_ctr *c);
+json_int_t why_pids_limit(const struct story_ctr *c);
+/* Of one that has ended at its end, of one that runs so far. */
+const struct cgroup_counts *why_counts(const struct story_ctr *c);
+/* In how many of a hundred periods its limit of processors held it back. */
+int why_throttled_percent(const struct cgroup_counts *n);
 /* A step that failed: not one of a command within (ExecSync), whose status is its own. */
 bool why_step_failed(const struct story_step *st);
 /* 65536 as "64.0 KiB", to be freed. */

@@ -148,22 +148,65 @@ static void print_verdict(json_t *v, const char *indent)
 	}
 }
 
-static void print_memory(json_t *c)
+static void print_peak(const char *what, json_int_t peak, json_int_t limit)
 {
-	json_t *m = json_object_get(c, "memory"), *asked = json_object_get(c, "asked");
-	json_int_t peak = jsonx_opt_int(m, "peak", 0), limit = jsonx_opt_int(m, "limit", 0);
-	json_int_t quota = jsonx_opt_int(asked, "cpu_quota", 0);
-	json_int_t period = jsonx_opt_int(asked, "cpu_period", 100000);
 	AUTO_FREE char *p = why_bytes(peak), *l = why_bytes(limit);
-	AUTO_FREE char *now = why_bytes(jsonx_opt_int(m, "now", 0));
+	printf("  %s: peak %s, limit %s", what, peak ? p : "not known", limit ? l : "none");
+}
+
+static void print_memory(json_t *m)
+{
+	json_int_t peak = jsonx_opt_int(m, "peak", 0), limit = jsonx_opt_int(m, "limit", 0);
+	json_int_t met = jsonx_opt_int(m, "limit_met", 0), now = jsonx_opt_int(m, "now", 0);
+	json_int_t swap = jsonx_opt_int(m, "swap_peak", 0);
+	json_int_t both = jsonx_opt_int(m, "with_swap_peak", 0);
+	json_int_t all = jsonx_opt_int(m, "with_swap_limit", 0);
+	AUTO_FREE char *n = why_bytes(now);
 	if (peak || limit) {
-		printf("  memory: peak %s, limit %s", peak ? p : "not known", limit ? l : "none");
-		printf("%s%s\n", json_object_get(m, "now") ? ", now " : "",
-		       json_object_get(m, "now") ? now : "");
+		print_peak("memory", peak, limit);
+		if (met)
+			printf(" (met %lld times)", (long long)met);
+		printf("%s%s\n", now ? ", now " : "", now ? n : "");
 	}
-	if (quota > 0 && period > 0)
-		printf("  cpu: limit %.2f, held back for %lld ms\n", (double)quota / (double)period,
-		       (long long)jsonx_opt_int(c, "throttled_ms", 0));
+	/* Only of one that has swapped. */
+	if (swap) {
+		print_peak("swap", swap, all > limit ? all - limit : 0);
+		printf("\n");
+	} else if (both > peak) {
+		print_peak("memory and swap", both, all);
+		printf("\n");
+	}
+}
+
+static void print_cpu(json_t *cpu)
+{
+	double limit = json_number_value(json_object_get(cpu, "limit"));
+	if (limit > 0)
+		printf("  cpu: limit %.2f", limit);
+	if (limit > 0 && json_object_get(cpu, "periods"))
+		printf(", held back in %lld of %lld periods (%lld %%), for %lld ms",
+		       (long long)jsonx_opt_int(cpu, "throttled", 0),
+		       (long long)jsonx_opt_int(cpu, "periods", 0),
+		       (long long)jsonx_opt_int(cpu, "throttled_percent", 0),
+		       (long long)jsonx_opt_int(cpu, "throttled_ms", 0));
+	if (limit > 0)
+		printf("\n");
+}
+
+static void print_pids(json_t *pids)
+{
+	json_int_t peak = jsonx_opt_int(pids, "peak", 0), limit = jsonx_opt_int(pids, "limit", 0);
+	json_int_t refused = jsonx_opt_int(pids, "refused", 0);
+	if (!peak)
+		return;
+	printf("  processes: peak %lld, limit ", (long long)peak);
+	if (limit)
+		printf("%lld", (long long)limit);
+	else
+		printf("none");
+	if (refused)
+		printf(", one more refused %lld times", (long long)refused);
+	printf("\n");
 }
 
 /* An image's id as people take it. */
@@ -196,7 +239,9 @@ static void print_ctr(json_t *c)
 	json_array_foreach (json_object_get(json_object_get(c, "asked"), "args"), i, item)
 		say(" ", json_is_string(item) ? json_string_value(item) : "?", "");
 	printf("\n");
-	print_memory(c);
+	print_memory(json_object_get(c, "memory"));
+	print_cpu(json_object_get(c, "cpu"));
+	print_pids(json_object_get(c, "pids"));
 	if (json_array_size(log))
 		printf("  the end of its log:\n");
 	json_array_foreach (log, i, item) {

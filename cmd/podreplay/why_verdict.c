@@ -22,6 +22,8 @@
 #include <strings.h>
 
 enum { SHORT = 12, TERM_CODE = 128 + SIGTERM };
+/* From here on a limit of processors is worth a word. */
+enum { THROTTLED_PERCENT = 25, THROTTLED_PERIODS = 3 };
 
 /* ---- numbers ---- */
 
@@ -92,15 +94,55 @@ char *why_exit_meaning(const struct exit_record *x)
 			 (long long)signal, name, fault ? ": " : "", fault ? fault : "");
 }
 
+/* What it got is in config.json; what was asked for stands in when there is none. */
+static json_t *given(const struct story_ctr *c, const char *what)
+{
+	return json_object_get(json_object_get(json_object_get(c->spec, "linux"), "resources"),
+			       what);
+}
+
+static json_t *asked_for(const struct story_ctr *c)
+{
+	return json_object_get(json_object_get(c->config, "linux"), "resources");
+}
+
 json_int_t why_memory_limit(const struct story_ctr *c)
 {
-	json_t *memory = json_object_get(
-		json_object_get(json_object_get(c->spec, "linux"), "resources"), "memory");
-	json_t *asked = json_object_get(json_object_get(c->config, "linux"), "resources");
-	json_int_t n = jsonx_opt_int(memory, "limit", 0);
+	json_int_t n = jsonx_opt_int(given(c, "memory"), "limit", 0);
 	if (n <= 0)
-		n = jsonx_opt_int(asked, "memory_limit_in_bytes", 0);
+		n = jsonx_opt_int(asked_for(c), "memory_limit_in_bytes", 0);
 	return n > 0 ? n : 0;
+}
+
+double why_cpu_limit(const struct story_ctr *c)
+{
+	json_int_t quota = jsonx_opt_int(given(c, "cpu"), "quota", 0);
+	json_int_t period = jsonx_opt_int(given(c, "cpu"), "period", 0);
+	if (quota <= 0) {
+		quota = jsonx_opt_int(asked_for(c), "cpu_quota", 0);
+		period = jsonx_opt_int(asked_for(c), "cpu_period", 0);
+	}
+	return quota > 0 ? (double)quota / (double)(period > 0 ? period : 100000) : 0;
+}
+
+json_int_t why_pids_limit(const struct story_ctr *c)
+{
+	json_int_t n = jsonx_opt_int(given(c, "pids"), "limit", 0);
+	return n > 0 ? n : 0;
+}
+
+const struct cgroup_counts *why_counts(const struct story_ctr *c)
+{
+	return c->state == CTR_EXITED ? &c->exit.used : &c->so_far;
+}
+
+int why_throttled_percent(const struct cgroup_counts *n)
+{
+	if (n->cpu_periods <= 0 || n->cpu_throttled <= 0)
+		return 0;
+	if (n->cpu_throttled >= n->cpu_periods)
+		return 100;
+	return (int)(100.0 * (double)n->cpu_throttled / (double)n->cpu_periods);
 }
 
 /* ---- the verdict ---- */
@@ -220,10 +262,10 @@ static json_t *refused(const struct story *s, const struct story_ctr *c, const c
 static json_t *out_of_memory(const struct story *s, const struct story_ctr *c)
 {
 	json_int_t limit = why_memory_limit(c);
-	AUTO_FREE char *at = why_bytes(limit), *peak = why_bytes(c->exit.peak_memory);
-	bool at_limit = limit && c->exit.peak_memory >= limit - limit / 16;
+	AUTO_FREE char *at = why_bytes(limit), *peak = why_bytes(c->exit.used.peak_memory);
+	bool at_limit = limit && c->exit.used.peak_memory >= limit - limit / 16;
 	struct verdict v;
-	if (limit && (at_limit || !c->exit.peak_memory))
+	if (limit && (at_limit || !c->exit.used.peak_memory))
 		v = say("oom", true, c->exit.message,
 			"the kernel killed it: it wanted more memory than its limit of %s", at);
 	else if (limit)
@@ -334,7 +376,26 @@ static json_t *exited(const struct story *s, const struct story_ctr *c)
 	return ended_itself(s, c);
 }
 
-json_t *why_verdict_ctr(const struct story *s, const struct story_ctr *c)
+/* What its limits did to it, whatever became of it. */
+static void advise_limits(json_t *verdict, const struct story_ctr *c)
+{
+	const struct cgroup_counts *n = why_counts(c);
+	struct verdict v = {verdict, json_object_get(verdict, "try")};
+	int percent = why_throttled_percent(n);
+	double cpu = why_cpu_limit(c);
+	if (cpu > 0 && percent >= THROTTLED_PERCENT && n->cpu_throttled >= THROTTLED_PERIODS)
+		advise(&v,
+		       "it was held back in %d %% of its periods by its limit of %.2f processors: "
+		       "raise it (resources.limits.cpu; cpu_quota)",
+		       percent, cpu);
+	if (n->pids_failures > 0)
+		advise(&v,
+		       "it was refused a new process %lld times: raise its limit of processes, or "
+		       "that of its pod (podPidsLimit), or find what starts so many",
+		       (long long)n->pids_failures);
+}
+
+static json_t *verdict_of(const struct story *s, const struct story_ctr *c)
 {
 	const struct story_step *step = failed_step_of(s, c->id);
 	if (c->state == CTR_EXITED)
@@ -360,6 +421,13 @@ json_t *why_verdict_ctr(const struct story *s, const struct story_ctr *c)
 		   : c->state == CTR_PREPARED ? "its bundle is made and nobody has created it"
 					      : "its records do not tell")
 		.j;
+}
+
+json_t *why_verdict_ctr(const struct story *s, const struct story_ctr *c)
+{
+	json_t *v = verdict_of(s, c);
+	advise_limits(v, c);
+	return v;
 }
 
 /* ---- of a pod ---- */

@@ -44,6 +44,9 @@ exited() { test -e "$ROOT/containers/$1/exit.json"; }
   wait_for 10 exited "$ctr"
   ctr=$(by_hand "$pod" stubborn . sh -c 'trap "" TERM; while :; do sleep 1; done')
   ctrrun stop --timeout 0 "$ctr"
+  # A tenth of a processor: it is held back in most of its periods, of 10 ms each.
+  ctr=$(by_hand "$pod" slow '.linux.resources = { cpu_quota: 1000, cpu_period: 10000 }' sh -c 'i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; : | : | :')
+  wait_for 20 exited "$ctr"
   by_hand "$pod" fine . sleep 1000
   podreplay why --json many >"$CRISP_TMP/why.json"
   run python3 - "$CRISP_TMP/why.json" <<'PY'
@@ -69,6 +72,13 @@ check("typo", "not-found", "command not found", code=127)
 check("faulty", "exit", "killed by signal 11 (SEGV)", code=139)
 check("stubborn", "stopped", "stopped by hand, with ctrrun stop, and killed", signal=9)
 check("fine", "running")
+check("slow", "ok", "held back in ", "limit of 0.10 processors: raise it (resources.limits.cpu")
+cpu = ctrs["slow"]["cpu"]
+assert cpu["limit"] == 0.1 and cpu["periods"] >= cpu["throttled"] >= 3 and cpu["throttled_ms"] > 0, cpu
+assert cpu["throttled_percent"] == 100 * cpu["throttled"] // cpu["periods"] >= 25, cpu
+assert ctrs["eats"]["memory"]["limit_met"] > 0 and not ctrs["eats"]["cpu"], ctrs["eats"]
+# Not every kernel counts processes at their most.
+assert ctrs["slow"]["pids"].get("peak", 3) >= 3 and ctrs["fine"]["pids"]["now"] == 1, ctrs["slow"]
 assert ctrs["fine"]["memory"]["now"] > 0
 assert ctrs["eats"]["memory"]["limit"] == 16777216 and ctrs["eats"]["memory"]["peak"] > 14 << 20
 assert [(l["stream"], l["text"]) for l in ctrs["picky"]["log"]] == [("stdout", "first"), ("stderr", "no such setting")]
@@ -94,11 +104,13 @@ PY
   [[ $output == *"podnet create --id ${pod:0:12}"*"ocibundle create "*"container picky created"*"ctrrun start "*"container picky exited"* ]]
   podreplay capture many -o "$CRISP_TMP/many.tar.zst"
   # But for what is read of a group that is there.
-  same() { jq 'del(.containers[].log, (.containers[] | select(.state == "running") | .memory, .throttled_ms))' "$1"; }
+  same() { jq 'del(.containers[].log, (.containers[] | select(.state == "running") | .memory, .pids))' "$1"; }
   podreplay why --json "$CRISP_TMP/many.tar.zst" >"$CRISP_TMP/archived.json"
   diff <(same "$CRISP_TMP/why.json") <(same "$CRISP_TMP/archived.json")
   run podreplay why "$CRISP_TMP/many.tar.zst" eats
   [[ $output == *"the kernel killed it: it wanted more memory than its limit of 16.0 MiB"*"memory: peak "*", limit 16.0 MiB"* ]]
+  run podreplay why "$CRISP_TMP/many.tar.zst" slow
+  [[ $output == *"try: it was held back in "*"  cpu: limit 0.10, held back in "*" periods ("*" %), for "*" ms"* ]]
   run_err 3 podreplay why "$CRISP_TMP/many.tar.zst" nobody
   run_err 3 podreplay why nobody
   run_err 6 podreplay why "$CRISP_CONFIG"

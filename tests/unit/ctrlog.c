@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pure parts of container monitor and runtime calls: CRI log lines, flat JSON, the runtime's
  * words. */
+#include "auto.h"
 #include "cgroup.h"
 #include "crilog.h"
 #include "exitinfo.h"
@@ -238,19 +239,49 @@ static void test_counters(void)
 	char v1[] = "/tmp/crisp-unit.XXXXXX", v2[] = "/tmp/crisp-unit.XXXXXX";
 	int a = open(mkdtemp(v1), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int b = open(mkdtemp(v2), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	ok(cgroup_oom_kills_at(a) == -1 && cgroup_peak_memory_at(a) == 0, "nothing told");
+	struct cgroup_dirs old = {a, a, a}, new = {b, -1, -1};
+	struct cgroup_counts n;
+	cgroup_counts_read(&old, &n);
+	ok(cgroup_oom_kills_at(a) == -1 && n.peak_memory == 0 && n.cpu_periods == 0,
+	   "nothing told");
 	put_file(a, "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n");
 	put_file(a, "memory.max_usage_in_bytes", "33554432\n");
 	put_file(b, "memory.events", "low 0\nhigh 9\nmax 7\noom 5\noom_kill 2\noom_group_kill 1\n");
 	put_file(b, "memory.peak", "12345678901\n");
-	ok(cgroup_oom_kills_at(a) == 3 && cgroup_peak_memory_at(a) == 33554432, "v1");
-	ok(cgroup_oom_kills_at(b) == 2 && cgroup_peak_memory_at(b) == 12345678901, "v2");
+	put_file(a, "memory.memsw.max_usage_in_bytes", "33554433\n");
+	put_file(a, "memory.failcnt", "12\n");
+	put_file(a, "cpu.stat", "nr_periods 40\nnr_throttled 30\nthrottled_time 123456789\n");
+	put_file(b, "memory.swap.peak", "4096\n");
+	put_file(b, "pids.peak", "17\n");
+	put_file(b, "pids.events", "max 3\n");
+	put_file(b, "cpu.stat", "usage_usec 9\nnr_periods 4\nnr_throttled 0\nthrottled_usec 5\n");
+	cgroup_counts_read(&old, &n);
+	ok(cgroup_oom_kills_at(a) == 3 && n.peak_memory == 33554432 &&
+		   n.peak_memory_swap == 33554433 && n.peak_swap == 0 && n.memory_failures == 12 &&
+		   n.peak_pids == 0 && n.cpu_periods == 40 && n.cpu_throttled == 30 &&
+		   n.cpu_throttled_ns == 123456789,
+	   "v1");
+	cgroup_counts_read(&new, &n);
+	ok(cgroup_oom_kills_at(b) == 2 && n.peak_memory == 12345678901 && n.peak_swap == 4096 &&
+		   n.peak_memory_swap == 0 && n.memory_failures == 7 && n.peak_pids == 17 &&
+		   n.pids_failures == 3 && n.cpu_periods == 4 && n.cpu_throttled == 0 &&
+		   n.cpu_throttled_ns == 5000,
+	   "v2");
 	put_file(b, "memory.events", "low 0\nhigh 9\nmax 7\noom 5\noom_kill 0\n");
 	ok(cgroup_oom_kills_at(b) == 0, "an allocation that failed is no kill");
-	static const char *const names[] = {"memory.oom_control", "memory.max_usage_in_bytes",
-					    "memory.events", "memory.peak"};
-	for (size_t i = 0; i < 4; i++)
-		unlinkat(i < 2 ? a : b, names[i], 0);
+	static const char *const names[] = {"memory.oom_control",
+					    "memory.max_usage_in_bytes",
+					    "memory.memsw.max_usage_in_bytes",
+					    "memory.failcnt",
+					    "cpu.stat",
+					    "memory.events",
+					    "memory.peak",
+					    "memory.swap.peak",
+					    "pids.peak",
+					    "pids.events",
+					    "cpu.stat"};
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		unlinkat(i < 5 ? a : b, names[i], 0);
 	ok(rmdir(v1) == 0 && rmdir(v2) == 0, "removed");
 	close(a);
 	close(b);

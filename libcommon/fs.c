@@ -116,6 +116,21 @@ int fs_write_all(int fd, const void *data, size_t len, struct err *e)
 	return 0;
 }
 
+/* ext4 writes a file out that is renamed over another, and to remove one that was just written, or had
+ * its blocks allocated, waits for the disk: milliseconds, where a container's record is replaced five
+ * times until it runs. Two names exchanged and the old file removed by the other one cost neither. */
+static int put_in_place(int dirfd, const char *tmp, const char *name, bool durable)
+{
+	if (durable || renameat2(dirfd, tmp, dirfd, name, RENAME_EXCHANGE) < 0)
+		return renameat(dirfd, tmp, dirfd, name);
+	if (unlinkat(dirfd, tmp, 0) == 0)
+		return 0;
+	/* A directory, which no file replaces. */
+	renameat2(dirfd, tmp, dirfd, name, RENAME_EXCHANGE);
+	errno = EISDIR;
+	return -1;
+}
+
 int fs_replace_file_at(int dirfd, const char *name, mode_t mode, const void *data, size_t len,
 		       int flags, struct err *e)
 {
@@ -134,15 +149,13 @@ int fs_replace_file_at(int dirfd, const char *name, mode_t mode, const void *dat
 		openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
 		return err_sys(e, "create %s", tmp);
-	/* With its blocks allocated, ext4's rename over an old file starts no write-back. */
-	if (!(flags & FS_DURABLE) && len)
-		(void)!fallocate(fd, 0, 0, (off_t)len);
 	if (fs_write_all(fd, data, len, e) < 0) {
 		err_wrap(e, "%s", name);
 		unlinkat(dirfd, tmp, 0);
 		return -1;
 	}
-	if ((flags & FS_DURABLE && fsync(fd) < 0) || renameat(dirfd, tmp, dirfd, name) < 0) {
+	if ((flags & FS_DURABLE && fsync(fd) < 0) ||
+	    put_in_place(dirfd, tmp, name, flags & FS_DURABLE) < 0) {
 		err_sys(e, "replace %s", name);
 		unlinkat(dirfd, tmp, 0);
 		return -1;

@@ -102,7 +102,7 @@ kill_at() {
   local call n id killed=0
   store_image vol '{"Cmd":["/bin/sh"],"Volumes":{"/data":{}}}' >/dev/null
   ctr '.image.image = "vol"' >"$CRISP_TMP/kill.json"
-  for call in mkdirat symlinkat renameat fcntl fsopen fsconfig fsmount move_mount fchmodat copy_file_range write openat; do
+  for call in mkdirat symlinkat renameat renameat2 fcntl fsopen fsconfig fsmount move_mount fchmodat copy_file_range write openat; do
     for n in 1 2 3 4 6 9 14 22; do
       if kill_at $call $n ocibundle create "$POD" "$CRISP_TMP/kill.json" >"$CRISP_TMP/whole"; then
         ocibundle rm "$(cat "$CRISP_TMP/whole")"

@@ -12,6 +12,7 @@
 #include "tap.h"
 #include "xalloc.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -31,6 +32,18 @@ static void put(const char *name, const char *text)
 	AUTO_FREE char *path = under(name);
 	ok(fs_replace_file_at(AT_FDCWD, path, 0600, text, strlen(text), 0, &e) == 0, "write %s",
 	   name);
+}
+
+static int hidden(int d)
+{
+	int n = 0;
+	AUTO_CLOSE int fd = openat(d, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fdopendir(TAKE_FD(fd));
+	for (struct dirent *de; dir && (de = readdir(dir));)
+		n += de->d_name[0] == '.' && strcmp(de->d_name, ".") != 0 &&
+		     strcmp(de->d_name, "..") != 0;
+	closedir(dir);
+	return n;
 }
 
 /* Bound from the same file system: the device number does not tell. */
@@ -67,6 +80,14 @@ static void test_fs(void)
 	ok(mkfifoat(d, "fifo", 0600) == 0 && fs_read_at(d, "fifo", &b, &e) == -1 &&
 		   e.kind == ERR_BAD_INPUT,
 	   "a fifo neither hangs nor is read: %s", e.msg);
+	ok(fs_replace_file_at(d, "fifo", 0600, "x", 1, 0, &e) == 0 &&
+		   fstatat(d, "fifo", &st, 0) == 0 && S_ISREG(st.st_mode),
+	   "a file replaces a fifo");
+	ok(mkdirat(d, "dir", 0700) == 0 &&
+		   fs_replace_file_at(d, "dir", 0600, "x", 1, 0, &e) == -1 &&
+		   fstatat(d, "dir", &st, 0) == 0 && S_ISDIR(st.st_mode),
+	   "but not a directory: %s", e.msg);
+	ok(hidden(d) == 0, "nothing temporary is left");
 	ok(mkdirat(d, "root", 0755) == 0 && symlinkat("../../../../etc", d, "root/evil") == 0 &&
 		   symlinkat("/", d, "root/abs") == 0,
 	   "hostile root");

@@ -242,7 +242,10 @@ static void on_connect(struct watch *w, uint32_t events)
 
 int ctl_open(struct monitor *m, struct err *e)
 {
+	/* Pages that no client has used are none of ours; an object on the stack would be zeroed. */
+	static struct ctl_client clients[CTL_CLIENTS];
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	m->ctl.client = clients;
 	/* Below /proc/self/fd no path is too long for a socket. */
 	snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d/ctl.sock", m->run_dir);
 	/* Ours by the monitor's lock: whatever is there was left by a dead one. */

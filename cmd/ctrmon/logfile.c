@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 static int open_log(const struct logfile *l, struct err *e)
@@ -120,11 +121,18 @@ static uint64_t lines_missing(const struct iovec *iov, int count, size_t done, o
 	return missing;
 }
 
+enum { PAGE = 4096 };
+static _Alignas(PAGE) char copy[24 * PAGE];
+
+void logfile_rest(void)
+{
+	(void)madvise(copy, sizeof copy, MADV_DONTNEED);
+}
+
 /* Many small pieces cost the kernel more than a copy costs us: *iov becomes one piece when that is
  * worth it. The number of pieces. */
 static int gather(const struct iovec **iov, int count)
 {
-	static char copy[98304];
 	static struct iovec one;
 	enum { SMALL = 1024 };
 	size_t total = 0, at = 0;

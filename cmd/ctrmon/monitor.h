@@ -50,6 +50,8 @@ bool logfile_tell(struct logfile *l);
 void logfile_remark(struct logfile *l, const char *text);
 /* "ok", "degraded" (lines are being lost), "removed" (nobody will read it), "none" */
 const char *logfile_health(const struct logfile *l);
+/* The memory that many lines at once have taken is given back. */
+void logfile_rest(void);
 void logfile_close(struct logfile *l);
 
 /* ---- stdio.c: the container's streams. */
@@ -152,8 +154,8 @@ struct ctl_client {
 };
 struct ctl {
 	struct watch listen;
-	struct ctl_client client[CTL_CLIENTS];
-	size_t high; /* so many have ever been used: the others cost no memory */
+	struct ctl_client *client; /* CTL_CLIENTS of them; one monitor a process */
+	size_t high;               /* so many have ever been used: the others cost no memory */
 };
 int ctl_open(struct monitor *m, struct err *e);
 /* exit.json is on disk: whoever waits for it is told. */

@@ -10,10 +10,48 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
-/* One buffer for all streams: it is empty again before the next read. */
-enum { READ_SIZE = 65536, PIPE_SIZE = 1 << 18, DRAIN_MAX = 16 << 20 };
-static char chunk[READ_SIZE];
+/* One buffer for all streams: it is empty again before the next read. All that a pipe holds is one
+ * read: each wakes a writer that waits, which costs more than the rest of the call. */
+enum { PAGE = 4096, PIPE_SIZE = 1 << 18, DRAIN_MAX = 16 << 20 };
+static _Alignas(PAGE) char chunk[PIPE_SIZE];
+
+/* Most containers say little: what a burst of output has taken is given back when the next second
+ * brings none. */
+enum { REST_MS = 1000, BURST = 2 * PAGE, STACK_REST = 64 * PAGE };
+static struct {
+	struct timer timer;
+	bool burst;
+} rest;
+
+/* Below us is what deeper calls have left, the runtime's start above all. */
+static void rest_stack(void)
+{
+	uintptr_t below = ((uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)(PAGE - 1)) - PAGE;
+	/* What lies beyond the stack's end is not there: no matter. */
+	(void)madvise((void *)(below - STACK_REST), STACK_REST, MADV_DONTNEED);
+}
+
+static void on_rest(struct timer *c)
+{
+	struct monitor *m = c->arg;
+	if (rest.burst) {
+		rest.burst = false;
+		loop_timer(m->loop, c, REST_MS, on_rest, m);
+		return;
+	}
+	(void)madvise(chunk, sizeof chunk, MADV_DONTNEED);
+	logfile_rest();
+	rest_stack();
+}
+
+static void rest_later(struct monitor *m)
+{
+	rest.burst = true;
+	if (!rest.timer.slot)
+		loop_timer(m->loop, &rest.timer, REST_MS, on_rest, m);
+}
 
 static void keep_tail(struct stdio *s, const char *data, size_t len)
 {
@@ -102,6 +140,8 @@ static int pump(struct stream *t, size_t *len)
 	if (n <= 0)
 		return -1;
 	*len = (size_t)n;
+	if (n > BURST)
+		rest_later(t->m);
 	if (t->keep_tail)
 		keep_tail(s, chunk, (size_t)n);
 	if (!s->logging)
@@ -112,20 +152,6 @@ static int pump(struct stream *t, size_t *len)
 	return 1;
 }
 
-/* As much as a pipe holds, then others have their turn. */
-static int pump_all(struct stream *t, size_t *total)
-{
-	int r;
-	size_t len;
-	*total = 0;
-	do {
-		len = 0;
-		r = pump(t, &len);
-		*total += len;
-	} while (r > 0 && len == sizeof chunk && *total < PIPE_SIZE);
-	return r < 0 ? -1 : *total > 0;
-}
-
 static void on_readable(struct watch *w, uint32_t events)
 {
 	struct stream *t = w->arg;
@@ -133,7 +159,7 @@ static void on_readable(struct watch *w, uint32_t events)
 	/* What nobody can write to any more is read to its end. */
 	if (t->m->io.paused && !(events & (EPOLLHUP | EPOLLERR)))
 		return;
-	int r = pump_all(t, &len);
+	int r = pump(t, &len);
 	int wait_ms = r > 0 ? limit_block_ms(&t->m->log.limit, len) : 0;
 	if (wait_ms && !t->m->io.paused)
 		pause_streams(t->m, wait_ms);
@@ -220,6 +246,7 @@ void stdio_begin(struct monitor *m)
 	drain(&s->err);
 	s->tail_len = 0;
 	s->logging = true;
+	rest_later(m);
 	/* A runtime with a sandbox sends it when the container is started. */
 	if (m->opts->tty && !m->opts->wait)
 		stdio_terminal(m);
@@ -307,6 +334,7 @@ void stdio_close(struct monitor *m)
 	struct stdio *s = &m->io;
 	loop_timer_cancel(m->loop, &s->pause);
 	loop_timer_cancel(m->loop, &m->tell);
+	loop_timer_cancel(m->loop, &rest.timer);
 	close_stream(&s->out);
 	close_stream(&s->err);
 	stdio_close_child(s);

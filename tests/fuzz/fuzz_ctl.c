@@ -89,7 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	opts.stdin_once = false;
 	int before = open_files();
 	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
-	struct ctl_client *c = &m.ctl.client[0];
+	static struct ctl_client client;
+	struct ctl_client *c = m.ctl.client = &client;
 	*c = (struct ctl_client){.watch = WATCH_NONE, .m = &m, .out = {-1, -1}};
 	m.ctl.high = 1;
 	must(loop_add(m.loop, &c->watch, pair[0], 0, NULL, c, &e) == 0);

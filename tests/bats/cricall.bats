@@ -157,7 +157,8 @@ bad_is() {
 @test "an interrupted unary call is exit 11" {
   cricall ExecSync '{"cmd": ["sleep", "3"]}' >/dev/null 2>"$BATS_TEST_TMPDIR/err" 3>&- &
   local pid=$! r=0
-  sleep 0.3
+  # It is asked, so that the signal does not meet a program that only begins.
+  wait_for 10 grep -q sleeping "$SERVER_DIR/log"
   kill -TERM $pid
   wait $pid || r=$?
   [ $r = 11 ] && grep -q "CANCELLED: interrupted" "$BATS_TEST_TMPDIR/err"

@@ -137,7 +137,7 @@ restart() {
   if ! capsh --has-p=cap_sys_resource 2>/dev/null; then grep -q ' CreateContainer .* warning="oom_score_adj -998 raised' "$ROOT/pods/$pod/journal"; fi
   ends=$(run_ctr "$pod" ends . sh -c 'sleep 0.5; exit 9')
   kill -9 "$(cat "$CRISP_TMP/crispd.pid")"
-  sleep 1
+  wait_for 10 test -e "$ROOT/containers/$ends/exit.json"
   restart
   ctr_status "$stays" | jq -e '.state == "CONTAINER_RUNNING" and .resources.linux.memory_limit_in_bytes == 67108864 and .resources.linux.cpu_shares == 512'
   ctr_status "$ends" | jq -e '.state == "CONTAINER_EXITED" and .exit_code == 9'

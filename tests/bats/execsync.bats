@@ -6,7 +6,7 @@ setup_file() {
   load ../lib/bundle
   crisp_file_setup
   bundle_setup
-  jq '.exec_drain_timeout = 1' "$CRISP_CONFIG" >"$CRISP_TMP/c" && mv "$CRISP_TMP/c" "$CRISP_CONFIG"
+  jq '.exec_drain_timeout = 3' "$CRISP_CONFIG" >"$CRISP_TMP/c" && mv "$CRISP_TMP/c" "$CRISP_CONFIG"
   load ../lib/crispd
 }
 teardown_file() {
@@ -31,7 +31,7 @@ exec_sync() { jq -nc --arg id "$CTR" --argjson t "${T:-0}" '{ container_id: $id,
   crispd_start
   local start=$EPOCHREALTIME
   exec_sync sh -c 'setsid sleep 3333 & echo started' | jq -e '.stdout == "started\n"'
-  awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { exit !(b - a >= 0.9 && b - a < 1.9) }'
+  awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { exit !(b - a >= 2.9 && b - a < 60) }'
   local code
   for code in 0 1 125 255; do exec_sync sh -c "exit $code" | jq -e --argjson c "$code" '(.exit_code // 0) == $c'; done
   exec_sync sh -c 'dd if=/dev/zero bs=1000000 count=20 2>/dev/null | tr "\0" x; exit 3' >"$BATS_TEST_TMPDIR/reply"

@@ -142,7 +142,7 @@ LIST
   look() {
     local start=$SECONDS
     ON=$POD in_ctr crun true && return 1
-    [ $((SECONDS - start)) -lt 10 ]
+    [ $((SECONDS - start)) -lt 50 ]
   }
   on_handler hook look
 }
@@ -225,7 +225,7 @@ echo "{ \"hooks\": [\"prestart\"], \"mountOptions\": [\"ro\"], \"linux\": { \"cg
     id=$(ctr '.log_path = "c.log"' | ocibundle create "$POD" -)
     ctrrun create "$id" || status=$?
     [ $status = 124 ]
-    [ $((SECONDS - start)) -lt 20 ]
+    [ $((SECONDS - start)) -lt 100 ]
     ctrrun rm --force "$id"
     ocibundle rm "$id"
   }

@@ -569,7 +569,7 @@ YML
   local start=$SECONDS
   wait $pid || status=$?
   [ $status = 11 ]
-  [ $((SECONDS - start)) -le 2 ]
+  [ $((SECONDS - start)) -le 40 ]
   grep -q 'cancelled by Terminated' "$STORE/err"
   nothing_left
 }

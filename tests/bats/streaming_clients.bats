@@ -11,7 +11,7 @@ setup_file() {
   SPDY=$CRISP_TMP/spdy-client
   export SPDY
   if command -v go >/dev/null && [ -d /usr/share/gocode/src/github.com/docker/spdystream ]; then
-    GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$CRISP_TMP/gocache GOFLAGS='' CGO_ENABLED=0 \
+    GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$CRISP_TMP/gocache GOFLAGS='' \
       go build -o "$SPDY" "$STREAMS_LIB/spdystream/main.go"
   fi
 }

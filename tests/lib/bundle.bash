@@ -19,32 +19,39 @@ bundle_setup() {
   export CGROUP
 }
 
-new_id() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
+new_id() { printf '%08x%08x%08x%08x%08x%08x%08x%08x' $SRANDOM $SRANDOM $SRANDOM $SRANDOM $SRANDOM $SRANDOM $SRANDOM $SRANDOM; }
 
+# Without a process where nothing is to be changed: a file makes a hundred of them.
 bundle() {
-  local runtime=$1 id
+  local runtime=$1 name=${1##*/} path=$1 id config state boot JSON
   shift
   id=$(new_id)
   mkdir -p "$ROOT/containers/$id" "$RUNROOT/containers/$id/bundle"
-  # shellcheck disable=SC2016
-  jq -n --arg rootfs "$CRISP_TMP/rootfs" --arg cgroup "$CGROUP/$id" '{ ociVersion: "1.0.0",
-    process: { terminal: false, user: { uid: 0, gid: 0 }, args: $ARGS.positional, env: ["PATH=/bin", "HOME=/"], cwd: "/",
-      noNewPrivileges: true, capabilities: (["CAP_KILL", "CAP_CHOWN"] as $c | { bounding: $c, effective: $c, permitted: $c }) },
-    root: { path: $rootfs, readonly: true },
-    mounts: [
-      { destination: "/proc", type: "proc", source: "proc" },
-      { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"] },
-      { destination: "/dev/pts", type: "devpts", source: "devpts", options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] },
-      { destination: "/tmp", type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev"] }],
-    linux: { cgroupsPath: $cgroup, resources: { devices: [{ allow: false, access: "rwm" }] },
-      namespaces: [{ type: "pid" }, { type: "ipc" }, { type: "uts" }, { type: "mount" }] } }' --args -- "$@" |
-    jq "${B_CONFIG:-.}" >"$RUNROOT/containers/$id/bundle/config.json"
-  jq -nc --arg id "$id" --arg rt "$(command -v "$runtime")" --arg name "$(basename "$runtime")" --arg rr "$RUNROOT/runtimes/$(basename "$runtime")" \
-    --arg log "$CRISP_TMP/logs/$id/0.log" --arg cgroup "$CGROUP/$id" --arg boot "$(cat /proc/sys/kernel/random/boot_id)" \
-    '{ version: 1, id: $id, pod_id: "", state: "prepared", handler: $name, runtime: $rt, runtime_root: $rr, origin: "hand",
-       boot_id: $boot, image: "test", image_id: "", log_path: $log, cgroup_path: $cgroup, start_error: "", created_at: (now * 1000000000 | floor),
-       started_at: 0, pid: 0, pid_start: 0, monitor: 0, monitor_start: 0, stop_signal: 0, tty: false, stdin_open: false,
-       stdin_once: false, complete: true }' | jq -c "${B_STATE:-.}" >"$ROOT/containers/$id/state.json"
+  json_strings "$@"
+  config='{ "ociVersion": "1.0.0",
+  "process": { "terminal": false, "user": { "uid": 0, "gid": 0 }, "args": '$JSON', "env": ["PATH=/bin", "HOME=/"], "cwd": "/",
+    "noNewPrivileges": true, "capabilities": { "bounding": ["CAP_KILL", "CAP_CHOWN"], "effective": ["CAP_KILL", "CAP_CHOWN"],
+      "permitted": ["CAP_KILL", "CAP_CHOWN"] } },
+  "root": { "path": "'$CRISP_TMP'/rootfs", "readonly": true },
+  "mounts": [
+    { "destination": "/proc", "type": "proc", "source": "proc" },
+    { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] },
+    { "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+      "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"] },
+    { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev"] }],
+  "linux": { "cgroupsPath": "'$CGROUP/$id'", "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
+    "namespaces": [{ "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }] } }'
+  [[ $path == /* ]] || path=$(command -v "$runtime")
+  read -r boot </proc/sys/kernel/random/boot_id
+  state='{"version":1,"id":"'$id'","pod_id":"","state":"prepared","handler":"'$name'","runtime":"'$path'"'
+  state+=',"runtime_root":"'$RUNROOT/runtimes/$name'","origin":"hand","boot_id":"'$boot'","image":"test","image_id":""'
+  state+=',"log_path":"'$CRISP_TMP/logs/$id/0.log'","cgroup_path":"'$CGROUP/$id'","start_error":""'
+  state+=',"created_at":'${EPOCHREALTIME/./}'000,"started_at":0,"pid":0,"pid_start":0,"monitor":0,"monitor_start":0'
+  state+=',"stop_signal":0,"tty":false,"stdin_open":false,"stdin_once":false,"complete":true}'
+  if [ -n "${B_CONFIG:-}" ]; then config=$(jq "$B_CONFIG" <<<"$config"); fi
+  if [ -n "${B_STATE:-}" ]; then state=$(jq -c "$B_STATE" <<<"$state"); fi
+  echo "$config" >"$RUNROOT/containers/$id/bundle/config.json"
+  echo "$state" >"$ROOT/containers/$id/state.json"
   CTR=$id
   echo "$id" >>"$CRISP_TMP/bundles"
   echo "$id"
@@ -58,19 +65,36 @@ run_ctr() {
   ctrrun create "$CTR" && ctrrun start "$CTR"
 }
 
-effective() { ctrrun state "${1:-$CTR}" | jq -r 'if .exit then "\(.status) \(.exit.exit_code) \(.exit.reason)" else .status end'; }
+effective() {
+  local state code reason
+  state=$(ctrrun state "${1:-$CTR}") || return
+  if [[ $state =~ \"exit\":\ *\{.*\"exit_code\":\ *([0-9]+) ]]; then
+    code=${BASH_REMATCH[1]}
+    [[ $state =~ \"reason\":\ *\"([^\"]*)\" ]]
+    reason=${BASH_REMATCH[1]}
+  fi
+  [[ $state =~ \"status\":\ *\"([^\"]*)\" ]]
+  echo "${BASH_REMATCH[1]}${code:+ $code $reason}"
+}
 
 # wait_exited [ID [SECONDS]]
 wait_exited() {
   local end=$((SECONDS + ${2:-10}))
   until [ -e "$ROOT/containers/${1:-$CTR}/exit.json" ]; do
     [ $SECONDS -lt $end ] || return 1
-    sleep 0.005
+    nap 0.01
   done
 }
 
-monitor_pid() { jq -r .monitor "$ROOT/containers/${1:-$CTR}/state.json"; }
-ctr_pid() { jq -r .pid "$ROOT/containers/${1:-$CTR}/state.json"; }
+# number_in FILE KEY: of a record that is one line of JSON
+number_in() {
+  local record
+  record=$(<"$1") || return
+  [[ $record =~ \"$2\":\ *([0-9]+) ]] || return
+  echo "${BASH_REMATCH[1]}"
+}
+monitor_pid() { number_in "$ROOT/containers/${1:-$CTR}/state.json" monitor; }
+ctr_pid() { number_in "$ROOT/containers/${1:-$CTR}/state.json" pid; }
 
 # none_runs PATTERN: no process that lives has such a command line (`! pgrep` would not fail a test)
 none_runs() {
@@ -81,7 +105,7 @@ is_dead() { [ ! -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
 
 # left_of ID: names what is still there of a removed container
 left_of() {
-  find /sys/fs/cgroup -type d -name "$1" 2>/dev/null | grep -v /unified/
+  find /sys/fs/cgroup -path /sys/fs/cgroup/unified -prune -o -type d -name "$1" -print 2>/dev/null
   pgrep -af "$1"
   find "$RUNROOT/runtimes" -maxdepth 2 -name "$1" 2>/dev/null
 }

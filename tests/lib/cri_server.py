@@ -60,6 +60,7 @@ def exec_sync(request, context):
         left = context.time_remaining()
         r.exit_code = -1 if left is None or left > 1e9 else int(left * 1000)
     elif verb == "sleep":
+        log("sleeping")
         time.sleep(float(request.cmd[1]))
     elif verb == "metadata":
         r.stdout = "".join("%s: %s\n" % (k, v) for k, v in context.invocation_metadata()).encode()

@@ -10,10 +10,8 @@ crispd_start() {
   wait_for 10 crispd_ready || { tail "$CRISPD_LOG" >&2; return 1; }
 }
 
-# A connection is taken: the socket file alone may be a dead one's.
-crispd_ready() {
-  python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])' "$SOCK"
-}
+# It answers: the socket file alone may be a dead one's.
+crispd_ready() { [ -S "$SOCK" ] && timeout 20 cricall --socket "$SOCK" Version; }
 
 crispd_stop() {
   # Not always a child of this shell, which cannot wait for it then.

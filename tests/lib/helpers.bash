@@ -54,13 +54,13 @@ crisp_file_setup() {
   ROOT=$CRISP_TMP/root RUNROOT=$CRISP_TMP/run
   CRISP_CONFIG=$CRISP_TMP/etc/crisp.json
   export CRISP_TMP SUBNET_LOCK SUBNET BRIDGE NET_NAME ROOT RUNROOT CRISP_CONFIG
-  mkdir -p "$CRISP_TMP"/etc/{net.d,handlers.d,registries.d}
+  mkdir -p "$CRISP_TMP"/etc/{net.d,handlers.d,registries.d} "$CRISP_TMP/plugins"
+  mkfifo "$CRISP_TMP/.nap"
   cat >"$CRISP_CONFIG" <<EOF
 { "root": "$ROOT", "runroot": "$RUNROOT", "network_dir": "$CRISP_TMP/etc/net.d",
   "handlers_dir": "$CRISP_TMP/etc/handlers.d", "registries_dir": "$CRISP_TMP/etc/registries.d",
   "plugin_dirs": ["$CRISP_TMP/plugins", "/opt/cni/bin", "/usr/lib/cni"] }
 EOF
-  mkdir -p "$CRISP_TMP/plugins"
   crisp_cni
 }
 
@@ -97,9 +97,21 @@ crisp_file_teardown() {
   return $left
 }
 
+# free_port: prints a port of this file's own that nobody listens on; below those that the kernel gives to clients, which
+# would else take it before it is bound
 free_port() {
-  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+  local port i first=$((20000 + 40 * ${SUBNET##*.})) start=$((RANDOM % 40))
+  for ((i = 0; i < 40; i++)); do
+    port=$((first + (start + i) % 40))
+    (set -C && : >"$CRISP_TMP/.port.$port") 2>/dev/null || continue
+    (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { echo "$port" && return; }
+  done
+  echo "no port is left of $first to $((first + 39))" >&2
+  return 1
 }
+
+# nap SECONDS: sleeps, without a process: nothing is ever written there
+nap() { if [ -p "${CRISP_TMP:-}/.nap" ]; then read -rt "$1" <>"$CRISP_TMP/.nap" || true; else sleep "$1"; fi; }
 
 # wait_for SECONDS CMD...: until CMD succeeds; the seconds are those of an idle machine, a busy one has five times them
 wait_for() {
@@ -107,7 +119,7 @@ wait_for() {
   shift
   until "$@" >/dev/null 2>&1; do
     [ $SECONDS -lt $end ] || return 1
-    sleep 0.05
+    nap 0.05
   done
 }
 
@@ -140,8 +152,29 @@ have = os.listdir(sys.argv[1])
 [os.symlink("busybox", sys.argv[1] + "/" + a) for a in sys.stdin.read().split() if a not in have]' "$1"
 }
 
-# A one-layer image with busybox and its applets; root file system entries all explicit.
+# A one-layer image with busybox and its applets; root file system entries all explicit. The first of each file is a copy
+# of one that the files of a whole run share ($CRISP_IMAGES): four starts of umoci. Others are images of their own.
 make_image() {
+  local name=$1 layout=$CRISP_TMP/oci index
+  if [ ! -d "$layout" ] && [ -d "${CRISP_IMAGES:-}" ]; then
+    if [ ! -d "$CRISP_IMAGES/busybox" ]; then
+      umoci_image shared-name
+      # Another file may have been faster.
+      mv -T "$layout" "$CRISP_IMAGES/busybox" 2>/dev/null || rm -rf "$layout"
+    fi
+    cp -a "$CRISP_IMAGES/busybox" "$layout"
+    index=$(<"$layout/index.json")
+    printf '%s\n' "${index/shared-name/"$name"}" >"$layout/index.json"
+  else
+    umoci_image "$name"
+  fi
+  if [ -n "${REGISTRY:-}" ]; then
+    skopeo copy -q --dest-tls-verify=false "oci:$CRISP_TMP/oci:$name" "docker://$REGISTRY/$name:latest"
+  fi
+}
+
+# umoci_image NAME: that image, by umoci
+umoci_image() {
   local name=$1 dir=$CRISP_TMP/img-rootfs
   if [ ! -d "$dir" ]; then
     mkdir -p "$dir"/{bin,etc,proc,sys,dev,tmp,root,var/www}
@@ -155,31 +188,44 @@ make_image() {
   umoci new --image "$CRISP_TMP/oci:$name" >/dev/null
   umoci insert --image "$CRISP_TMP/oci:$name" "$dir" / >/dev/null
   umoci config --image "$CRISP_TMP/oci:$name" --config.cmd /bin/sh --config.env PATH=/bin --architecture amd64 --os linux >/dev/null
-  if [ -n "${REGISTRY:-}" ]; then
-    skopeo copy -q --dest-tls-verify=false "oci:$CRISP_TMP/oci:$name" "docker://$REGISTRY/$name:latest"
-  fi
 }
 
 pull_image() {
   make_image "$1" && ocipull "oci:$CRISP_TMP/oci:$1"
 }
 
+# By the shell alone: these are called hundreds of times, and a start of jq takes as long as four of cat.
 pod_json() {
-  cat <<EOF
-{ "metadata": { "name": "$1", "namespace": "default", "uid": "uid-$1", "attempt": 1 },
-  "hostname": "$1", "log_directory": "$CRISP_TMP/logs/$1",
-  "linux": { "cgroup_parent": "/crisp-test/$1",
-             "security_context": { "namespace_options": { "network": "POD", "pid": "CONTAINER", "ipc": "POD" } } } }
-EOF
+  printf '{ "metadata": { "name": "%s", "namespace": "default", "uid": "uid-%s", "attempt": 1 },
+  "hostname": "%s", "log_directory": "%s/logs/%s",
+  "linux": { "cgroup_parent": "/crisp-test/%s",
+             "security_context": { "namespace_options": { "network": "POD", "pid": "CONTAINER", "ipc": "POD" } } } }\n' \
+    "$1" "$1" "$1" "$CRISP_TMP" "$1" "$1"
+}
+
+# json_strings STRING...: sets JSON to the array of them
+json_strings() {
+  local s bs='\' list=
+  for s; do
+    s=${s//"$bs"/"$bs$bs"}
+    s=${s//'"'/"$bs\""}
+    s=${s//$'\n'/"${bs}n"}
+    s=${s//$'\t'/"${bs}t"}
+    s=${s//$'\r'/"${bs}r"}
+    list+=,\"$s\"
+  done
+  JSON=[${list#,}]
 }
 
 # ctr_json NAME IMAGE CMD...
 ctr_json() {
-  local name=$1 image=$2
-  shift 2
-  jq -nc --arg name "$name" --arg image "$image" '{ metadata: { name: $name, attempt: 0 }, image: { image: $image },
-    command: $ARGS.positional, log_path: ($name + ".log"),
-    linux: { security_context: { namespace_options: { network: "POD", pid: "CONTAINER", ipc: "POD" } } } }' --args -- "$@"
+  local JSON name image
+  json_strings "$1" && name=${JSON:1:-1}
+  json_strings "$2" && image=${JSON:1:-1}
+  json_strings "${@:3}"
+  printf '{"metadata":{"name":%s,"attempt":0},"image":{"image":%s},"command":%s,"log_path":%s,"linux":%s}\n' \
+    "$name" "$image" "$JSON" "${name%'"'}.log\"" \
+    '{"security_context":{"namespace_options":{"network":"POD","pid":"CONTAINER","ipc":"POD"}}}'
 }
 
 # What `run --separate-stderr` does, with a third of its processes: it is what the tests do most.

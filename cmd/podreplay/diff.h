@@ -23,8 +23,9 @@ json_t *diff_stories(const struct story *a, const struct story *b, double slower
 
 struct plain {
 	const struct story *s;
-	const char *root, *runroot; /* state directories there */
-	json_t *paths;              /* path there -> host path of the pod; NULL = none */
+	const char *root, *runroot;         /* state directories there */
+	const char *was_root, *was_runroot; /* those of the pod that was replayed; "" = none */
+	json_t *paths;                      /* path there -> host path of the pod; NULL = none */
 };
 void plain_init(struct plain *p, const struct story *s);
 /* In a new document, or string to be freed. */

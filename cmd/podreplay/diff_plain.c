@@ -191,6 +191,8 @@ void plain_init(struct plain *p, const struct story *s)
 	p->root = jsonx_opt_string(s->crisp, "root", "");
 	p->runroot = jsonx_opt_string(s->crisp, "runroot", "");
 	p->paths = json_object_get(replay, "paths");
+	p->was_root = jsonx_opt_string(replay, "root", "");
+	p->was_runroot = jsonx_opt_string(replay, "runroot", "");
 }
 
 /* What stands for an id: the pod's, a container's by its name, or any other. */
@@ -228,6 +230,15 @@ static const char *below(const char *s, const char *dir)
 	return n && strncmp(s, dir, n) == 0 && (s[n] == '/' || !s[n]) ? s + n : NULL;
 }
 
+/* Of two state directories one may be below the other. */
+static char *without_root(const char *text, const char *root, const char *runroot)
+{
+	const char *in_root = below(text, root), *in_run = below(text, runroot);
+	if (in_run && (!in_root || strlen(runroot) > strlen(root)))
+		return xasprintf("<runroot>%s", in_run);
+	return in_root ? xasprintf("<root>%s", in_root) : xstrdup(text);
+}
+
 static char *plain_string(const struct plain *p, const char *s)
 {
 	unsigned char raw[16];
@@ -236,15 +247,12 @@ static char *plain_string(const struct plain *p, const char *s)
 	if (inet_pton(AF_INET, s, raw) == 1 || inet_pton(AF_INET6, s, raw) == 1)
 		return xstrdup("<address>");
 	json_object_foreach (p->paths, here, host)
-		if ((rest = below(s, here)) && json_is_string(host))
-			return xasprintf("%s%s", json_string_value(host), rest);
+		if ((rest = below(s, here)) && json_is_string(host)) {
+			AUTO_FREE char *was = xasprintf("%s%s", json_string_value(host), rest);
+			return without_root(was, p->was_root, p->was_runroot);
+		}
 	AUTO_FREE char *text = without_ids(p, s);
-	/* One may be below the other. */
-	size_t root = strlen(p->root), run = strlen(p->runroot);
-	const char *in_root = below(text, p->root), *in_run = below(text, p->runroot);
-	if (in_run && (!in_root || run > root))
-		return xasprintf("<runroot>%s", in_run);
-	return in_root ? xasprintf("<root>%s", in_root) : TAKE(text);
+	return without_root(text, p->root, p->runroot);
 }
 
 static json_t *plain_value(const struct plain *p, json_t *v, int depth)

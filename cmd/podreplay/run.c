@@ -196,8 +196,12 @@ static json_t *replay_member(const struct replay *r)
 	json_object_foreach (r->volumes, host, here)
 		if (json_is_string(here))
 			json_object_set_new(paths, json_string_value(here), json_string(host));
-	return json_pack("{s:s, s:o, s:o}", "archive", r->arc.digest, "containers", containers,
-			 "paths", paths);
+	/* Such a path may be below the state directories there. */
+	struct err ignored;
+	AUTO_JSON json_t *crisp = arc_json(&r->arc, &ignored, "crisp.json");
+	return json_pack("{s:s, s:o, s:o, s:s, s:s}", "archive", r->arc.digest, "containers",
+			 containers, "paths", paths, "root", jsonx_opt_string(crisp, "root", ""),
+			 "runroot", jsonx_opt_string(crisp, "runroot", ""));
 }
 
 static int write_archive(const struct replay *r, struct err *e)

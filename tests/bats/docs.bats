@@ -5,7 +5,7 @@ load ../lib/helpers
 load ../lib/crispd
 
 setup_file() {
-  requires root crun jq curl
+  requires root crun jq curl runc containerd-shim-runc-v2 openssl
   crisp_file_setup
   crisp_registry
   make_image library/busybox
@@ -25,6 +25,18 @@ docs() { /usr/bin/python3 "$TOP/tests/lib/docs.py" "$@"; }
   [ "$status" = 0 ]
 }
 
+@test "the README has no other block, but what says why it is not run" {
+  run docs blocks "$TOP/README.md" "A tour of ten minutes" "In a pipeline"
+  echo "$output"
+  [ "$status" = 0 ]
+  [ "${#lines[@]}" = 7 ]
+  # And one that says nothing is found.
+  printf '%s\n' '## Tour' '' '    make' >"$CRISP_TMP/page"
+  run docs blocks "$CRISP_TMP/page" Tour
+  [ "$status" = 1 ]
+  [[ $output == *"neither run nor says why not: make"* ]]
+}
+
 @test "the README's pipeline, with ci-example" {
   cd "$CRISP_TMP/here"
   run docs readme "$TOP/README.md" "In a pipeline"
@@ -32,8 +44,9 @@ docs() { /usr/bin/python3 "$TOP/tests/lib/docs.py" "$@"; }
   [ "$status" = 0 ]
 }
 
-@test "the man pages' examples that are marked to be run" {
-  cd "$CRISP_TMP/here"
+@test "the man pages' examples" {
+  mkdir "$CRISP_TMP/man"
+  cd "$CRISP_TMP/man"
   ocipull busybox
   local names
   for names in mypod:web demo:app; do
@@ -43,11 +56,41 @@ docs() { /usr/bin/python3 "$TOP/tests/lib/docs.py" "$@"; }
   mv demo.json pod.json
   printf '%s\n' 'kind: Pod' 'metadata: {name: job}' 'spec:' '  initContainers: [{name: before, image: busybox, command: ["true"]}]' \
     '  containers: [{name: main, image: busybox, command: [echo, done], resources: {limits: {cpu: 100m}}}]' >pod.yaml
+  cp pod.yaml job.yaml
+  # It fails for what it was given.
+  mkdir settings && echo 'log = /var/app.log' >settings/app.conf
+  cat >report.yaml <<'EOF'
+kind: Pod
+metadata: { name: report }
+spec:
+  containers:
+    - name: main
+      image: busybox
+      command: [sh, -c, 'cat /etc/app/app.conf; [ -z "$API_TOKEN" ] || { echo "cannot open /etc/app/other/app.conf" >&2; exit 4; }']
+      env: [{ name: API_TOKEN, value: theirs }]
+      volumeMounts: [{ name: settings, mountPath: /etc/app }]
+  volumes: [{ name: settings, configMap: { name: settings } }]
+EOF
+  run pod up --wait - < <(podmanifest --configmap settings=./settings --log-dir "$PWD/logs" report.yaml)
+  [ "$status" = 4 ]
   pod up mypod.json web.json
   crispd_start
   run docs man "$TOP"/{cmd/*,libcommon,adapter,scripts}/*.[1-8]
   echo "$output"
   [ "$status" = 0 ]
+  # What cannot be run here, each with its reason; a block without one has failed above.
+  diff - <(grep '^not run: ' <<<"$output" | cut -d: -f2) <<'EOF'
+ ctrrun.1
+ ocibundle.1
+ ocipull.1
+ podmanifest.1
+ crisp-handlers.5
+ crispd.8
+EOF
+  printf '.SH EXAMPLES\n.EX\nfalse\n.EE\n' >"$CRISP_TMP/page.1"
+  run docs man "$CRISP_TMP/page.1"
+  [ "$status" = 1 ]
+  [[ $output == *"neither run nor says why not"* ]]
   crispd_stop
   pod down -t 0 mypod
 }

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """docs.py readme FILE HEADING...: run the console blocks below these headings of a Markdown page, in one shell, in order.
-docs.py man PAGE...: run the EXAMPLES of man pages that are marked with a comment line  .\\" run  before them.
+docs.py blocks FILE HEADING...: does the page have another block than these? One that is indented, and not run, stands
+behind a comment <!-- not run: REASON -->, which is printed.
+docs.py man PAGE...: run the examples of man pages, all that is .EX. Before each stands a comment: .\\" run, or
+.\\" run, typing: TEXT for what wants a terminal, or .\\" not run: REASON, which is printed. Without one it is an error.
 
 In a console block a line that begins with "$ " is a command, with the lines of its here-document behind it; other lines are
 what it prints, in which "…" stands for anything. A command ends with status 0, or as a comment on it says: # exit status N.
-In a man page each marked block is run as a whole, which must end with status 0."""
+In a man page each block is run as a whole, which must end with status 0."""
 import os
+import pty
 import re
 import select
 import subprocess
 import sys
+import tempfile
 
 
 class Shell:
@@ -73,10 +78,29 @@ def agrees(printed, text):
     return None
 
 
+def all_run(text, headings):
+    """Each block of the page is a console's below one of the headings, or behind a comment that says why it is not run."""
+    fenced = re.findall(r"^```console$", text, re.M)
+    below = sum(len(re.findall(r"^```console$", p, re.M)) for p in re.split(r"^## ", text, flags=re.M) if p.split("\n", 1)[0] in headings)
+    assert text.count("```") == 2 * len(fenced) and len(fenced) == below, "a block that nothing runs"
+    excuse = ""
+    for line in re.sub(r"^```console\n.*?^```", "", text, flags=re.M | re.S).splitlines():
+        # An indented block, also within a list, whose text is indented by 3.
+        if line.startswith("    "):
+            assert excuse, "a block that is neither run nor says why not: " + line.strip()
+            if excuse != "told":
+                print("not run: README.md: " + excuse)
+            excuse = "told"
+        elif line.strip():
+            m = re.fullmatch(r" *<!-- not run: (.+) -->", line)
+            excuse = m.group(1) if m else ""
+
+
 def readme(file, headings):
     shell = Shell()
     with open(file) as f:
-        found = commands(f.read(), headings)
+        text = f.read()
+    found = commands(text, headings)
     assert found, "no commands"
     for command, printed, status in found:
         text, got = shell.run(command)
@@ -87,32 +111,90 @@ def readme(file, headings):
 
 
 def unroff(line):
-    for a, b in ((r"\-", "-"), (r"\(aq", "'"), (r"\(dq", '"'), (r"\&", ""), (r"\e", "\\"), (r"\(ti", "~"), (r"\(ha", "^")):
+    for a, b in ((r"\-", "-"), (r"\(aq", "'"), (r"\(dq", '"'), (r"\(ga", "`"), (r"\&", ""), (r"\e", "\\"), (r"\(ti", "~"), (r"\(ha", "^")):
         line = line.replace(a, b)
     return line
 
 
 def examples(page):
+    """(mark, text) of the page's blocks: all that are .EX, and EXAMPLES has no others."""
     with open(page) as f:
-        text = f.read()
-    part = re.search(r'^\.SH "?EXAMPLES"?\n(.*?)(?=^\.SH |\Z)', text, re.M | re.S)
-    assert part, page + ": no EXAMPLES"
-    blocks = re.findall(r'^\.\\" run\n(?:\.[A-Z]+[^\n]*\n)*\.(?:nf|EX)\n(.*?)^\.(?:fi|EE)', part.group(1), re.M | re.S)
-    return ["\n".join(unroff(line) for line in b.splitlines() if not line.startswith(".")) for b in blocks]
+        lines = f.read().splitlines()
+    found, section, mark, block = [], "", "", None
+    for n, line in enumerate(lines):
+        if block is not None:
+            if line == ".EE":
+                found.append((mark, "\n".join(block)))
+                block, mark = None, ""
+            elif not line.startswith("."):
+                block.append(unroff(line))
+        elif line == ".EX":
+            assert mark, "%s:%d: an example that is neither run nor says why not" % (page, n + 1)
+            block = []
+        elif line.startswith(".SH"):
+            assert section != "EXAMPLES" or found, page + ": EXAMPLES without one"
+            section = line[3:].strip().strip('"')
+        elif re.match(r"\.(nf|Bd)\b", line):
+            assert section != "EXAMPLES", "%s:%d: an example that is no .EX" % (page, n + 1)
+        else:
+            m = re.fullmatch(r'\.\\" (run|run, typing: .+|not run: .+)', line)
+            mark = m.group(1) if m else ""
+    assert found, page + ": no examples"
+    return found
+
+
+def alone(block):
+    with tempfile.TemporaryFile() as out:
+        try:
+            status = subprocess.run(["bash", "-e", "-c", block], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, timeout=180).returncode
+        except subprocess.TimeoutExpired:
+            status = -1
+        out.seek(0)
+        return out.read().decode(errors="replace"), status
+
+
+def at_terminal(block, typed):
+    """The block with a terminal, at which `typed` is entered as soon as it prompts."""
+    master, slave = pty.openpty()
+    sh = subprocess.Popen(["bash", "-e", "-c", block], stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    out, asked = b"", False
+    while select.select([master], [], [], 120)[0]:
+        try:
+            out += os.read(master, 65536)
+        except OSError:  # nobody has it open any more
+            return out.decode(errors="replace"), sh.wait()
+        if not asked and re.search(rb"[#$] ", out):
+            asked = True
+            os.write(master, typed.encode() + b"\n")
+    sh.kill()
+    return out.decode(errors="replace") + "\nno end", 1
 
 
 def man(pages):
     n = 0
     for page in pages:
-        for block in examples(page):
-            shell = Shell()
-            text, status = shell.run("(set -e\n%s\n)" % block)
-            shell.sh.kill()
-            shell.sh.wait()
+        for mark, block in examples(page):
+            excuse = re.fullmatch("not run: (.+)", mark)
+            if excuse:
+                print("not run: %s: %s" % (os.path.basename(page), excuse.group(1)))
+                continue
+            typing = re.fullmatch("run, typing: (.+)", mark)
+            if typing:
+                text, status = at_terminal(block, typing.group(1))
+            else:
+                assert mark == "run", "%s: %s?" % (page, mark)
+                text, status = alone(block)
             if status:
                 sys.exit("%s:\n%s\n%sstatus %d" % (page, block, text, status))
             n += 1
     print("%d examples" % n)
 
 
-readme(sys.argv[2], sys.argv[3:]) if sys.argv[1] == "readme" else man(sys.argv[2:])
+if sys.argv[1] == "readme":
+    readme(sys.argv[2], sys.argv[3:])
+elif sys.argv[1] == "blocks":
+    with open(sys.argv[2]) as f:
+        all_run(f.read(), sys.argv[3:])
+else:
+    man(sys.argv[2:])

@@ -73,7 +73,7 @@ LIBS_podreplay := $(foreach l,archive zstd seccomp z,$(call static,$l))
 # Nor do the two that are in almost every program come as shared libraries: each costs a start 0.2 ms.
 own = $(patsubst -ljansson,$(call static,jansson),$(patsubst -lprotobuf-c,$(call static,protobuf-c),$1))
 # $(call libs,PROG): only what the program uses ends up in it (--as-needed).
-libs = $(call own,$(shell $(PKG_CONFIG) --libs $(PKGS_$1) jansson)) $(LIBS_$1) $(or $(CRYPTO_$1),$(CRYPTO)) -ldl -lm
+libs = $(call own,$(shell $(PKG_CONFIG) --libs $(PKGS_$1) jansson)) $(LIBS_$1) $(or $(CRYPTO_$1),$(CRYPTO)) -lm
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wpointer-arith \
         -Wwrite-strings -Wvla -Wundef -Wswitch-enum -Wcast-align -Wold-style-definition

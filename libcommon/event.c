@@ -4,15 +4,13 @@
 #include "auto.h"
 #include "log.h"
 
-#include <dlfcn.h>
-#include <nanomsg/nn.h>
-#include <nanomsg/reqrep.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/un.h>
-
-enum { EVENT_TIMEOUT_MS = 1000 };
 
 static bool ipc_address(const char *run_path, const char *name, char *out, size_t size)
 {
@@ -32,65 +30,61 @@ bool event_feed_address(const char *run_path, char *out, size_t size)
 	return ipc_address(run_path, "feed.ipc", out, size);
 }
 
-/* nanomsg connects in the background and would wait out the whole timeout when nobody listens: a
- * plain connect tells at once. */
-static bool somebody_listens(const char *path)
+/* Waits for a place in the queue of who listens, as long as for everything else. */
+static int reach(const char *path)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	static const struct timeval patience = {.tv_sec = 1};
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || strlen(path) >= sizeof sa.sun_path)
-		return false;
+		return -1;
 	memcpy(sa.sun_path, path, strlen(path));
-	return connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0 || errno == EAGAIN;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+	return connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0 ? -1 : TAKE_FD(fd);
 }
 
 bool event_heard(const struct state *s)
 {
 	char address[256];
-	return event_address(s->run_path, address, sizeof address) && somebody_listens(address + 6);
+	if (!event_address(s->run_path, address, sizeof address))
+		return false;
+	AUTO_CLOSE int fd = reach(address + 6);
+	return fd >= 0 || errno == EAGAIN;
 }
 
-struct nanomsg {
-	void *lib;
-	__typeof__(nn_socket) *socket;
-	__typeof__(nn_setsockopt) *setsockopt;
-	__typeof__(nn_connect) *connect;
-	__typeof__(nn_send) *send;
-	__typeof__(nn_recv) *recv;
-	__typeof__(nn_close) *close;
-};
+/* One request of the scalability protocols over a stream (RFCs sp-ipc-mapping-01, sp-request-reply-01):
+ * either side begins with 8 bytes, zero, "SP", zero, the protocol in 16 bits, 16 more of zero; a
+ * message is the byte 1, its length in 64 bits, then itself, here after 32 bits of a request's
+ * number, whose highest bit says that no further hop's number follows. The reply has the same. */
+enum { GREETING = 8, MESSAGE_HEAD = 9, NUMBER = 4, REPLY = sizeof "ok" - 1, REQ = 0x30 };
 
-static bool load(struct nanomsg *nn)
+static bool read_all(int fd, size_t len)
 {
-	static const char *const sonames[] = {"libnanomsg.so.5", "libnanomsg.so.6",
-					      "libnanomsg.so"};
-	for (size_t i = 0; i < ARRAY_LEN(sonames) && !nn->lib; i++)
-		nn->lib = dlopen(sonames[i], RTLD_NOW | RTLD_LOCAL);
-	if (!nn->lib)
-		return false;
-	/* The cast by way of an object pointer is what POSIX's dlsym page prescribes. */
-	*(void **)&nn->socket = dlsym(nn->lib, "nn_socket");
-	*(void **)&nn->setsockopt = dlsym(nn->lib, "nn_setsockopt");
-	*(void **)&nn->connect = dlsym(nn->lib, "nn_connect");
-	*(void **)&nn->send = dlsym(nn->lib, "nn_send");
-	*(void **)&nn->recv = dlsym(nn->lib, "nn_recv");
-	*(void **)&nn->close = dlsym(nn->lib, "nn_close");
-	return nn->socket && nn->setsockopt && nn->connect && nn->send && nn->recv && nn->close;
+	char unread[64];
+	while (len > 0) {
+		ssize_t n = read(fd, unread, len < sizeof unread ? len : sizeof unread);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		len -= (size_t)n;
+	}
+	return true;
 }
 
-static bool deliver(const struct nanomsg *nn, const char *address, const char *text, size_t len)
+/* libnanomsg would be loaded, connect in the background, start a thread, wait for it and unload. */
+static bool deliver(int fd, const char *text, size_t len)
 {
-	char reply[16];
-	int timeout = EVENT_TIMEOUT_MS;
-	int s = nn->socket(AF_SP, NN_REQ);
-	if (s < 0)
-		return false;
-	nn->setsockopt(s, NN_SOL_SOCKET, NN_SNDTIMEO, &timeout, sizeof timeout);
-	nn->setsockopt(s, NN_SOL_SOCKET, NN_RCVTIMEO, &timeout, sizeof timeout);
-	bool ok = nn->connect(s, address) >= 0 && nn->send(s, text, len, 0) >= 0 &&
-		  nn->recv(s, reply, sizeof reply, 0) >= 0;
-	nn->close(s);
-	return ok;
+	unsigned char head[GREETING + MESSAGE_HEAD + NUMBER] = {0, 'S', 'P', 0, 0, REQ, 0, 0, 1};
+	for (size_t i = 0; i < 8; i++)
+		head[GREETING + 1 + i] = (unsigned char)((uint64_t)(len + NUMBER) >> (56 - 8 * i));
+	head[GREETING + MESSAGE_HEAD] = 0x80;
+	struct iovec v[] = {{.iov_base = head, .iov_len = sizeof head},
+			    {.iov_base = (char *)text, .iov_len = len}};
+	struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
+	return sendmsg(fd, &m, MSG_NOSIGNAL) == (ssize_t)(sizeof head + len) &&
+	       read_all(fd, GREETING + MESSAGE_HEAD + NUMBER + REPLY);
 }
 
 /* The crispd that started this process is still its parent, and learns all from its end. Not so
@@ -107,21 +101,16 @@ void event_publish(const struct state *s, const char *event, const char *kind, c
 		   const char *pod, bool always)
 {
 	char address[256], text[512];
-	struct nanomsg nn = {0};
 	if (!always && daemon_waits_for_us())
-		return;
-	if (!event_heard(s) || !event_address(s->run_path, address, sizeof address))
 		return;
 	/* Ids are hex digits and event names ours: nothing here needs escaping. */
 	int n = snprintf(text, sizeof text,
 			 "{\"event\":\"%s\",\"kind\":\"%s\",\"id\":\"%s\",\"pod\":\"%s\"}", event,
 			 kind, id, pod ? pod : "");
-	if (n < 0 || (size_t)n >= sizeof text)
+	if (n < 0 || (size_t)n >= sizeof text ||
+	    !event_address(s->run_path, address, sizeof address))
 		return;
-	if (!load(&nn))
-		log_debug("event bus: libnanomsg cannot be loaded");
-	else if (!deliver(&nn, address, text, (size_t)n))
+	AUTO_CLOSE int fd = reach(address + 6);
+	if (fd >= 0 && !deliver(fd, text, (size_t)n))
 		log_debug("event bus: no reply from %s", address);
-	if (nn.lib)
-		dlclose(nn.lib);
 }

@@ -78,13 +78,13 @@ EOF
 crisp_file_teardown() {
   local left=0 dir id
   [ -n "${CRISPD_PID:-}" ] && kill "$CRISPD_PID" 2>/dev/null && wait "$CRISPD_PID" 2>/dev/null
-  for dir in "$ROOT"/containers/*/; do
+  for dir in "$ROOT"/containers/*; do
     [ -d "$dir" ] || continue
-    id=$(basename "$dir")
+    id=${dir##*/}
     ctrrun rm --force "$id" 2>/dev/null
     ocibundle rm "$id" || left=1
   done
-  for dir in "$ROOT"/pods/*/; do [ ! -d "$dir" ] || podnet rm "$(basename "$dir")" || left=1; done
+  for dir in "$ROOT"/pods/*; do [ ! -d "$dir" ] || podnet rm "${dir##*/}" || left=1; done
   [ -n "${REGISTRY_PID:-}" ] && kill "$REGISTRY_PID" 2>/dev/null
   ip link del "$BRIDGE" 2>/dev/null
   if grep -F " $CRISP_TMP" /proc/self/mountinfo; then
@@ -110,8 +110,18 @@ free_port() {
   return 1
 }
 
+# is_empty DIR...: none has a file, or they are not there; prints what there is. With only_seen before it, what begins with
+# a dot does not count.
+is_empty() {
+  local dir
+  for dir; do
+    if compgen -G "$dir/*" || { [ -z "${ONLY_SEEN:-}" ] && compgen -G "$dir/.[!.]*"; }; then return 1; fi
+  done
+}
+only_seen() { ONLY_SEEN=1 "$@"; }
+
 # nap SECONDS: sleeps, without a process: nothing is ever written there
-nap() { if [ -p "${CRISP_TMP:-}/.nap" ]; then read -rt "$1" <>"$CRISP_TMP/.nap" || true; else sleep "$1"; fi; }
+nap() { if [ -p "${CRISP_TMP:-/none}/.nap" ]; then read -rt "$1" <>"$CRISP_TMP/.nap" || true; else sleep "$1"; fi; }
 
 # wait_for SECONDS CMD...: until CMD succeeds; the seconds are those of an idle machine, a busy one has five times them
 wait_for() {

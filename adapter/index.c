@@ -9,7 +9,7 @@
 #include "proc.h"
 #include "xalloc.h"
 
-#include <poll.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -22,6 +22,7 @@ struct index {
 	struct table pods, ctrs;
 	struct images *images;
 	struct adopter *adopter;
+	int max_fd; /* of a descriptor for a watch */
 };
 
 struct pod *index_pod(const struct index *ix, const char *typed)
@@ -127,10 +128,12 @@ static void on_process_end(struct watch *w, uint32_t events)
 }
 
 /* A watch is a help, the bus tells as well: descriptors for clients and tools come first. */
-static bool is_precious(int fd)
+static int max_watch_fd(void)
 {
 	struct rlimit r;
-	return getrlimit(RLIMIT_NOFILE, &r) == 0 && (rlim_t)fd + RESERVED_FDS > r.rlim_cur;
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur > INT_MAX)
+		return INT_MAX;
+	return (int)r.rlim_cur - RESERVED_FDS;
 }
 
 /* Returns false when a process that should be there has gone meanwhile. */
@@ -138,18 +141,13 @@ static bool watch_process(struct ctr *c)
 {
 	struct err e = {.kind = ERR_NOT_FOUND};
 	const struct ctr_record *r = &c->rec;
-	if (c->damage || (c->state != CTR_RUNNING && c->state != CTR_CREATED) || *r->start_error)
+	int fd = TAKE_FD(c->monitor);
+	if (c->damage || (c->state != CTR_RUNNING && c->state != CTR_CREATED) || *r->start_error) {
+		auto_close(&fd);
 		return true;
-	c->watching_monitor = true;
-	int fd = r->monitor > 0
-			 ? proc_open((pid_t)r->monitor, (unsigned long long)r->monitor_start, &e)
-			 : -1;
-	/* One that is dead and not yet reaped would wake us for ever. */
-	struct pollfd dead = {.fd = fd, .events = POLLIN};
-	if (fd >= 0 && poll(&dead, 1, 0) > 0)
-		close(TAKE_FD(fd));
+	}
+	c->watching_monitor = fd >= 0;
 	if (fd < 0) {
-		c->watching_monitor = false;
 		fd = r->pid > 0 ? proc_open((pid_t)r->pid, (unsigned long long)r->pid_start, &e)
 				: -1;
 	}
@@ -157,7 +155,7 @@ static bool watch_process(struct ctr *c)
 		return e.kind != ERR_NOT_FOUND || (r->monitor <= 0 && r->pid <= 0);
 	if (!c->watching_monitor && r->monitor > 0)
 		adopter_want(c->index->adopter, r);
-	if (is_precious(fd)) {
+	if (fd > c->index->max_fd) {
 		close(fd);
 		return true;
 	}
@@ -312,6 +310,21 @@ void index_rescan(struct index *ix)
 		log_warn("index: %s", e.msg);
 }
 
+void index_reload(struct index *ix)
+{
+	char id[ID_SIZE];
+	index_rescan(ix);
+	/* Each goes and comes back as the last: from the end, none is met twice or missed. */
+	for (size_t i = ix->pods.n; i-- > 0;) {
+		memcpy(id, ix->pods.all[i]->id, ID_SIZE);
+		index_refresh_pod(ix, id);
+	}
+	for (size_t i = ix->ctrs.n; i-- > 0;) {
+		memcpy(id, ix->ctrs.all[i]->id, ID_SIZE);
+		index_refresh_ctr(ix, id);
+	}
+}
+
 void index_event(struct index *ix, const char *kind, const char *id, const char *pod)
 {
 	if (strcmp(kind, "pod") == 0) {
@@ -332,6 +345,7 @@ struct index *index_new(struct crispd *d, struct err *e)
 	long long from = proc_now_ms();
 	ix->images = images_new(d);
 	ix->adopter = adopter_new(d);
+	ix->max_fd = max_watch_fd();
 	if (read_all(ix, e) < 0) {
 		index_free(ix);
 		return NULL;

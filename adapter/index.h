@@ -62,6 +62,7 @@ struct ctr {
 		*config; /* in mem; without what no reply needs (env, command) */
 	uint8_t *packed; /* a Container in a ListContainersResponse */
 	size_t packed_len;
+	int monitor;        /* pidfd of the monitor, from the reading until it is watched; or -1 */
 	struct watch watch; /* pidfd of the monitor, or of the container itself */
 	bool watching_monitor;
 	struct timer again; /* when a process that has ended is not buried yet */
@@ -120,6 +121,8 @@ const struct ctr_user *ctr_user(struct ctr *c, const struct state *s);
 /* Read one object again; it appears, changes or goes. */
 void index_refresh_pod(struct index *ix, const char *id);
 void index_refresh_ctr(struct index *ix, const char *id);
+/* Everything once more: what is hidden may have changed. */
+void index_reload(struct index *ix);
 /* Find objects that appeared, were finished or went without a word. */
 void index_rescan(struct index *ix);
 /* The image store: names, and whatever images are new or gone. */

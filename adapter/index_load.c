@@ -8,6 +8,7 @@
 #include "log.h"
 #include "packed.h"
 #include "pbjson.h"
+#include "proc.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -264,6 +265,23 @@ static void blank_ctr_record(struct ctr_record *r, const char *id)
 	record_set(&r->id, id);
 }
 
+/* The monitor's process, when it lives: proof that the container does, and what is watched then. */
+static int open_monitor(const struct ctr_record *r)
+{
+	struct err ignored;
+	if (r->monitor <= 0 || *r->start_error || strcmp(r->boot_id, state_boot_id()) != 0)
+		return -1;
+	return proc_open_unended((pid_t)r->monitor, (unsigned long long)r->monitor_start, &ignored);
+}
+
+static void take_ctr_state(struct ctr *c, const struct state *s, int dir)
+{
+	/* The directory's name is the id, whatever the record says. */
+	record_set(&c->rec.id, c->o.id);
+	c->monitor = open_monitor(&c->rec);
+	c->state = ctr_effective_at(s, dir, &c->rec, c->monitor >= 0, &c->exit);
+}
+
 static struct ctr *load_ctr(const struct state *s, const char *id)
 {
 	struct err e;
@@ -271,6 +289,7 @@ static struct ctr *load_ctr(const struct state *s, const char *id)
 	if (dir < 0 && e.kind == ERR_NOT_FOUND)
 		return NULL;
 	struct ctr *c = xcalloc(1, sizeof *c);
+	c->monitor = -1;
 	memcpy(c->o.id, id, ID_SIZE);
 	if (dir < 0 || ctr_record_read_at(dir, &c->rec, &e) < 0) {
 		blank_ctr_record(&c->rec, id);
@@ -280,9 +299,7 @@ static struct ctr *load_ctr(const struct state *s, const char *id)
 		else
 			c->state = CTR_PREPARED;
 	} else {
-		/* The directory's name is the id, whatever the record says. */
-		record_set(&c->rec.id, id);
-		c->state = ctr_effective(s, &c->rec, &c->exit);
+		take_ctr_state(c, s, dir);
 	}
 	if (dir >= 0)
 		c->config = (void *)read_config(dir, OBJ_CONTAINER, &c->mem, &e);
@@ -312,6 +329,7 @@ void ctr_free(struct ctr *c)
 {
 	ctr_record_release(&c->rec);
 	exit_record_release(&c->exit);
+	auto_close(&c->monitor);
 	free(c->damage);
 	free(c->packed);
 	free(c->user.groups);

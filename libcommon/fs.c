@@ -54,14 +54,14 @@ int fs_read_at(int dirfd, const char *name, struct buf *b, struct err *e)
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, ERR_BAD_INPUT, "%s: not a regular file", name);
 	/* One byte more than the file is said to have finds its end without another round. */
-	size_t want = st.st_size > 0 ? (size_t)st.st_size + 1 : 4096;
+	size_t want = st.st_size > 0 ? (size_t)st.st_size + 1 : 4096, before = b->len;
 	for (;;) {
 		size_t room = b->limit - b->len;
 		char probe;
 		if (room && buf_reserve(b, want < room ? want : room, e) < 0)
 			return -1;
-		ssize_t n = room ? read(fd, b->data + b->len, b->cap - 1 - b->len)
-				 : read(fd, &probe, 1);
+		size_t asked = room ? b->cap - 1 - b->len : 1;
+		ssize_t n = read(fd, room ? b->data + b->len : &probe, asked);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -71,7 +71,11 @@ int fs_read_at(int dirfd, const char *name, struct buf *b, struct err *e)
 		if ((size_t)n > room)
 			return err_set(e, ERR_EXHAUSTED, "read %s: more than %zu bytes", name,
 				       b->limit);
+		bool cut = (size_t)n < asked;
 		buf_grew(b, (size_t)n);
+		/* All that was said to be there, and less than was asked for: that is the end. */
+		if (cut && b->len - before == (size_t)st.st_size)
+			break;
 		want = 4096;
 	}
 	if (b->data)

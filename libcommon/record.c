@@ -316,28 +316,37 @@ static bool monitor_lives(const struct state *s, const char *id)
 	return dir >= 0 && fs_is_locked_at(dir, "monitor.lock", &ignored) == 1;
 }
 
-enum ctr_state ctr_effective(const struct state *s, const struct ctr_record *r,
-			     struct exit_record *exit)
+enum ctr_state ctr_effective_at(const struct state *s, int dir, const struct ctr_record *r,
+				bool monitor_seen, struct exit_record *exit)
 {
 	struct err e;
 	enum ctr_state asked = strcmp(r->state, "running") == 0   ? CTR_RUNNING
 			       : strcmp(r->state, "created") == 0 ? CTR_CREATED
 								  : CTR_PREPARED;
 	*exit = (struct exit_record){0};
-	if (exit_record_read(s, r->id, exit, &e) == 0)
+	if (exit_record_read_at(dir, exit, &e) == 0)
 		return CTR_EXITED;
 	if (asked == CTR_PREPARED)
 		return CTR_PREPARED;
 	if (strcmp(r->boot_id, state_boot_id()) != 0)
 		return lost(r, exit, "the host was rebooted");
-	if (*r->start_error || monitor_lives(s, r->id))
+	if (*r->start_error || monitor_seen || monitor_lives(s, r->id))
 		return asked;
 	/* The monitor may have ended properly between the two looks. */
-	if (exit_record_read(s, r->id, exit, &e) == 0)
+	if (exit_record_read_at(dir, exit, &e) == 0)
 		return CTR_EXITED;
 	if (proc_is_alive((pid_t)r->pid, (unsigned long long)r->pid_start))
 		return asked;
 	return lost(r, exit, "the monitor was lost");
+}
+
+enum ctr_state ctr_effective(const struct state *s, const struct ctr_record *r,
+			     struct exit_record *exit)
+{
+	struct err ignored;
+	/* Without its directory there is no exit.json either. */
+	AUTO_CLOSE int dir = object_open(s, OBJ_CONTAINER, r->id, &ignored);
+	return ctr_effective_at(s, dir, r, false, exit);
 }
 
 void record_set(char **member, const char *value)

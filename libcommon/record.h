@@ -117,6 +117,10 @@ const char *ctr_state_name(enum ctr_state s); /* "prepared" … */
  * ContainerStatusUnknown). */
 enum ctr_state ctr_effective(const struct state *s, const struct ctr_record *r,
 			     struct exit_record *exit);
+/* The same for one that has the container's directory open (-1: it has none). monitor_seen: it also
+ * has the monitor's process, as the record names it, in its hand; the lock need not be asked then. */
+enum ctr_state ctr_effective_at(const struct state *s, int dir, const struct ctr_record *r,
+				bool monitor_seen, struct exit_record *exit);
 
 /* The counters as members of a JSON object, as exit.json has them. */
 void record_put_counts(json_t *j, const struct cgroup_counts *c);

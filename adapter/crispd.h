@@ -22,6 +22,7 @@ struct recorder;  /* recorder.h: every call, written to a file */
 
 struct crispd {
 	struct config cfg;
+	struct config said; /* the same as the files alone have it, at the last reading */
 	struct state st;
 	const char *config_file; /* as given, NULL = default */
 	struct loop *loop;

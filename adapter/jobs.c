@@ -54,15 +54,17 @@ struct jobs {
 static void schedule(struct jobs *js);
 static void advance(struct job *j);
 
-struct jobs *jobs_new(struct crispd *d, struct err *e)
+struct jobs *jobs_new(struct crispd *d)
 {
 	struct jobs *js = xcalloc(1, sizeof *js);
 	js->d = d;
-	if (jobs_tools_init(&js->tools, d, e) < 0) {
-		free(js);
-		return NULL;
-	}
+	jobs_tools_init(&js->tools, d);
 	return js;
+}
+
+void jobs_reload(struct jobs *js, const struct config *said)
+{
+	jobs_tools_reload(&js->tools, said);
 }
 
 static void job_free(struct job *j)

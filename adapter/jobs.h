@@ -91,7 +91,9 @@ const char *job_pod(const struct job *j);
 const char *job_ctr(const struct job *j);
 struct crispd *job_daemon(const struct job *j);
 
-struct jobs *jobs_new(struct crispd *d, struct err *e);
+struct jobs *jobs_new(struct crispd *d);
+/* The configuration's files have been read again, as `said`: what tools are told follows. */
+void jobs_reload(struct jobs *js, const struct config *said);
 /* Steps under way are left to finish by themselves; what has not begun is dropped. */
 void jobs_free(struct jobs *js);
 /* How many are running and waiting (Status, shutdown). */

@@ -15,7 +15,6 @@ static const char *const tool_names[] = {"ocipull", "ocistore",  "podnet", "ocib
 static const char *const proxy_names[] = {
 	"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY",   "no_proxy",     "NO_PROXY",
 	"all_proxy",  "ALL_PROXY",  "HOME",        "SSL_CERT_FILE", "SSL_CERT_DIR", NULL};
-static const char *const base_names[] = {"CRISP_CONFIG", "CRISP_LOG_LEVEL", NULL};
 
 /* "NAME=value" of our own environment, NULL when unset. */
 static char *variable(const char *name)
@@ -24,14 +23,11 @@ static char *variable(const char *name)
 	return value ? xasprintf("%s=%s", name, value) : NULL;
 }
 
-int jobs_tools_init(struct jobs_tools *t, const struct crispd *d, struct err *e)
+void jobs_tools_init(struct jobs_tools *t, const struct crispd *d)
 {
-	AUTO_CONFIG struct config said;
+	char *v;
 	t->d = d;
-	if (config_load(&said, d->config_file, e) < 0)
-		return -1;
-	t->say_root = strcmp(said.root, d->cfg.root) != 0;
-	t->say_runroot = strcmp(said.runroot, d->cfg.runroot) != 0;
+	jobs_tools_reload(t, &d->said);
 	for (size_t i = 0; tool_names[i]; i++)
 		t->paths[i] =
 			(struct tool_path){.tool = tool_names[i],
@@ -40,23 +36,28 @@ int jobs_tools_init(struct jobs_tools *t, const struct crispd *d, struct err *e)
 		xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	t->base[t->n_base++] = xstrdup("CRISP_LOG=json");
 	t->base[t->n_base++] = xasprintf("CRISP_DAEMON=%d", (int)getpid());
-	for (size_t i = 0; base_names[i]; i++) {
-		char *v = variable(base_names[i]);
-		if (v)
-			t->base[t->n_base++] = v;
-	}
+	if ((v = variable("CRISP_CONFIG")))
+		t->base[t->n_base++] = v;
 	for (size_t i = 0; proxy_names[i]; i++) {
-		char *v = variable(proxy_names[i]);
+		v = variable(proxy_names[i]);
 		if (v)
 			t->proxy[t->n_proxy++] = v;
 	}
-	return 0;
+}
+
+void jobs_tools_reload(struct jobs_tools *t, const struct config *said)
+{
+	t->say_root = strcmp(said->root, t->d->cfg.root) != 0;
+	t->say_runroot = strcmp(said->runroot, t->d->cfg.runroot) != 0;
+	free(t->level);
+	t->level = variable("CRISP_LOG_LEVEL");
 }
 
 void jobs_tools_release(struct jobs_tools *t)
 {
 	for (size_t i = 0; i < t->n_base; i++)
 		free(t->base[i]);
+	free(t->level);
 	for (size_t i = 0; i < t->n_proxy; i++)
 		free(t->proxy[i]);
 	for (size_t i = 0; i < ARRAY_LEN(t->paths); i++)
@@ -89,6 +90,8 @@ const char *const *jobs_tools_env(struct jobs_tools *t, const char *req, bool pr
 	size_t n = 0;
 	for (size_t i = 0; i < t->n_base; i++)
 		t->env[n++] = t->base[i];
+	if (t->level)
+		t->env[n++] = t->level;
 	snprintf(t->req, sizeof t->req, "CRISP_REQ=%s", req);
 	t->env[n++] = t->req;
 	for (size_t i = 0; proxy && i < t->n_proxy; i++)

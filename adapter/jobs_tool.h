@@ -11,6 +11,7 @@ struct jobs_tools {
 	bool say_root, say_runroot; /* they differ from what the configuration says */
 	char *base[8];              /* variables that every tool gets */
 	size_t n_base;
+	char *level; /* CRISP_LOG_LEVEL=… */
 	char *proxy[JOBS_ENV_MAX];
 	size_t n_proxy;
 	char req[48];
@@ -21,7 +22,9 @@ struct jobs_tools {
 	} paths[8];
 };
 
-int jobs_tools_init(struct jobs_tools *t, const struct crispd *d, struct err *e);
+void jobs_tools_init(struct jobs_tools *t, const struct crispd *d);
+/* The configuration's files have been read again, as `said`; the log level is that of now. */
+void jobs_tools_reload(struct jobs_tools *t, const struct config *said);
 void jobs_tools_release(struct jobs_tools *t);
 size_t jobs_tools_argv(const struct jobs_tools *t, const char *tool, const char **argv);
 const char *const *jobs_tools_env(struct jobs_tools *t, const char *req, bool proxy);

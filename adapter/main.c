@@ -11,6 +11,7 @@
 #include "log.h"
 #include "netwatch.h"
 #include "recorder.h"
+#include "reload.h"
 #include "server.h"
 #include "services.h"
 #include "streaming.h"
@@ -41,8 +42,8 @@ static const struct opt opts[] = {
  * meanwhile is said again once the loop runs. */
 static int parts_open(struct crispd *d, struct err *e)
 {
-	d->jobs = jobs_new(d, e);
-	d->events = d->jobs ? events_open(d, e) : NULL;
+	d->jobs = jobs_new(d);
+	d->events = events_open(d, e);
 	d->index = d->events ? index_new(d, e) : NULL;
 	if (!d->index)
 		return -1;
@@ -91,18 +92,10 @@ static void tell_ready(struct crispd *d, const char *more)
 	notify_ready(&d->notify, text);
 }
 
-static void reload(struct crispd *d)
+static void on_hangup(struct crispd *d)
 {
-	AUTO_CONFIG struct config fresh;
-	AUTO_FREE char *text = NULL;
-	struct err e;
 	notify_reloading(&d->notify);
-	int r = config_load(&fresh, d->config_file, &e);
-	if (r == 0 && log_set_level(fresh.log_level) < 0)
-		r = err_set(&e, ERR_BAD_INPUT, "log_level: '%s' is no level", fresh.log_level);
-	text = r < 0 ? xasprintf("reload: the log level stays: %s", e.msg)
-		     : xasprintf("reload: log level %s", fresh.log_level);
-	log_msg(r < 0 ? LOG_LVL_WARNING : LOG_LVL_INFO, "%s", text);
+	AUTO_FREE char *text = reload(d);
 	AUTO_FREE char *more = xasprintf("; %s", text);
 	tell_ready(d, more);
 }
@@ -117,7 +110,7 @@ static void on_signal(int signo, void *arg)
 {
 	struct crispd *d = arg;
 	if (signo == SIGHUP) {
-		reload(d);
+		on_hangup(d);
 		return;
 	}
 	log_info("%s: shutting down; containers go on", strsignal(signo));
@@ -153,6 +146,8 @@ static int serve(struct crispd *d, struct err *e)
 /* The configuration as the command line and the defaults complete it. */
 static int settle(struct crispd *d, struct err *e)
 {
+	if (config_load(&d->said, d->config_file, e) < 0)
+		return -1;
 	if (listen_opt || !*d->cfg.listen) {
 		free(d->cfg.listen);
 		d->cfg.listen = listen_opt ? xstrdup(listen_opt)
@@ -194,6 +189,7 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	notify_close(&d.notify);
 	loop_free(d.loop);
 	free(d.tools_dir);
+	config_release(&d.said);
 	c->cfg = d.cfg;
 	return r;
 }

@@ -147,6 +147,12 @@ static void on_change(struct watch *watch, uint32_t events)
 	loop_timer(w->d->loop, &w->timer, SETTLE_MS, on_settled, w);
 }
 
+/* A directory that is no longer one of them wakes us for nothing, that is all. */
+void netwatch_reload(struct netwatch *w)
+{
+	loop_timer(w->d->loop, &w->timer, 0, on_settled, w);
+}
+
 int netwatch_ready(struct netwatch *w, struct err *e)
 {
 	bool asks;

@@ -9,6 +9,8 @@
 
 struct netwatch *netwatch_new(struct crispd *d);
 void netwatch_free(struct netwatch *w);
+/* The configuration's directories may be others now: look soon. */
+void netwatch_reload(struct netwatch *w);
 /* 0, or -1 and why not. Reads some small files; never waits for a plugin: what one says in answer
  * to this question is told the next time. */
 int netwatch_ready(struct netwatch *w, struct err *e);

@@ -310,15 +310,22 @@ struct streaming *streaming_new(struct crispd *d)
 {
 	struct streaming *s = xcalloc(1, sizeof *s);
 	s->d = d;
-	s->heads = heads_new(d->loop, "streaming", on_head, s);
-	if (d->cfg.stream_enable_tls)
+	streaming_listen(s);
+	return s;
+}
+
+void streaming_listen(struct streaming *s)
+{
+	const struct config *cfg = &s->d->cfg;
+	heads_free(s->heads);
+	s->heads = heads_new(s->d->loop, "streaming", on_head, s);
+	if (cfg->stream_enable_tls)
 		heads_wrap(s->heads, start_tls);
-	if ((d->cfg.stream_enable_tls && check_tls(s, &s->why) < 0) ||
-	    heads_listen(s->heads, d->cfg.stream_address, d->cfg.stream_port, &s->why) < 0)
+	if ((cfg->stream_enable_tls && check_tls(s, &s->why) < 0) ||
+	    heads_listen(s->heads, cfg->stream_address, cfg->stream_port, &s->why) < 0)
 		log_warn("streaming (exec, attach, port-forward) is off: %s", s->why.msg);
 	else
 		log_info("streaming on %s", heads_base(s->heads));
-	return s;
 }
 
 void streaming_free(struct streaming *s)

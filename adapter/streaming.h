@@ -12,6 +12,8 @@ enum { STREAM_URL_SIZE = 256 };
 
 /* Never NULL: a daemon that cannot listen serves everything else, and streaming_mint says why. */
 struct streaming *streaming_new(struct crispd *d);
+/* Where the configuration now says, and no longer where it said before; sessions go on. */
+void streaming_listen(struct streaming *s);
 /* Sessions go on. */
 void streaming_free(struct streaming *s);
 

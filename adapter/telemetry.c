@@ -261,17 +261,24 @@ static void on_head(struct head *h, void *arg)
 struct telemetry *telemetry_new(struct crispd *d)
 {
 	struct telemetry *t = xcalloc(1, sizeof *t);
-	struct err e;
 	t->d = d;
 	t->since = time(NULL);
-	t->heads = heads_new(d->loop, "metrics", on_head, t);
-	if (!*d->cfg.metrics_port)
-		return t;
-	if (heads_listen(t->heads, d->cfg.metrics_host, d->cfg.metrics_port, &e) < 0)
+	telemetry_listen(t);
+	return t;
+}
+
+void telemetry_listen(struct telemetry *t)
+{
+	const struct config *cfg = &t->d->cfg;
+	struct err e;
+	heads_free(t->heads);
+	t->heads = heads_new(t->d->loop, "metrics", on_head, t);
+	if (!*cfg->metrics_port)
+		return;
+	if (heads_listen(t->heads, cfg->metrics_host, cfg->metrics_port, &e) < 0)
 		log_warn("metrics are off: %s", e.msg);
 	else
 		log_info("metrics on %s/metrics", heads_base(t->heads));
-	return t;
 }
 
 void telemetry_free(struct telemetry *t)

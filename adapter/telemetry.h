@@ -15,6 +15,8 @@ enum { TELEMETRY_MAX = 1 << 20 };
 /* Never NULL: a daemon that cannot listen there serves everything else and says so in its log. */
 struct telemetry *telemetry_new(struct crispd *d);
 void telemetry_free(struct telemetry *t);
+/* Where the configuration now says, and no longer where it said before. */
+void telemetry_listen(struct telemetry *t);
 
 /* The page as it is now. */
 void telemetry_page(const struct telemetry *t, struct buf *b);

@@ -273,6 +273,39 @@ json_t *config_dump(const struct config *c)
 	return out;
 }
 
+json_t *config_differences(const struct config *a, const struct config *b)
+{
+	AUTO_JSON json_t *one = config_dump(a), *other = config_dump(b);
+	json_t *names = json_array();
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		if (!json_equal(json_object_get(one, keys[i].name),
+				json_object_get(other, keys[i].name)))
+			json_array_append_new(names, json_string(keys[i].name));
+	return names;
+}
+
+void config_copy_key(struct config *to, const struct config *from, const char *name)
+{
+	const struct key *k = find_key(name);
+	const void *v = (const char *)from + k->offset;
+	json_t *source = json_object_get(from->sources, name);
+	if (k->type == KEY_STRING) {
+		free(*(char **)field(to, k));
+		*(char **)field(to, k) = xstrdup(*(char *const *)v);
+	} else if (k->type == KEY_INT) {
+		*(json_int_t *)field(to, k) = *(const json_int_t *)v;
+	} else if (k->type == KEY_BOOL) {
+		*(bool *)field(to, k) = *(const bool *)v;
+	} else {
+		json_decref(*(json_t **)field(to, k));
+		*(json_t **)field(to, k) = json_deep_copy(*(json_t *const *)v);
+	}
+	if (source)
+		json_object_set(to->sources, name, source);
+	else
+		json_object_del(to->sources, name);
+}
+
 char *config_tool(const struct config *c, const char *name, struct err *e)
 {
 	char self[PATH_MAX];

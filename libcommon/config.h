@@ -85,6 +85,10 @@ int config_load(struct config *c, const char *file, struct err *e);
 void config_release(struct config *c);
 /* All values as a JSON object (new reference): `crispd config`. */
 json_t *config_dump(const struct config *c);
+/* The names of the keys whose values differ, as a JSON array (new reference). */
+json_t *config_differences(const struct config *a, const struct config *b);
+/* One key's value, with where it came from; `to` has copies. */
+void config_copy_key(struct config *to, const struct config *from, const char *name);
 /* The path of another program of ours, to be freed: in tools_dir, else beside ourselves. NULL with
  * ERR_NOT_FOUND when it is not there. */
 char *config_tool(const struct config *c, const char *name, struct err *e);

@@ -219,7 +219,7 @@ teardown() {
   [ "$status" = 0 ]
 }
 
-@test "SIGHUP reads the log level again" {
+@test "SIGHUP reads the configuration again: what can change does, the rest waits, an impossible one changes nothing" {
   OWN=$(mktemp -d "$CRISP_TMP/own.XXXXXX")
   echo '{ "log_level": "error" }' >"$OWN/crisp.json"
   env -u CRISP_LOG_LEVEL "$BUILD/bin/crispd" --config "$OWN/crisp.json" --root "$OWN/root" --runroot "$OWN/run" >"$OWN/log" 2>&1 3>&- &
@@ -229,13 +229,40 @@ teardown() {
   [ ! -s "$OWN/log" ]
   echo '{ "log_level": "debug" }' >"$OWN/crisp.json"
   kill -HUP "$OWN_PID"
-  wait_for 5 grep -q 'log level debug' "$OWN/log"
+  wait_for 5 grep -q 'reload: log_level: "debug"' "$OWN/log"
   py grpc_check.py "$OWN/run/crisp.sock" version
   grep -q 'debug: req [0-9]*: Version: code 0' "$OWN/log"
-  echo '{ "log_level": "loud" }' >"$OWN/crisp.json"
+  # All at once: what has a listener, a watch or an index of its own, what is looked up, and what waits for a start.
+  id=$(printf '%064d' 7)
+  mkdir -p "$OWN/root/pods/$id" "$OWN/net"
+  jq -n --arg id "$id" '{ version: 1, id: $id, state: "notready", origin: "hand", created_at: 1, complete: true }' >"$OWN/root/pods/$id/state.json"
+  echo '{ "metadata": { "name": "by-hand", "uid": "1", "namespace": "d" } }' >"$OWN/root/pods/$id/pod.json"
+  echo '{ "cniVersion": "0.4.0", "name": "fresh", "plugins": [{ "type": "loopback" }] }' >"$OWN/net/1.conflist"
+  pods() { cricall --socket "$OWN/run/crisp.sock" ListPodSandbox | jq -r '.items[]?.id'; }
+  driver() { cricall --socket "$OWN/run/crisp.sock" RuntimeConfig | jq -r '.linux.cgroup_driver // "SYSTEMD"'; } # 0
+  [ -z "$(pods)" ]
+  [ "$(driver)" = CGROUPFS ]
+  metrics=$(free_port)
+  jq -n --arg o "$OWN" --arg m "$metrics" '{ log_level: "info", adopt_hand_made: true, metrics_port: $m, stream_address: "127.0.0.2",
+    network_dir: ($o + "/net"), cgroup_manager: "systemd", root: "/nowhere", listen: "/nowhere.sock" }' >"$OWN/crisp.json"
   kill -HUP "$OWN_PID"
-  wait_for 5 grep -q 'the log level stays' "$OWN/log"
-  kill -0 "$OWN_PID"
+  wait_for 5 grep -q 'reload: 6 changed, 2 wait for the next start' "$OWN/log"
+  grep -qx '.*warning: reload: root: counts when crispd is started again' "$OWN/log"
+  grep -qx '.*warning: reload: listen: counts when crispd is started again' "$OWN/log"
+  grep -qx '.*info: reload: cgroup_manager: "systemd"' "$OWN/log"
+  [ "$(pods)" = "$id" ]
+  curl -sf "http://127.0.0.1:$metrics/metrics" | grep -q '^process_open_fds '
+  grep -q 'streaming on http://127.0.0.2:' "$OWN/log"
+  [ "$(driver)" = SYSTEMD ]
+  wait_for 5 grep -q "network: ready: network 'fresh'" "$OWN/log"
+  # Tools go on where the daemon is, though the file names another place.
+  [ "$(cricall --socket "$OWN/run/crisp.sock" RemovePodSandbox "{\"pod_sandbox_id\": \"$id\"}")" = '{}' ]
+  [ ! -e "$OWN/root/pods/$id" ]
+  [ ! -e /nowhere ]
+  echo '{ "log_level": "loud", "metrics_port": "" }' >"$OWN/crisp.json"
+  kill -HUP "$OWN_PID"
+  wait_for 5 grep -q "reload: nothing changes: log_level: 'loud' is not" "$OWN/log"
+  curl -sf "http://127.0.0.1:$metrics/metrics" >"$OWN/page"
 }
 
 @test "a call is logged: at info when it changes something, else at debug" {

@@ -108,11 +108,11 @@ def reload():
     pid = main_pid()
     write("/etc/crisp/crisp.json", json.dumps(dict(w.config, log_level="warning")))
     run("systemctl", "reload", "crispd")
-    wait_for(lambda: "reload: log level warning" in unit("crispd", "StatusText")["StatusText"])
+    wait_for(lambda: "reload: 1 changed, 0 wait" in unit("crispd", "StatusText")["StatusText"])
     write("/etc/crisp/crisp.json", "{ \"nosuch\": 1 }")
     run("systemctl", "reload", "crispd")
     text = wait_for(lambda: (lambda t: t if "nosuch" in t else None)(unit("crispd", "StatusText")["StatusText"]))
-    assert "the log level stays" in text and "/etc/crisp/crisp.json" in text, text
+    assert "nothing changes" in text and "/etc/crisp/crisp.json" in text, text
     write("/etc/crisp/crisp.json", json.dumps(w.config))
     assert main_pid() == pid and unit("crispd", "ActiveState")["ActiveState"] == "active"
 

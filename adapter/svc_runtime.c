@@ -15,6 +15,7 @@
 #include "cri.pb-c.h"
 
 #include <string.h>
+#include <sys/utsname.h>
 
 void svc_version(struct call *c, const ProtobufCMessage *request)
 {
@@ -220,6 +221,14 @@ static void add_entry(Runtime__V1__StatusResponse *r, struct arena *a, const cha
 	r->info[r->n_info++] = entry;
 }
 
+/* Those of the runtimes are with their handlers. */
+static json_t *versions_dump(void)
+{
+	struct utsname u;
+	return json_pack("{s:s, s:s, s:s}", "crisp", VERSION, "cri", "v1", "kernel",
+			 uname(&u) < 0 ? "" : u.release);
+}
+
 static void add_info(Runtime__V1__StatusResponse *r, struct arena *a, const struct crispd *d,
 		     const json_t *jobs)
 {
@@ -227,7 +236,9 @@ static void add_info(Runtime__V1__StatusResponse *r, struct arena *a, const stru
 	AUTO_JSON json_t *dump = config_dump(&d->cfg);
 	AUTO_JSON json_t *pulls = imgstore_pulls(&d->st, &ignored);
 	AUTO_JSON json_t *handlers = handlers_dump(&d->cfg);
-	r->info = arena_alloc(a, 4 * sizeof(void *));
+	AUTO_JSON json_t *versions = versions_dump();
+	r->info = arena_alloc(a, 5 * sizeof(void *));
+	add_entry(r, a, "versions", versions);
 	add_entry(r, a, "handlers", handlers);
 	add_entry(r, a, "config", dump);
 	add_entry(r, a, "jobs", jobs);

@@ -208,6 +208,7 @@ EOF
   fcri PullImage '{"image":{"image":"registry.example/x:1"}}' 3>&- &
   wait_for 5 sh -c "timeout 5 cricall --socket $FAKE/run/crisp.sock Status '{\"verbose\":true}' | jq -e '.info.jobs | fromjson | map(.tool) | sort == [\"ocipull\",\"podnet\"]'"
   fcri Status '{"verbose":true}' | jq -e '.info.jobs | fromjson | any(.what == "pull registry.example/x:1") and all(.stuck | not)'
+  fcri Status '{"verbose":true}' | jq -e --arg k "$(uname -r)" '(.info.versions | fromjson | .kernel == $k and .crisp != "") and (.info.config | fromjson | has("root"))'
   fcri Status | jq -e '.status.conditions[2].status == true'
   sleep 30
   is_stuck() { fcri Status | jq -e '.status.conditions | any(.type == "CrispHasNoStuckSteps" and (.status | not))'; }

@@ -29,7 +29,7 @@ static void set_up(void)
 	static char dir[] = "/tmp/crisp-fuzz-ctl.XXXXXX", log[80];
 	signal(SIGPIPE, SIG_IGN);
 	must(mkdtemp(dir) != NULL);
-	m = (struct monitor){.opts = &opts, .id = "fuzz", .pidfd = -1, .cgroup = -1};
+	m = (struct monitor){.opts = &opts, .id = "fuzz", .pidfd = -1, .cgroup = CGROUP_DIRS_NONE};
 	m.run_dir = m.root_dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	m.loop = loop_new(&e);
 	m.ctl.listen = WATCH_NONE;

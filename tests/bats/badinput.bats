@@ -52,7 +52,10 @@ at_tool() {
   shift 2
   run_err "$want" "$@"
   [[ $stderr == *"$text"* ]]
-  [ "$(grep -cv '^[a-z]*: \(warning\|info\)' <<<"$stderr")" = 1 ]
+  # Mostly there is but one line.
+  if [[ $stderr == *$'\n'* || $stderr =~ ^[a-z]*:\ (warning|info) ]]; then
+    [ "$(grep -cv '^[a-z]*: \(warning\|info\)' <<<"$stderr")" = 1 ]
+  fi
 }
 # at_socket CODE TEXT METHOD REQUEST: that gRPC code, one line with TEXT in it
 at_socket() {

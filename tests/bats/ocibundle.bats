@@ -158,15 +158,15 @@ kill_at() {
   ocibundle rm "$id"
   id=$(ctr | ocibundle create "$POD" -)
   jq -c '.state = "running"' "$ROOT/containers/$id/state.json" >"$CRISP_TMP/s" && cp "$CRISP_TMP/s" "$ROOT/containers/$id/state.json"
-  python3 - "$RUNROOT/containers/$id/monitor.lock" <<'PY' &
+  python3 - "$RUNROOT/containers/$id/monitor.lock" "$BATS_TEST_TMPDIR/held" <<'PY' 3>&- &
 import fcntl, struct, sys, time
 f = open(sys.argv[1], "w")
 fcntl.fcntl(f, 37, struct.pack("hhqqi4x", 1, 0, 0, 0, 0))  # F_OFD_SETLK
-time.sleep(60)
+open(sys.argv[2], "w").close()
+time.sleep(600)
 PY
   local monitor=$!
-  wait_for 5 test -e "$RUNROOT/containers/$id/monitor.lock"
-  sleep 0.2
+  wait_for 5 test -e "$BATS_TEST_TMPDIR/held"
   run_err 5 ocibundle rm "$id"
   [[ $stderr == *running* ]]
   grep -qF " $RUNROOT/containers/$id/bundle/rootfs " /proc/self/mountinfo

@@ -29,7 +29,7 @@ image_dir() { echo "$STORE/images/${1#sha256:}"; }
 names() { (cd "$STORE/names" && ls); }
 # Nothing unfinished, and no image: what a failed pull leaves.
 nothing_left() {
-  [ -z "$(ls "$STORE/tmp")" ] && [ -z "$(ls "$STORE/images")" ] && [ -z "$(ls -A "$STORE/names")" ]
+  only_seen is_empty "$STORE"/{tmp,images} && is_empty "$STORE/names"
 }
 python_oci() { PYTHONPATH=$BATS_TEST_DIRNAME/../lib PYTHONDONTWRITEBYTECODE=1 python3 - "$@"; }
 # A registry's configuration for this test alone: $REGS/NAME.json from stdin; pull uses it.
@@ -114,7 +114,7 @@ PY
   [ "$(store inspect "$REGISTRY/busy" | jq -r '.repo_digests[]')" = "$REGISTRY/busy@$digest" ]
   [ "$(store inspect "$REGISTRY/busy" | jq -r '.repo_tags[]')" = "$REGISTRY/busy:latest" ]
   cmp "$STORE"/layers/*/diff/bin/busybox /bin/busybox
-  [ -z "$(ls "$STORE/tmp")" ]
+  only_seen is_empty "$STORE/tmp"
   [ "$(stat -c %a "$STORE/images" "$STORE"/layers/*/diff | xargs)" = "700 755" ]
 }
 
@@ -366,13 +366,13 @@ PY
   [ "$(ls "$STORE/layers" | wc -l)" = 1 ]
   local n
   for n in r.io/x/y:7 docker.io/some/name:8 localhost/oci:busy given.io/name:9; do store inspect "$n" | jq -e .config.rootfs; done
-  [ -z "$(ls "$STORE/tmp")" ]
+  only_seen is_empty "$STORE/tmp"
   run_err 3 pull "docker-archive:$STORE/d.tar:other/name:8"
   run_err 3 pull "oci-archive:$STORE/a.tar:nope"
   run_err 3 pull "oci:$STORE/missing:tag"
   run_err 6 pull "oci-archive:$CRISP_CONFIG"
   run_err 6 pull --name 'Bad Name' "oci:$CRISP_TMP/oci:busy"
-  [ -z "$(ls "$STORE/tmp")" ]
+  only_seen is_empty "$STORE/tmp"
 }
 
 @test "unknown repository and tag: NotFound; bad references: refused before any request" {
@@ -590,7 +590,7 @@ YML
   for c in $children; do wait_for 5 bash -c "! kill -0 $c"; done
   registries t <<<"{\"host\":\"$SERVER\",\"url\":\"http://$REGISTRY\"}"
   pull "$SERVER/busy"
-  [ -z "$(ls "$STORE/tmp")" ]
+  only_seen is_empty "$STORE/tmp"
   cmp "$STORE"/layers/*/diff/bin/busybox /bin/busybox
 }
 
@@ -606,7 +606,7 @@ YML
   done
   pull "oci:$CRISP_TMP/feat:all"
   store gc >/dev/null
-  [ -z "$(ls "$STORE/tmp")" ]
+  only_seen is_empty "$STORE/tmp"
   [ "$(ls "$STORE/layers" | wc -l)" = 3 ]
 }
 
@@ -627,7 +627,7 @@ YML
   grep -q '^sha256:' "$STORE/out"
   grep -q '"state":"done"' "$STORE/err"
   ocistore --root "$STORE" --runroot "$STORE/run" gc >/dev/null
-  [ -z "$(ls "$STORE/tmp")" ]
+  only_seen is_empty "$STORE/tmp"
 }
 
 @test "the unpacking child is confined while it works" {
@@ -661,7 +661,7 @@ YML
   local layer
   layer=$(jq -r '.layers[0].digest' "$(image_dir "$(cat "$STORE/out.1")")/image.json")
   [ "$(grep -c "GET .*/blobs/$layer" "$STORE/server.log")" = 1 ]
-  [ -z "$(ls "$STORE/tmp")" ]
+  only_seen is_empty "$STORE/tmp"
 }
 
 @test "an image with the same layer twice, and one without layers" {

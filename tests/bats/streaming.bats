@@ -42,7 +42,7 @@ teardown() { streams_teardown; }
 }
 
 @test "exec: what holds the pipes does not hold the session" {
-  case_py exec_orphan "$(exec_url o sh -c 'sleep 20 & echo said')"
+  case_py exec_orphan "$(exec_url o sh -c 'sleep 60 & echo said')"
   in_ctr pkill -x sleep || true
 }
 

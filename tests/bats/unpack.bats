@@ -24,7 +24,7 @@ python_oci() { PYTHONPATH=$LIB PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 - "$@"
 image_json() { echo "$STORE/images/${1#sha256:}/image.json"; }
 diff_of() { echo "$STORE/layers/$(jq -r ".layers[$2].id" "$(image_json "$1")")/diff"; } # ID INDEX
 nothing_left() {
-  [ -z "$(ls "$STORE/tmp")" ] && [ -z "$(ls "$STORE/images")" ] && [ -z "$(ls -A "$STORE/names")" ] && [ -z "$(ls "$STORE/layers")" ]
+  only_seen is_empty "$STORE"/{tmp,images,layers} && is_empty "$STORE/names"
 }
 setting() { # KEY JSON
   jq --argjson v "$2" ".$1 = \$v" "$CRISP_CONFIG" >"$STORE/crisp.new"
@@ -436,7 +436,7 @@ PY
   for tag in $(jq -r '.manifests[].annotations[]' "$STORE/oci/index.json"); do
     run_err 6 pull "oci:$STORE/oci:$tag"
     [[ $stderr == *"layer sha256:"* ]]
-    [ "$(wc -l <<<"$stderr")" = 1 ]
+    [[ $stderr != *$'\n'* ]]
     nothing_left
   done
 }

@@ -125,7 +125,7 @@ def outlives_deadline():
     assert e is not None
     start = time.time()
     pod = run_pod()
-    assert time.time() - start < 10
+    assert time.time() - start < 60
     remove(pod)
 
 
@@ -254,7 +254,7 @@ def exec_timeout():
     request = cri.pb.ExecSyncRequest(container_id=ctr, cmd=["sleep", "98761"], timeout=1)
     start = time.time()
     fails(CODE.DEADLINE_EXCEEDED, lambda: later("ExecSync", request).result(), "within 1 s")
-    assert 0.9 < time.time() - start < 5
+    assert 0.9 < time.time() - start < 60
     assert not running("sleep", "98761")
     assert status(ctr).state == cri.pb.CONTAINER_RUNNING
     remove(pod)
@@ -311,7 +311,7 @@ def shorter_stop():
     assert not slow.done()
     stop(ctr, 1).result()
     slow.result()
-    assert time.time() - start < 15
+    assert time.time() - start < 50
     s = status(ctr)
     assert (s.state, s.exit_code) == (cri.pb.CONTAINER_EXITED, 137), s
     remove(pod)
@@ -326,7 +326,7 @@ def remove_beside_stop():
     time.sleep(0.3)
     start = time.time()
     client.RemoveContainer(container_id=ctr)
-    assert time.time() - start < 15
+    assert time.time() - start < 50
     slow.result()
     fails(CODE.NOT_FOUND, lambda: status(ctr))
     remove(pod)

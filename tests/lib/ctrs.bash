@@ -30,13 +30,13 @@ ctrs_teardown_file() {
 }
 ctrs_teardown() {
   local id
-  for id in "$ROOT"/containers/*/; do [ ! -d "$id" ] || ocibundle rm "$(basename "$id")"; done
+  for id in "$ROOT"/containers/*; do [ ! -d "$id" ] || ocibundle rm "${id##*/}"; done
   no_containers
   ! grep -F " $RUNROOT/containers/" /proc/self/mountinfo
   [ "$(find "$ROOT/reserved" -type l | wc -l)" = "$(find "$ROOT/pods" -mindepth 1 -maxdepth 1 -type d | wc -l)" ]
 }
 
-no_containers() { [ -z "$(find "$ROOT/containers" "$RUNROOT/containers" -mindepth 1 -maxdepth 1)" ]; }
+no_containers() { is_empty "$ROOT/containers" "$RUNROOT/containers"; }
 
 # deep_image: the image "deep" of 120 layers: /many/top is the topmost's number, /many/N each one's own. By one process.
 deep_image() {

@@ -45,8 +45,9 @@ def compress(raw, how):
         return z, LAYER + '+zstd'
     if how == 'members':
         half = len(raw) // 2
-        return gzip.compress(raw[:half]) + gzip.compress(raw[half:]), LAYER + '+gzip'
-    return gzip.compress(raw, 1 if how == 'fast' else 9), LAYER + '+gzip'
+        return gzip.compress(raw[:half], mtime=0) + gzip.compress(raw[half:], mtime=0), LAYER + '+gzip'
+    # Without the time: the same layer of two images is one blob, also when a second ends between them.
+    return gzip.compress(raw, 1 if how == 'fast' else 9, mtime=0), LAYER + '+gzip'
 
 
 class Layout:

@@ -14,8 +14,8 @@ pull_teardown() {
 pull() { "${PULL[@]}" "$@"; }
 store() { ocistore --root "$STORE" --runroot "$STORE/run" "$@"; }
 image_dir() { echo "$STORE/images/${1#sha256:}"; }
-empty_tmp() { [ -z "$(ls "$STORE/tmp")" ]; }
-nothing_left() { empty_tmp && [ -z "$(ls "$STORE/images")" ] && [ -z "$(ls -A "$STORE/names")" ]; }
+empty_tmp() { only_seen is_empty "$STORE/tmp"; }
+nothing_left() { only_seen is_empty "$STORE"/{tmp,images} && is_empty "$STORE/names"; }
 python_oci() { PYTHONPATH=$BATS_TEST_DIRNAME/../lib PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 - "$@"; }
 setting() { # KEY JSON
   jq --argjson v "$2" ".$1 = \$v" "$CRISP_CONFIG" >"$STORE/crisp.new"

@@ -50,7 +50,7 @@ pull() { ocipull --root "$STORE" --runroot "$STORE/run" "$@"; }
 store() { ocistore --root "$STORE" --runroot "$STORE/run" "$@"; }
 names() { (cd "$STORE/names" && ls); }
 fresh() { rm -rf "$STORE"/{layers,images,names,tmp}; }
-nothing_left() { [ -z "$(ls "$STORE/tmp")" ] && [ -z "$(ls "$STORE/images")" ] && [ -z "$(ls -A "$STORE/names")" ]; }
+nothing_left() { only_seen is_empty "$STORE"/{tmp,images} && is_empty "$STORE/names"; }
 digest_of() { curl -sfI -H 'Accept: application/vnd.oci.image.manifest.v1+json' "http://$REGISTRY/v2/$1/manifests/latest" |
   tr -d '\r' | sed -n 's/^Docker-Content-Digest: //Ip'; }
 registries() { cat >"$REGS/$1.json"; } # NAME, JSON on stdin

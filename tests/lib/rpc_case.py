@@ -154,7 +154,7 @@ def pod_stats():
     used = l.cpu.usage_core_nano_seconds.value - first.linux.cpu.usage_core_nano_seconds.value
     wall = l.cpu.timestamp - first.linux.cpu.timestamp
     print("cpu", used / wall, l.cpu.usage_nano_cores.value / 1e9)
-    assert used > 0.1 * wall and abs(used / wall - l.cpu.usage_nano_cores.value / 1e9) < 0.1
+    assert used > 0.01 * wall and abs(used / wall - l.cpu.usage_nano_cores.value / 1e9) < 0.1
     ctrs = {c.attributes.id: c for c in l.containers}
     assert set(ctrs) == {busy, idle}
     rates = [ctrs[c].cpu.usage_nano_cores.value for c in (busy, idle)]
@@ -243,7 +243,7 @@ def metrics():
     assert value("spec_cpu_quota") == 25000 and abs(value("spec_cpu_shares") - 512) <= 14
     assert value("processes") == 2 and value("threads") == 2 and value("sockets") == 1 and value("file_descriptors") >= 4
     assert 0 < value("memory_working_set_bytes") <= value("memory_usage_bytes") <= value("memory_max_usage_bytes")
-    assert abs(value("start_time_seconds") - time.time()) < 60 and abs(value("last_seen") - time.time()) < 5
+    assert abs(value("start_time_seconds") - time.time()) < 60 and abs(value("last_seen") - time.time()) < 60
     assert 1000000 <= value("fs_usage_bytes") < 1300000 and value("fs_limit_bytes") > 1 << 20 and value("ulimits_soft") > 0
     assert len(mine["container_memory_failures_total"]) == 4
     net = [x for x in m.metrics if x.name == "container_network_receive_bytes_total"]

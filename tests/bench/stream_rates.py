@@ -1,6 +1,7 @@
 """stream_rates.py SOCKET IMAGE SPDY-CLIENT EXECS MB [COMMAND...]: streaming through any CRI runtime's socket; prints one JSON
 object. COMMAND is the bare runtime's exec, to which the container's id and `true` are added; it takes turns with the
 socket. Called by tests/bench/stream."""
+import atexit
 import json
 import os
 import socket as net
@@ -22,6 +23,8 @@ with net.socket() as s:
 security = {"security_context": {"namespace_options": {"network": "NODE", "pid": "CONTAINER"}}}
 config = {"metadata": {"name": "stream", "uid": "stream", "namespace": "bench", "attempt": 0}, "linux": dict(security, cgroup_parent="/crisp-bench")}
 pod = client.RunPodSandbox(config=config).pod_sandbox_id
+# Also when a peer fails on the way.
+atexit.register(lambda: (client.StopPodSandbox(pod_sandbox_id=pod), client.RemovePodSandbox(pod_sandbox_id=pod)))
 
 
 def container(name, *command):
@@ -50,6 +53,7 @@ def rate(args):
 
 main = container("main", "sleep", "10000")
 server = subprocess.Popen([spdy, "serve", str(port)], stdout=subprocess.PIPE)
+atexit.register(server.kill)
 assert server.stdout.readline() == b"ready\n"
 runs = {"sync_ms": lambda: client.ExecSync(container_id=main, cmd=["true"], timeout=20), "stream_ms": streamed}
 if bare:
@@ -66,7 +70,4 @@ out["stdin"] = rate(lambda: ("sink", exec_url("sh", "-c", "cat >/dev/null", stdi
 # (busybox's head goes byte by byte)
 out["stdout"] = rate(lambda: ("source", exec_url("sh", "-c", "dd if=/dev/zero bs=1048576 count=%s 2>/dev/null" % mb, stdout=True)))
 out["forward"] = rate(lambda: ("echo", client.PortForward(pod_sandbox_id=pod, port=[port]).url, str(port), mb))
-server.kill()
-client.StopPodSandbox(pod_sandbox_id=pod)
-client.RemovePodSandbox(pod_sandbox_id=pod)
 print(json.dumps(out))

@@ -324,7 +324,7 @@ head = n.header(b'zeros', 10 << 30, number=lambda v, w: n.base256(v, w))
 bomb = subprocess.run(['zstd', '-qc'], stdin=zeros(512 << 20), stdout=subprocess.PIPE, check=True).stdout
 blob('ratio', n.zstd(head) + bomb * 20)
 blob('members', gzip.compress(head) + gzip.compress(bytes(64 << 20)) * 160)
-blob('window', subprocess.run(['zstd', '-qc', '--long=31', '--ultra', '-1'], stdin=zeros(300 << 20), stdout=subprocess.PIPE, check=True).stdout)
+blob('window', subprocess.run(['zstd', '-qc', '--long=31', '--ultra', '-1'], stdin=zeros(4 << 20), stdout=subprocess.PIPE, check=True).stdout)
 blob('entries', n.zstd(n.header(b'same') * 6000 + n.END))
 blob('implied', n.zstd(b''.join(n.header(b'%d/' % i + b'a/' * 45 + b'f') for i in range(300)) + n.END))
 blob('deep', n.zstd(layer(entry('d/' * 2000 + 'f'))))

@@ -8,11 +8,11 @@ setup_file() {
   bundle_setup
   local mode
   mkdir -p "$CRISP_TMP/fake"
-  for mode in vm fail huge garbage-start grpc newer garbage giant silent half text type words; do
+  for mode in vm json fail huge garbage-start grpc newer garbage giant silent half text type words; do
     cp "$BATS_TEST_DIRNAME/../lib/fake_shim.py" "$CRISP_TMP/fake/containerd-shim-$mode"
   done
   chmod 755 "$CRISP_TMP"/fake/*
-  jq -n --arg p "$BUILD/bin/ctrshim" '{ path: $p, args: ["--shim", "/usr/bin/containerd-shim-runc-v2"] }' >"$CRISP_TMP/etc/handlers.d/ctrshim.json"
+  jq -n --arg p "$BUILD/bin/ctrshim" --arg s "${SHIM:-/usr/bin/containerd-shim-runc-v2}" '{ path: $p, args: ["--shim", $s] }' >"$CRISP_TMP/etc/handlers.d/ctrshim.json"
 }
 teardown_file() {
   load ../lib/helpers
@@ -25,10 +25,11 @@ teardown_file() {
 setup() {
   load ../lib/helpers
   load ../lib/bundle
-  requires root runc containerd-shim-runc-v2
+  requires root runc "${SHIM:-containerd-shim-runc-v2}"
 }
 
-shim() { ctrshim --root "$CRISP_TMP/s" "$@"; }
+# SHIM=PATH: with this one of containerd's shims instead of Debian's.
+shim() { ctrshim --root "$CRISP_TMP/s" ${SHIM:+--shim "$SHIM"} "$@"; }
 # by_hand ID CMD...: a bundle directory for that command, in $B
 by_hand() {
   bundle ctrshim "${@:2}" >/dev/null
@@ -242,7 +243,7 @@ nothing_left() {
 @test "a process that the host cannot see: codes, commands and an OOM kill by the shim's word" {
   jq -n --arg p "$BUILD/bin/ctrshim" --arg s "$CRISP_TMP/fake/containerd-shim-vm" '{ path: $p, args: ["--shim", $s, "--options", "none"] }' \
     >"$CRISP_TMP/etc/handlers.d/vm.json"
-  B_STATE='.handler = "vm"' bundle ctrshim sh -c 'echo from the machine; sleep 1; exit 21' >/dev/null
+  B_STATE='.handler = "vm"' bundle ctrshim sh -c "echo from the machine; until [ -e $CRISP_TMP/go ]; do sleep 0.05; done; exit 21" >/dev/null
   ctrrun create "$CTR"
   [ "$(cat "$RUNROOT/containers/$CTR/pid.container")" = 0 ]
   [ "$(ctr_pid)" = "$(cat "$RUNROOT/containers/$CTR/pid")" ]
@@ -251,10 +252,18 @@ nothing_left() {
   [ "$status $output" = "6 in it" ]
   run -124 ctrrun exec --timeout 0.3 "$CTR" sleep 87654
   none_runs 'sleep 87654'
+  touch "$CRISP_TMP/go"
   wait_exited
   [ "$(effective)" = "exited 21 OOMKilled" ]
   grep -q 'from the machine' "$(ctr_log)"
   ctrrun rm "$CTR"
+  # A shim that tells of its version 3 in JSON is spoken to by that version's name.
+  by_hand j sh -c 'exit 21'
+  shim --shim "$CRISP_TMP/fake/containerd-shim-json" create --bundle "$B" --pid-file "$CRISP_TMP/pid" j </dev/null
+  shim start j
+  ended "$(cat "$CRISP_TMP/pid")"
+  [ "$(status_of j)" = stopped ]
+  shim delete j
 }
 
 @test "hostile shims: a clear error within the deadline, bounded memory, nothing left" {

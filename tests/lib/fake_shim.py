@@ -2,6 +2,7 @@
 # A containerd shim that no real one is. The part of its program name after "shim-" says what it does:
 #   vm          all well, but its container's process is nowhere on the host (its pid is the shim's own); told about
 #               an OOM kill at the end; wants to be started by a bootstrap message, as shims of containerd 2.3 do
+#   json        the same, started and answering as those of containerd 2.0 to 2.2: options, and JSON with version 3
 #   fail huge garbage-start grpc newer     what `start` does wrong
 #   garbage giant silent half text type words     how Create is answered
 import json, os, signal, socket, struct, subprocess, sys, threading, time
@@ -9,6 +10,7 @@ import json, os, signal, socket, struct, subprocess, sys, threading, time
 mode = os.path.basename(sys.argv[0]).split("shim-")[1]
 args = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 action = sys.argv[-1]
+works = mode in ("vm", "json")
 
 
 def varint(n):
@@ -149,9 +151,11 @@ def serve(s):
             return
         stream, request = got
         method = request[2].decode()
-        if mode != "vm" and method != "Wait":
+        if works and request[1] != b"containerd.task.v3.Task":
+            os._exit(1)
+        if not works and method != "Wait":
             bad(s, stream)
-        elif mode == "vm":
+        elif works:
             threading.Thread(
                 target=lambda: s.sendall(frame(stream, field(2, answer(s, stream, method, parse(request.get(3, b""))))))
             ).start() if method == "Wait" else s.sendall(
@@ -195,6 +199,9 @@ if os.fork() == 0:
     daemon(listening)
 if mode == "grpc":
     print(json.dumps({"version": 2, "address": address, "protocol": "grpc"}))
+elif mode == "json":
+    assert os.environ["MAX_SHIM_VERSION"] == "3" and args["-id"] and not params
+    print(json.dumps({"version": 3, "address": address, "protocol": "ttrpc"}))
 elif mode == "newer":
     print(json.dumps({"version": 9, "address": address, "protocol": "ttrpc"}))
 elif mode == "vm":

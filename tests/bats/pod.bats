@@ -59,6 +59,9 @@ container() { ctr_json "$1" "$REGISTRY/web:latest" "${@:2}" >"$BATS_TEST_TMPDIR/
   # One file is taken for a manifest's.
   run_err 6 "$POD" up "$BATS_TEST_TMPDIR/pod.json"
   [[ $stderr == *"pod.json: not what podmanifest prints"* ]]
+  # A podmanifest that failed prints nothing, and has said why.
+  run_err 6 "$POD" up - </dev/null
+  [[ $stderr == *"-: there is nothing in it" ]]
   run_err 2 "$POD" up --wait "$BATS_TEST_TMPDIR"/{pod,good}.json
   run_err 3 "$POD" down no-such-pod
   [[ $stderr == *"no-such-pod"* ]]

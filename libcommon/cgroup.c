@@ -18,7 +18,7 @@
 #define CGROUP_ROOT "/sys/fs/cgroup"
 enum { PROCS_MAX = 1 << 20, DEPTH_MAX = 32 };
 
-static bool is_v2(void)
+bool cgroup_is_v2(void)
 {
 	return access(CGROUP_ROOT "/cgroup.controllers", F_OK) == 0;
 }
@@ -57,7 +57,7 @@ bool cgroup_has_controller(const char *name)
 	struct err ignored;
 	size_t n = strlen(name);
 	AUTO_BUF struct buf b = BUF_INIT(4096);
-	if (!is_v2()) {
+	if (!cgroup_is_v2()) {
 		AUTO_FREE char *dir = xasprintf(CGROUP_ROOT "/%s", name);
 		return access(dir, F_OK) == 0;
 	}
@@ -72,6 +72,21 @@ bool cgroup_has_controller(const char *name)
 	return false;
 }
 
+bool cgroup_has_page_size(const char *size)
+{
+	static const char units[] = "KMG";
+	char *end;
+	errno = 0;
+	unsigned long long kib = strtoull(size, &end, 10);
+	const char *unit = *end ? strchr(units, *end) : NULL;
+	if (end == size || errno || !unit || strcmp(end + 1, "B") != 0 || kib > 1 << 20)
+		return false;
+	for (; unit > units; unit--)
+		kib *= 1024;
+	AUTO_FREE char *dir = xasprintf("/sys/kernel/mm/hugepages/hugepages-%llukB", kib);
+	return access(dir, F_OK) == 0;
+}
+
 /* The absolute path of its group, below each hierarchy. */
 static char *group_path(pid_t pid, const char *id, const char *controller, struct err *e)
 {
@@ -80,14 +95,14 @@ static char *group_path(pid_t pid, const char *id, const char *controller, struc
 	snprintf(file, sizeof file, "/proc/%d/cgroup", (int)pid);
 	if (fs_read_at(AT_FDCWD, file, &b, e) < 0)
 		return NULL;
-	bool v2 = is_v2();
+	bool v2 = cgroup_is_v2();
 	AUTO_FREE char *path = path_of(b.data, v2 ? "" : controller);
 	if (!path || !strstr(path, id))
 		return err_set_p(e, ERR_NOT_FOUND, "process %d has no cgroup of its own", (int)pid);
 	return xasprintf(CGROUP_ROOT "%s%s%s", v2 ? "" : "/", v2 ? "" : controller, path);
 }
 
-static int open_group(pid_t pid, const char *id, const char *controller, struct err *e)
+int cgroup_open_with(pid_t pid, const char *id, const char *controller, struct err *e)
 {
 	AUTO_FREE char *path = group_path(pid, id, controller, e);
 	return path ? fs_open_dir(AT_FDCWD, path, e) : -1;
@@ -95,13 +110,13 @@ static int open_group(pid_t pid, const char *id, const char *controller, struct 
 
 int cgroup_open_of(pid_t pid, const char *id, struct err *e)
 {
-	return open_group(pid, id, "memory", e);
+	return cgroup_open_with(pid, id, "memory", e);
 }
 
 int cgroup_fence(pid_t pid, const char *id, const char *name, struct err *e)
 {
 	char text[16];
-	AUTO_CLOSE int parent = open_group(pid, id, "freezer", e);
+	AUTO_CLOSE int parent = cgroup_open_with(pid, id, "freezer", e);
 	if (parent < 0)
 		return -1;
 	if (mkdirat(parent, name, 0700) < 0)
@@ -177,10 +192,10 @@ int cgroup_hold(struct cgroup_dirs *d, pid_t pid, const char *id, struct err *e)
 	struct err ignored;
 	*d = CGROUP_DIRS_NONE;
 	d->memory = cgroup_open_of(pid, id, e);
-	if (d->memory < 0 || is_v2())
+	if (d->memory < 0 || cgroup_is_v2())
 		return d->memory < 0 ? -1 : 0;
-	d->cpu = open_group(pid, id, "cpu", &ignored);
-	d->pids = open_group(pid, id, "pids", &ignored);
+	d->cpu = cgroup_open_with(pid, id, "cpu", &ignored);
+	d->pids = cgroup_open_with(pid, id, "pids", &ignored);
 	return 0;
 }
 
@@ -316,7 +331,7 @@ static int each_hierarchy(const char *path, int (*fn)(const char *full, void *ar
 			  void *arg, struct err *e)
 {
 	int r = 0;
-	if (is_v2()) {
+	if (cgroup_is_v2()) {
 		AUTO_FREE char *full = xasprintf(CGROUP_ROOT "%s", path);
 		return fn(full, arg, e);
 	}

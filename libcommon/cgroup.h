@@ -15,6 +15,8 @@
  * ERR_NOT_FOUND when it has none of its own: the path must contain `id`, so that neither a pod's
  * nor our own group is ever taken for the container's. */
 int cgroup_open_of(pid_t pid, const char *id, struct err *e);
+/* The same in the hierarchy of a controller, where those of v1 differ. */
+int cgroup_open_with(pid_t pid, const char *id, const char *controller, struct err *e);
 /* A group inside the container's, for what one command starts: in v1 in the hierarchy of the freezer,
  * which limits and accounts nothing. pid and its present descendants' children-to-be are in it from
  * here on, wherever they are reparented to. The group's parent, held, or -1. */
@@ -24,6 +26,9 @@ int cgroup_fence(pid_t pid, const char *id, const char *name, struct err *e);
 void cgroup_unfence(int parent, const char *name, bool kill);
 /* Does the kernel have this controller ("hugetlb") where groups can use it? */
 bool cgroup_has_controller(const char *name);
+bool cgroup_is_v2(void);
+/* Has the kernel huge pages of this size, as limits name it ("2MB", "1GB")? */
+bool cgroup_has_page_size(const char *size);
 /* The number of OOM kills in the group so far; -1 when the kernel does not tell. */
 int64_t cgroup_oom_kills_at(int dir);
 /* Where systemd made the group it is gone as soon as its last process is, and its counters with it.

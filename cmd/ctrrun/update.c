@@ -5,6 +5,7 @@
 #include "event.h"
 #include "fs.h"
 #include "jsonx.h"
+#include "limits.h"
 #include "log.h"
 #include "xalloc.h"
 
@@ -175,7 +176,7 @@ static int check(const json_t *r, struct err *e)
 	return 0;
 }
 
-static bool is_v1(const char *file)
+static bool has_file(const char *file)
 {
 	char path[128];
 	snprintf(path, sizeof path, "/sys/fs/cgroup/%s", file);
@@ -193,7 +194,7 @@ static void put_memory(json_t *memory, const json_t *r)
 {
 	json_int_t limit = number(r, "memory_limit_in_bytes");
 	json_int_t swap = number(r, "memory_swap_limit_in_bytes");
-	bool has_swap = is_v1("cgroup.controllers") || is_v1("memory/memory.memsw.limit_in_bytes");
+	bool has_swap = cgroup_is_v2() || has_file("memory/memory.memsw.limit_in_bytes");
 	if (limit)
 		json_object_set_new(memory, "limit", json_integer(is_none(limit) ? -1 : limit));
 	if (swap && limit && has_swap)
@@ -204,23 +205,22 @@ static void put_memory(json_t *memory, const json_t *r)
 static int put_hugepages(json_t *out, const json_t *r, struct err *e)
 {
 	AUTO_JSON json_t *list = json_array();
+	bool mounted = cgroup_has_controller("hugetlb");
 	size_t i;
 	json_t *one;
 	json_array_foreach (json_object_get(r, "hugepage_limits"), i, one) {
-		json_t *size = json_object_get(one, "page_size");
+		const char *size = limits_page_size(one);
 		AUTO_JSON json_t *limit = as_integer(json_object_get(one, "limit"));
+		json_int_t n = json_integer_value(limit); /* absent is a zero */
 		if (!size)
-			size = json_object_get(one, "pageSize");
-		if (!limit || json_integer_value(limit) == 0)
-			continue;
-		if (!json_is_string(size))
 			return err_set(e, ERR_BAD_INPUT,
 				       "hugepage_limits[%zu].page_size: expected string", i);
-		if (!cgroup_has_controller("hugetlb"))
+		if (!n)
+			continue;
+		if (!mounted)
 			return err_set(e, ERR_UNSUPPORTED,
 				       "hugepage_limits: this host has no hugetlb controller");
-		json_array_append_new(list,
-				      json_pack("{s:O, s:O}", "pageSize", size, "limit", limit));
+		json_array_append_new(list, json_pack("{s:s, s:I}", "pageSize", size, "limit", n));
 	}
 	if (json_array_size(list))
 		json_object_set(out, "hugepageLimits", list);
@@ -238,6 +238,9 @@ static json_t *oci_of(const json_t *r, bool quota, struct err *e)
 	copy(cpu, "shares", r, "cpu_shares");
 	copy(cpu, "cpus", r, "cpuset_cpus");
 	copy(cpu, "mems", r, "cpuset_mems");
+	/* On version 2 crun takes a quota away only together with a period; this is the kernel's. */
+	if (number(r, "cpu_quota") < 0 && !number(r, "cpu_period"))
+		json_object_set_new(cpu, "period", json_integer(100000));
 	if (number(r, "cpu_quota") < 0 && quota)
 		json_object_set_new(cpu, "quota", json_integer(-1));
 	else if (number(r, "cpu_quota") > 0)
@@ -245,7 +248,7 @@ static json_t *oci_of(const json_t *r, bool quota, struct err *e)
 	put_memory(memory, r);
 	if (put_hugepages(out, r, e) < 0)
 		return NULL;
-	if (json_object_get(r, "unified") && !is_v1("cgroup.controllers"))
+	if (json_object_get(r, "unified") && !cgroup_is_v2())
 		return err_set_p(e, ERR_UNSUPPORTED, "unified: this host has cgroup v1");
 	copy(out, "unified", r, "unified");
 	return TAKE(out);
@@ -283,15 +286,10 @@ static int apply_without_quota(const struct ctr *k, const json_t *r, struct err 
 static int apply_or_undo(const struct ctr *k, const json_t *have, const json_t *want, struct err *e)
 {
 	struct err why;
+	AUTO_JSON json_t *old = limits_before(k, have, want);
 	if (apply(k, want, true, e) == 0 ||
 	    (number(want, "cpu_quota") < 0 && apply_without_quota(k, want, e) == 0))
 		return 0;
-	/* What had no limit gets none again. */
-	AUTO_JSON json_t *old = json_copy((json_t *)have);
-	if (number(want, "cpu_quota") > 0 && !number(have, "cpu_quota"))
-		json_object_set_new(old, "cpu_quota", json_integer(-1));
-	if (number(want, "memory_limit_in_bytes") && !number(have, "memory_limit_in_bytes"))
-		json_object_set_new(old, "memory_limit_in_bytes", json_integer(-1));
 	if (apply(k, old, true, &why) < 0 &&
 	    (number(old, "cpu_quota") >= 0 || apply_without_quota(k, old, &why) < 0))
 		log_warn("container %s: the old limits cannot be restored: %s", k->id, why.msg);
@@ -314,12 +312,11 @@ int verb_update(struct tool_ctx *c, int argc, char **argv, struct err *e)
 			       "update: the runtime of handler '%s' cannot do it", k.handler.name);
 	AUTO_CLOSE int dir = object_open(&c->st, OBJ_CONTAINER, k.id, e);
 	AUTO_JSON json_t *have = dir < 0 ? NULL : load_present(dir, e);
-	AUTO_JSON json_t *all = have ? json_copy(have) : NULL;
-	if (!all)
+	if (!have)
 		return -1;
 	/* Set for a process when it is made, and by nobody later. */
 	json_object_del(wanted, "oom_score_adj");
-	json_object_update(all, wanted);
+	AUTO_JSON json_t *all = limits_with(have, wanted);
 	if (check(all, e) < 0)
 		return err_wrap(e, "update %s", k.id);
 	if (apply_or_undo(&k, have, all, e) < 0) {

@@ -97,7 +97,7 @@ def unit(name, *properties):
 def busybox_layer():
     with open("/bin/busybox", "rb") as f:
         program = f.read()
-    names = "sh sleep cat echo tail dd true false readlink kill ps id env ls head mount sync trap test".split()
+    names = "sh sleep cat echo tail dd true false readlink kill ps id env ls head mount sync trap test fallocate".split()
     return oci.layer(*(oci.entry(d, oci.DIR) for d in ("bin", "etc", "proc", "sys", "dev", "tmp")),
                      oci.entry("bin/busybox", data=program, mode=0o755),
                      *(oci.entry("bin/" + n, oci.SYM, link="busybox") for n in names))

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from harness import V2, World, cri, fails, groups_of, grpc, procs_below, read, run, test, unit, wait_for, write
+from harness import Skip, V2, World, cri, fails, groups_of, grpc, procs_below, read, run, test, unit, wait_for, write
 
 MIB = 1 << 20
 DIAGONALS = itertools.cycle(([("cgroupfs", "crun"), ("systemd", "runc")], [("cgroupfs", "runc"), ("systemd", "crun")]))
@@ -18,6 +18,12 @@ def cases():
 
 
 worlds = {}
+
+
+def needs(*controllers):
+    missing = set(controllers) - set(read(V2 + "/cgroup.controllers").split())
+    if missing:
+        raise Skip("this kernel has no %s" % ", ".join(sorted(missing)))
 
 
 def setup():
@@ -130,11 +136,65 @@ def update(driver, runtime):
     assert numbers(g, *files) == want, numbers(g, *files)
     w.client.UpdateContainerResources(container_id=c, linux={"unified": {"memory.high": str(100 * MIB)}})
     assert read(g + "/memory.high") == str(100 * MIB)
+    w.client.UpdateContainerResources(container_id=c, linux={"unified": {"pids.max": "99"}})
+    assert told()[5] == {"memory.high": str(100 * MIB), "pids.max": "99"}, told()
+    assert numbers(g, "memory.high", "pids.max") == [str(100 * MIB), "99"]
     assert numbers(g, *files) == want, numbers(g, *files)
     # No limit, as kubelets say it.
     w.client.UpdateContainerResources(container_id=c, linux={"cpu_quota": -1, "memory_limit_in_bytes": -1, "memory_swap_limit_in_bytes": -1})
     got = numbers(g, *files)
     assert got[:2] == ["max", "max"] and got[2].startswith("max "), got
+    # What was not limited at all is not limited after a failure.
+    c = w.ctr(pod, "sleep", "1000")
+    g, outer = w.inner(c), w.group(c)
+
+    def limits():
+        return numbers(g, "memory.max", "memory.high", "cpu.max", "pids.max") + numbers(outer, "memory.max", "cpu.max", "cpu.weight")
+    before = limits()
+    fails(grpc.StatusCode.INTERNAL, lambda: w.client.UpdateContainerResources(container_id=c, linux={
+        "cpu_shares": 5000, "cpu_quota": 20000, "memory_limit_in_bytes": 64 * MIB,
+        "unified": {"memory.high": str(48 * MIB), "pids.max": "77", "memory.nosuch": "1"}}))
+    assert limits() == before, (before, limits())
+    assert told()[2:] == (0, 0, 0, {}), told()
+    w.remove(pod)
+
+
+@test("cpusets: the kernel's, told, changed, and all or nothing", *cases())
+def cpusets(driver, runtime):
+    needs("cpuset")
+    w = worlds[driver]
+    pod = w.pod(runtime, parent_of(driver, "set" + runtime))
+    c = w.ctr(pod, "sleep", "1000", resources={"cpuset_cpus": "1", "cpuset_mems": "0", "cpu_shares": 512})
+    g, outer = w.inner(c), w.group(c)
+
+    def holds(cpus):
+        assert numbers(g, "cpuset.cpus.effective", "cpuset.mems.effective") == [cpus, "0"], numbers(g, "cpuset.cpus.effective")
+        seen = w.exec(c, "sh", "-c", "cat /proc/self/status")[1]
+        assert "Cpus_allowed_list:\t%s\n" % cpus in seen and "Mems_allowed_list:\t0\n" in seen, seen
+        r = w.status(c).resources.linux
+        assert (r.cpuset_cpus, r.cpuset_mems) == (cpus, "0"), r
+    holds("1")
+    weight = read(outer + "/cpu.weight")
+    w.client.UpdateContainerResources(container_id=c, linux={"cpuset_cpus": "0"})
+    holds("0")
+    # As static policies of CPUs do it, beside other limits; and what cannot be is refused whole.
+    w.client.UpdateContainerResources(container_id=c, linux={"cpuset_cpus": "0-1", "cpu_quota": 20000, "cpu_period": 50000})
+    holds("0-1")
+    for bad in {"cpuset_cpus": "1", "unified": {"memory.nosuch": "1"}}, {"cpu_shares": 5000, "cpuset_mems": "900"}:
+        fails(grpc.StatusCode.INTERNAL, lambda: w.client.UpdateContainerResources(container_id=c, linux=bad))
+        holds("0-1")
+        assert (read(g + "/cpu.max"), read(outer + "/cpu.weight")) == ("20000 50000", weight)
+    if driver == "systemd":
+        run("systemctl", "daemon-reload")
+        holds("0-1")
+    # Without any at first: what was not limited is not limited after a failure.
+    c = w.ctr(pod, "sleep", "1000")
+    g, outer = w.inner(c), w.group(c)
+    before = numbers(outer, "cpuset.cpus.effective", "cpu.weight", "hugetlb.2MB.max")
+    fails(grpc.StatusCode.INTERNAL, lambda: w.client.UpdateContainerResources(container_id=c, linux={
+        "cpuset_cpus": "1", "cpu_shares": 5000, "unified": {"memory.nosuch": "1"}}))
+    assert numbers(outer, "cpuset.cpus.effective", "cpu.weight", "hugetlb.2MB.max") == before, (before, numbers(outer, "cpuset.cpus.effective"))
+    assert read(g + "/cpuset.cpus.effective") == before[0]
     w.remove(pod)
 
 
@@ -195,6 +255,20 @@ def execs(driver, runtime):
     w.remove(pod)
 
 
+def total(group, what, kind="some"):
+    line = next(x for x in read("%s/%s.pressure" % (group, what)).splitlines() if x.startswith(kind))
+    return int(line.split("total=")[1])
+
+
+def pressures(group, messages):
+    """PSI is told where the kernel has it, and is what it says."""
+    for what, m in zip(("cpu", "memory", "io"), messages):
+        assert m.HasField("psi") == os.path.exists("%s/%s.pressure" % (group, what)), (what, m)
+        if m.HasField("psi"):
+            assert m.psi.Some.Total <= 1000 * total(group, what), (what, m.psi, total(group, what))
+            assert m.psi.Full.Total <= m.psi.Some.Total, m.psi
+
+
 @test("a pod's group is the kubelet's; statistics are what it says", *cases())
 def stats(driver, runtime):
     w = worlds[driver]
@@ -225,15 +299,20 @@ def stats(driver, runtime):
     assert s.memory.available_bytes.value == 64 * MIB - s.memory.working_set_bytes.value
     assert s.memory.page_faults.value > 0 and s.memory.rss_bytes.value > 0
     assert s.swap.swap_available_bytes.value == 16 * MIB and s.swap.swap_usage_bytes.value == 0, s.swap
-    assert s.cpu.HasField("psi") == os.path.exists(g + "/cpu.pressure")
+    pressures(g, (s.cpu, s.memory, s.io))
     p = w.client.PodSandboxStats(pod_sandbox_id=pod[0]).stats.linux
     assert p.memory.usage_bytes.value >= s.memory.usage_bytes.value and p.cpu.usage_core_nano_seconds.value >= s.cpu.usage_core_nano_seconds.value, p
     assert p.process.process_count.value == len(procs_below(made)) and len(p.containers) == 1, p
     assert p.memory.available_bytes.value == 256 * MIB - p.memory.working_set_bytes.value, p
+    pressures(made, (p.cpu, p.memory, p.io))
     names = {m.name: m.value.value for pm in w.client.ListPodSandboxMetrics().pod_metrics for cm in pm.container_metrics
              for m in cm.metrics if cm.container_id == c}
     assert names["container_spec_memory_limit_bytes"] == 64 * MIB and names["container_memory_usage_bytes"] > 20 * MIB, names
     assert names["container_processes"] == 1 and 490 <= names["container_spec_cpu_shares"] <= 512, names
+    for what in "cpu", "memory", "io":
+        waiting = names.get("container_pressure_%s_waiting_seconds_total" % what)
+        assert (waiting is not None) == os.path.exists(g + "/%s.pressure" % what), names
+        assert waiting is None or 0 <= waiting <= total(g, what) / 1e6, (waiting, total(g, what))
     # What a pod may have is the kubelet's to set; that it was told is kept.
     w.client.UpdatePodSandboxResources(pod_sandbox_id=pod[0], resources={"memory_limit_in_bytes": 300 * MIB})
     info = json.loads(w.client.PodSandboxStatus(pod_sandbox_id=pod[0], verbose=True).info["info"])

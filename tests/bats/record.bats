@@ -24,7 +24,7 @@ has_exited() { [ "$(call ContainerStatus "{\"container_id\": \"$1\"}" | jq -r .s
 # What a kubelet does with one pod, with mistakes and secrets in it.
 a_pod() {
   local pod ctr
-  call Version
+  # The first is crispd_ready's Version.
   call PullImage '{"image": {"image": "no reference"}, "auth": {"username": "joe", "password": "planted-auth"}}' || true
   pod=$(pod_json web | jq '{config: (.annotations = {"example.com/token": "planted-note", "plain": "shown"})}' |
     call RunPodSandbox - | jq -r .pod_sandbox_id)

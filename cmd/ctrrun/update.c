@@ -215,11 +215,16 @@ static int put_hugepages(json_t *out, const json_t *r, struct err *e)
 		if (!size)
 			return err_set(e, ERR_BAD_INPUT,
 				       "hugepage_limits[%zu].page_size: expected string", i);
-		if (!n)
-			continue;
-		if (!mounted)
+		if (n && !mounted)
 			return err_set(e, ERR_UNSUPPORTED,
 				       "hugepage_limits: this host has no hugetlb controller");
+		/* As ocibundle does it. */
+		if (!mounted || (!n && !cgroup_has_page_size(size)))
+			continue;
+		if (!cgroup_has_page_size(size))
+			return err_set(e, ERR_UNSUPPORTED,
+				       "hugepage_limits: this host has no huge pages of %.32s",
+				       size);
 		json_array_append_new(list, json_pack("{s:s, s:I}", "pageSize", size, "limit", n));
 	}
 	if (json_array_size(list))

@@ -78,11 +78,17 @@ static int add_hugepages(const struct bundle *b, json_t *out, struct err *e)
 		if (h->limit > INT64_MAX)
 			return err_set(e, ERR_BAD_INPUT,
 				       "resources.hugepage_limits[%zu].limit: too large", i);
-		/* Kubelets send a zero for each size, on every host. */
-		if (h->limit)
-			json_array_append_new(list,
-					      json_pack("{s:s, s:I}", "pageSize", h->page_size,
-							"limit", (json_int_t)h->limit));
+		/* Kubelets send a zero for each size that was not asked for: harmless where there
+		 * are none, and no pages where there are some. */
+		if (!mounted || (!h->limit && !cgroup_has_page_size(h->page_size)))
+			continue;
+		if (!cgroup_has_page_size(h->page_size))
+			return err_set(e, ERR_UNSUPPORTED,
+				       "resources.hugepage_limits: this host has no huge pages of "
+				       "%.32s",
+				       h->page_size);
+		json_array_append_new(list, json_pack("{s:s, s:I}", "pageSize", h->page_size,
+						      "limit", (json_int_t)h->limit));
 	}
 	if (json_array_size(list))
 		json_object_set(out, "hugepageLimits", list);

@@ -198,6 +198,43 @@ def cpusets(driver, runtime):
     w.remove(pod)
 
 
+@test("huge pages: as many as are asked for, and none is none", *cases())
+def hugepages(driver, runtime):
+    needs("hugetlb")
+    w = worlds[driver]
+    pod = w.pod(runtime, parent_of(driver, "huge" + runtime))
+    pages = w.dir + "/pages"
+    os.makedirs(pages, exist_ok=True)
+    run("mount", "-t", "hugetlbfs", "-o", "pagesize=2M", "none", pages)
+    try:
+        mounts = [{"container_path": "/pages", "host_path": pages}]
+        # No kernel has pages of 3 MB.
+        zeros = [{"page_size": "1GB", "limit": 0}, {"page_size": "3MB", "limit": 0}]
+        c = w.ctr(pod, "sleep", "1000", mounts=mounts, resources={"hugepage_limits": [{"page_size": "2MB", "limit": 4 * MIB}] + zeros})
+
+        def takes(mib):
+            code, _, err = w.exec(c, "sh", "-c", "fallocate -l %dm /pages/f && exec true" % mib)
+            write(pages + "/f", "")
+            return code == 0, err
+        assert numbers(w.inner(c), "hugetlb.2MB.max", "hugetlb.1GB.max") == [str(4 * MIB), "0"]
+        assert takes(4)[0] and not takes(6)[0]
+        told = {h.page_size: h.limit for h in w.status(c).resources.linux.hugepage_limits}
+        assert told["2MB"] == 4 * MIB, told
+        w.client.UpdateContainerResources(container_id=c, linux={"hugepage_limits": [{"page_size": "2MB", "limit": 6 * MIB}]})
+        assert takes(6)[0] and not takes(8)[0]
+        w.client.UpdateContainerResources(container_id=c, linux={"hugepage_limits": [{"page_size": "2MB", "limit": 0}]})
+        assert not takes(2)[0]
+        said = fails(grpc.StatusCode.UNIMPLEMENTED, lambda: w.create(pod, "true", resources={
+            "hugepage_limits": [{"page_size": "3MB", "limit": 3 * MIB}]}))
+        assert "3MB" in said, said
+        # What kubelets send for a container that asks for none.
+        c = w.ctr(pod, "sleep", "1000", mounts=mounts, resources={"hugepage_limits": [{"page_size": "2MB", "limit": 0}]})
+        assert not takes(2)[0]
+    finally:
+        w.remove(pod)
+        run("umount", pages)
+
+
 @test("memory that is not there: OOMKilled, 137, also when the group is gone at once", *cases())
 def oom(driver, runtime):
     w = worlds[driver]

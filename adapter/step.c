@@ -91,13 +91,14 @@ static int memory_file(const char *name, const void *data, size_t len, struct er
 /* The last `max` bytes of the file; NUL-terminated. */
 static char *tail(int fd, size_t max, size_t *len)
 {
-	char *text = xmalloc(max + 1);
 	off_t end = lseek(fd, 0, SEEK_END);
 	off_t from = end > (off_t)max ? end - (off_t)max : 0;
-	ssize_t n = end > 0 ? pread(fd, text, max, from) : 0;
+	size_t size = end > from ? (size_t)(end - from) : 0;
+	char *text = xmalloc(size + 1);
+	ssize_t n = size ? pread(fd, text, size, from) : 0;
 	*len = n > 0 ? (size_t)n : 0;
 	text[*len] = '\0';
-	return xrealloc(text, *len + 1);
+	return text;
 }
 
 static void read_result(struct step *s, const struct proc_result *r)

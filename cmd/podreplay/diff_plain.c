@@ -102,10 +102,11 @@ static size_t address_len(const char *s, const char *end)
 	}
 	/* "10.0.0.1." ends a sentence, and "10.0.0.1:80" has a port. */
 	while (n && (s[n - 1] == '.' || (s[n - 1] == ':' && n > 1 && s[n - 2] != ':')))
-		n--;
+		colons -= s[--n] == ':';
 	snprintf(text, sizeof text, "%.*s", (int)n, s);
-	if (colons == 1 && strchr(text, '.'))
-		*strchr(text, ':') = '\0';
+	char *port = strchr(text, ':');
+	if (colons == 1 && port && strchr(text, '.'))
+		*port = '\0';
 	if (inet_pton(AF_INET, text, raw) == 1 ||
 	    (colons > 1 && inet_pton(AF_INET6, text, raw) == 1))
 		return n;

@@ -128,7 +128,7 @@ PY
   cri() { cricall --socket "$SOCK" "$1" "$2"; }
   cri PullImage "{ \"image\": { \"image\": \"$REGISTRY/served:latest\" } }"
   pod=$(cri RunPodSandbox "{ \"config\": $(pod_json clients) }" | jq -r .pod_sandbox_id)
-  ctr_json web "$REGISTRY/served:latest" sh -c 'echo begun >&2; exit 3' >"$CRISP_TMP/web.json"
+  ctr_json web "$REGISTRY/served:latest" sh -c 'echo begun, 10.0.0.7: refused after 1.5: >&2; exit 3' >"$CRISP_TMP/web.json"
   ctr_json none "$REGISTRY/served:latest" /no/such/program >"$CRISP_TMP/none.json"
   for name in web none; do
     ctr=$(cri CreateContainer "{ \"pod_sandbox_id\": \"$pod\", \"config\": $(cat "$CRISP_TMP/$name.json"), \"sandbox_config\": $(pod_json clients) }" | jq -r .container_id)

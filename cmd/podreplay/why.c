@@ -125,7 +125,7 @@ static json_t *asked_json(const struct story_ctr *c)
 {
 	json_t *j = json_object();
 	json_t *args = json_object_get(json_object_get(c->spec, "process"), "args");
-	json_t *resources = json_object_get(json_object_get(c->config, "linux"), "resources");
+	json_t *resources = why_asked_for(c);
 	if (!args)
 		args = json_object_get(c->config, "command");
 	if (json_is_array(args))
@@ -186,10 +186,8 @@ static json_t *log_json(const struct story_ctr *c)
 static json_t *memory_json(const struct story_ctr *c)
 {
 	const struct cgroup_counts *n = why_counts(c);
-	json_t *j = json_object(),
-	       *asked = json_object_get(
-		       json_object_get(json_object_get(c->spec, "linux"), "resources"), "memory");
-	json_int_t with_swap = jsonx_opt_int(asked, "swap", 0);
+	json_t *j = json_object();
+	json_int_t with_swap = jsonx_opt_int(why_given(c, "memory"), "swap", 0);
 	put_int(j, "peak", n->peak_memory);
 	put_int(j, "limit", why_memory_limit(c));
 	put_int(j, "limit_met", n->memory_failures);

@@ -32,6 +32,10 @@ json_t *why_verdict_unmade(json_t *failure);
 /* 137: "killed by signal 9 (KILL)"; a new string. */
 char *why_exit_meaning(const struct exit_record *x);
 const char *why_signal_name(int64_t n); /* "KILL"; NULL = no such signal */
+/* What it got, "memory", "cpu", "pids": config.json's linux.resources, NULL without. The limits below
+ * are of this, or of what was asked for. */
+json_t *why_given(const struct story_ctr *c, const char *what);
+json_t *why_asked_for(const struct story_ctr *c); /* a LinuxContainerResources; NULL without */
 /* The limit of memory in bytes that the container had in the end, 0 = none. */
 json_int_t why_memory_limit(const struct story_ctr *c);
 /* Its limit of processors, 0 = none; of processes, 0 = none. */

@@ -94,40 +94,39 @@ char *why_exit_meaning(const struct exit_record *x)
 			 (long long)signal, name, fault ? ": " : "", fault ? fault : "");
 }
 
-/* What it got is in config.json; what was asked for stands in when there is none. */
-static json_t *given(const struct story_ctr *c, const char *what)
+json_t *why_given(const struct story_ctr *c, const char *what)
 {
 	return json_object_get(json_object_get(json_object_get(c->spec, "linux"), "resources"),
 			       what);
 }
 
-static json_t *asked_for(const struct story_ctr *c)
+json_t *why_asked_for(const struct story_ctr *c)
 {
 	return json_object_get(json_object_get(c->config, "linux"), "resources");
 }
 
 json_int_t why_memory_limit(const struct story_ctr *c)
 {
-	json_int_t n = jsonx_opt_int(given(c, "memory"), "limit", 0);
+	json_int_t n = jsonx_opt_int(why_given(c, "memory"), "limit", 0);
 	if (n <= 0)
-		n = jsonx_opt_int(asked_for(c), "memory_limit_in_bytes", 0);
+		n = jsonx_opt_int(why_asked_for(c), "memory_limit_in_bytes", 0);
 	return n > 0 ? n : 0;
 }
 
 double why_cpu_limit(const struct story_ctr *c)
 {
-	json_int_t quota = jsonx_opt_int(given(c, "cpu"), "quota", 0);
-	json_int_t period = jsonx_opt_int(given(c, "cpu"), "period", 0);
+	json_int_t quota = jsonx_opt_int(why_given(c, "cpu"), "quota", 0);
+	json_int_t period = jsonx_opt_int(why_given(c, "cpu"), "period", 0);
 	if (quota <= 0) {
-		quota = jsonx_opt_int(asked_for(c), "cpu_quota", 0);
-		period = jsonx_opt_int(asked_for(c), "cpu_period", 0);
+		quota = jsonx_opt_int(why_asked_for(c), "cpu_quota", 0);
+		period = jsonx_opt_int(why_asked_for(c), "cpu_period", 0);
 	}
 	return quota > 0 ? (double)quota / (double)(period > 0 ? period : 100000) : 0;
 }
 
 json_int_t why_pids_limit(const struct story_ctr *c)
 {
-	json_int_t n = jsonx_opt_int(given(c, "pids"), "limit", 0);
+	json_int_t n = jsonx_opt_int(why_given(c, "pids"), "limit", 0);
 	return n > 0 ? n : 0;
 }
 

@@ -10,6 +10,7 @@
 #include "jobs.h"
 #include "log.h"
 #include "netwatch.h"
+#include "proc.h"
 #include "recorder.h"
 #include "reload.h"
 #include "server.h"
@@ -20,14 +21,18 @@
 #include "tool.h"
 #include "xalloc.h"
 
+#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* How long calls may go on after SIGTERM. */
-enum { DRAIN_MS = 5000 };
+/* How long calls may go on after SIGTERM, and the children of one that was killed be about to execute. */
+enum { DRAIN_MS = 5000, ORPHANS_MS = 5000 };
+
+#define LOCK "crispd.lock"
 
 static const char *listen_opt, *record_opt;
 
@@ -166,17 +171,47 @@ static int settle(struct crispd *d, struct err *e)
 	return d->tools_dir ? 0 : -1;
 }
 
+/* Who holds the lock stands in its file: process and start time, always of the same width. */
+static bool holder_lives(int dir)
+{
+	char text[64] = "", *rest;
+	AUTO_CLOSE int fd = openat(dir, LOCK, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || pread(fd, text, sizeof text - 1, 0) <= 0)
+		return false;
+	pid_t pid = (pid_t)strtol(text, &rest, 10);
+	return proc_is_alive(pid, strtoull(rest, NULL, 10));
+}
+
+/* One daemon for a run directory. One that was killed can be survived for a moment by a child that has not
+ * yet executed its program and holds the lock until then: that is waited for, a living one is not. */
+static int only_one(const struct crispd *d, struct err *e)
+{
+	char text[64];
+	long long until = proc_now_ms() + ORPHANS_MS;
+	int lock = fs_lock_at(d->st.run, LOCK, 0, e);
+	while (lock < 0 && e->kind == ERR_UNAVAILABLE && proc_now_ms() < until &&
+	       !holder_lives(d->st.run))
+		lock = fs_lock_at(d->st.run, LOCK, 100, e);
+	if (lock < 0)
+		return e->kind == ERR_UNAVAILABLE
+			       ? err_set(e, ERR_UNAVAILABLE, "another crispd runs on %s",
+					 d->cfg.runroot)
+			       : -1;
+	int n = snprintf(text, sizeof text, "%10d %20llu\n", (int)getpid(),
+			 proc_start_time(getpid()));
+	if (pwrite(lock, text, (size_t)n, 0) != n) /* the lock is what counts */
+		log_debug("%s: not signed", LOCK);
+	return lock;
+}
+
 static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	/* The configuration is lent: what settle replaces goes back with it. */
 	struct crispd d = {.cfg = c->cfg, .st = c->st, .config_file = c->config_file};
 	(void)argc, (void)argv;
-	AUTO_CLOSE int lock = fs_lock_at(d.st.run, "crispd.lock", 0, e);
+	AUTO_CLOSE int lock = only_one(&d, e);
 	if (lock < 0)
-		return e->kind == ERR_UNAVAILABLE
-			       ? err_set(e, ERR_UNAVAILABLE, "another crispd runs on %s",
-					 d.cfg.runroot)
-			       : -1;
+		return -1;
 	int r = settle(&d, e);
 	if (r == 0) {
 		d.loop = loop_new(e);

@@ -138,6 +138,26 @@ teardown() {
   grpc_case version
 }
 
+@test "a daemon killed with SIGKILL while it starts a tool: the next one waits until that has begun, and starts" {
+  requires strace
+  local tracer
+  own_daemon
+  # Held before execve, the child of the killed daemon has all its descriptors still, the lock among them.
+  strace -f -qq -e trace=execve -e inject=execve:delay_enter=1500000 -p "$OWN_PID" -o "$OWN/trace" 3>&- &
+  tracer=$!
+  wait_for 10 grep -q "^TracerPid:.*[1-9]" "/proc/$OWN_PID/status"
+  cricall --socket "$OWN/run/crisp.sock" --timeout 5 PullImage '{"image": {"image": "localhost:1/none:1"}}' 3>&- &
+  wait_for 10 pgrep -P "$OWN_PID"
+  kill -9 "$OWN_PID"
+  wait "$OWN_PID" || [ $? = 137 ]
+  "$BUILD/bin/crispd" --root "$OWN/root" --runroot "$OWN/run" >>"$OWN/log" 2>&1 3>&- &
+  OWN_PID=$!
+  wait_for 10 cricall --socket "$OWN/run/crisp.sock" Version
+  kill "$OWN_PID"
+  own_end 0
+  wait "$tracer" || :
+}
+
 @test "a second daemon on the same socket is refused" {
   run_err 8 crispd --root "$CRISP_TMP/r2" --runroot "$CRISP_TMP/run2" --listen "$SOCK"
   [[ $stderr == *"socket $SOCK: another program listens on it" ]]

@@ -9,6 +9,7 @@ is removed.
 $IMAGE is in the store, $LOGS a directory, $GROUPS_OF_FILE the beginning of cgroup parents; $CLUSTER non-empty gives
 half of the pods a network."""
 import argparse
+import faulthandler
 import json
 import os
 import random
@@ -168,12 +169,20 @@ class Daemon:
     def __init__(self):
         self.process = self.over = None
         if args.kill:
+            self.log = os.path.dirname(args.kill[1]) + "/model.log"
             self.start()
 
     def start(self):
-        log = open(os.path.dirname(args.kill[1]) + "/model.log", "ab")
-        self.process = subprocess.Popen([args.kill[0], "--config", args.kill[1]], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([args.kill[0], "--config", args.kill[1]], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.wait_for_it()
+
+    def check_alive(self):
+        """That none but us has ended it."""
+        status = self.process.poll() if self.process else None
+        if status not in (None, -signal.SIGKILL):
+            with open(self.log, errors="replace") as log:
+                raise cri_model.Wrong("crispd ended by itself (%d): %s" % (status, log.read()[-2000:]))
 
     def killing(self, rnd, history):
         """After so many answers of this round, whatever is under way then."""
@@ -193,6 +202,7 @@ class Daemon:
     def wait_for_it(self):
         end = time.time() + 20
         while time.time() < end:
+            self.check_alive()
             try:
                 with socket.socket(socket.AF_UNIX) as s:
                     s.connect(args.socket)
@@ -205,6 +215,7 @@ class Daemon:
         if args.kill:
             self.over.set()
             self.thread.join()
+        self.check_alive()
         end = time.time() + 60
         while time.time() < end:
             client = cri.Client(args.socket, timeout=10)
@@ -266,6 +277,7 @@ def remove_all(slots):
 
 
 def main():
+    faulthandler.dump_traceback_later(115, exit=True)  # says what it waits for, before its time is over
     daemon = Daemon()
     slots = [cri_model.Slot(CTRS) for _ in range(PODS + 1)]
     known, end, calls, rounds = [Known() for _ in range(PODS)], time.time() + args.seconds, 0, 0

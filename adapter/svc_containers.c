@@ -43,10 +43,9 @@ static void step_runtime_create(struct job *j, const char *id)
 }
 
 /* A container of that name is there. One that is just what is asked for is the answer to a repeated
- * request; one whose creation stopped half way is taken further. False when there is none, or what
- * is there is a remainder that nobody can see: a removal, or the creation of something else, that
- * stopped half way. Its place is taken. */
-static bool answer_existing(struct call *c, const char *key, json_t *wanted)
+ * request. False when there is none, or what is there is a remainder that nobody can see: of a creation or
+ * of a removal that stopped half way. Its place is taken; its id is not, which somebody may know for gone. */
+static bool answer_existing(struct call *c, bool may_replace, json_t *wanted)
 {
 	struct crispd *d = call_daemon(c);
 	struct ctr *k = namesake(d->index, wanted);
@@ -57,16 +56,8 @@ static bool answer_existing(struct call *c, const char *key, json_t *wanted)
 	bool equal = have && json_equal(have, json_object_get(wanted, "config")) && ours;
 	if (equal && k->state == CTR_CREATED) {
 		reply_create(c, k->o.id);
-	} else if (ours && k->state == CTR_PREPARED && key && (!equal || k->rec.started_at)) {
+	} else if (ours && k->state == CTR_PREPARED && may_replace) {
 		return false;
-	} else if (equal && k->state == CTR_PREPARED && key) {
-		struct job *j = job_new(d, call_rpc(c), call_id(c), JOB_CREATE);
-		job_for(j, k->rec.pod_id, k->o.id);
-		job_identify(j, key, json_incref(wanted));
-		job_step(j, STEP_PLAIN, svc_runtime_ms(d), "ctrrun", "create", "--defer-errors",
-			 k->o.id);
-		job_wait(j, c, answer_create);
-		job_submit(j, svc_done_ctr);
 	} else {
 		svc_fail(c, ERR_EXISTS, "container %s of that name is in the pod already: %s",
 			 k->config->metadata->name, k->o.id);
@@ -84,7 +75,7 @@ static void answer_create(struct call *c, const struct job *j)
 		/* The state may be that a tool which a dead crispd had started was first. */
 		const struct ctr *k = namesake(ix, wanted);
 		if ((e->kind == ERR_EXISTS || (k && ctr_visible(k))) &&
-		    answer_existing(c, NULL, wanted))
+		    answer_existing(c, false, wanted))
 			return;
 	}
 	if (e)
@@ -146,7 +137,7 @@ void svc_create_container(struct call *c, const ProtobufCMessage *request)
 	else if (j)
 		svc_fail(c, ERR_EXISTS, "container %s of that name is being made: %s", m->name,
 			 job_ctr(j));
-	else if (!answer_existing(c, key, wanted))
+	else if (!answer_existing(c, true, wanted))
 		submit_create(c, p, key, wanted);
 }
 

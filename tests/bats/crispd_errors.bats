@@ -266,7 +266,7 @@ EOF
   fcri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
 }
 
-@test "a container whose creation stopped half way is taken further by the retry" {
+@test "a container whose creation stopped half way is replaced by the retry" {
   fake_daemon
   "$BUILD/bin/ocipull" --config "$FAKE/crisp.json" "oci:$CRISP_TMP/oci:bb"
   pod=$(fcri RunPodSandbox "{\"config\":$(pod_json half)}" | jq -r .pod_sandbox_id)
@@ -277,8 +277,10 @@ EOF
   ln -sf "$BUILD/bin/ctrrun" "$FAKE/tools/ctrrun"
   fake_start
   [ "$(fcri ListContainers | jq -c .containers)" = null ]
-  [ "$(fcri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json c "$IMAGE" sleep 1000)}" | jq -r .container_id)" = "$half" ]
-  fcri StartContainer "{\"container_id\":\"$half\"}"
+  new=$(fcri CreateContainer "{\"pod_sandbox_id\":\"$pod\",\"config\":$(ctr_json c "$IMAGE" sleep 1000)}" | jq -r .container_id)
+  [ "$new" != "$half" ]
+  [ "$(ls "$FAKE/root/containers")" = "$new" ]
+  fcri StartContainer "{\"container_id\":\"$new\"}"
   fcri RemovePodSandbox "{\"pod_sandbox_id\":\"$pod\"}"
 }
 

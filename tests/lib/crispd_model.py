@@ -27,6 +27,7 @@ import cri_model
 from cri_model import Op
 
 WORKERS, PODS, CTRS, CALLS_A_ROUND = 8, 4, 2, 8
+READS = ("list_pods", "list_ctrs", "status", "pod_status", "of_running", "of_live")
 LOST = ("DEADLINE_EXCEEDED", "UNAVAILABLE", "CANCELLED")
 
 parser = argparse.ArgumentParser()
@@ -137,8 +138,9 @@ def perform(client, op, timeout, history, known):
         op.value, code = value(answer) if value else None, "OK"
     except grpc.RpcError as e:
         code, op.text = e.code().name, e.details()
-    # Lost is a call whose effect nobody was told; what only reads has none.
+    # Lost is a call whose effect nobody was told; what only reads has none, nor has what was never sent.
     op.code = None if code in LOST else code
+    op.unsent = op.code is None and op.text.startswith("failed to connect")
     history.append((False, op))
     if code == "OK" and op.verb == "run_pod":
         known.pods.append(op.value)
@@ -248,7 +250,7 @@ def check(history, slots):
         slot = slots[op.slot]
         if not begins:
             slot.answer(op)
-        elif op.code is None and op.verb in ("list_pods", "list_ctrs", "status", "pod_status", "of_running", "of_live"):
+        elif op.code is None and (op.unsent or op.verb in READS):
             op.slot = PODS  # Of no consequence.
         else:
             slot.call(op)

@@ -96,5 +96,5 @@ spdy() {
   run timeout 150 /usr/bin/python3 "$STREAMS_LIB/execs_at_once.py" "$RUNROOT/crisp.sock" "$CTR" 1000
   echo "$output"
   [ "$status" = 0 ]
-  wait_for 20 eval '! pgrep -f "^sleep 0\.3$"'
+  wait_for 20 eval '! pgrep -f "^sh -c : </gate"'
 }

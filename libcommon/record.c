@@ -339,7 +339,7 @@ enum ctr_state ctr_effective_at(const struct state *s, int dir, const struct ctr
 		return asked;
 	/* Or a removal may have come between the look at the record and this one. */
 	AUTO_CTR_RECORD struct ctr_record now = {0};
-	if (ctr_record_read_at(dir, &now, &e) < 0)
+	if (ctr_record_read_at(dir, &now, &e) < 0 || !now.state)
 		return CTR_PREPARED;
 	if (strcmp(now.state, r->state) != 0)
 		return ctr_effective_at(s, dir, &now, false, exit);

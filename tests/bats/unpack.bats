@@ -451,6 +451,7 @@ server() { # MODE UPSTREAM
 
 @test "the child at work holds nothing of the outside" {
   crisp_registry
+  PIDS+=("$REGISTRY_PID")
   make_image busy
   server stall "$REGISTRY"
   echo "{\"host\":\"$SERVER\",\"url\":\"http://$SERVER\"}" >"$CRISP_TMP/etc/registries.d/slow.json"

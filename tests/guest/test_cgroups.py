@@ -386,7 +386,8 @@ def podinit(driver, runtime):
     w.remove(pod)
     assert not groups_of(pod[0]) and not groups_of(c)
     if driver == "systemd":
-        assert pod[0] not in run("systemctl", "list-units", "--all", "--plain", "--no-legend")
+        # A unit is collected when systemd comes to it.
+        wait_for(lambda: pod[0] not in run("systemctl", "list-units", "--all", "--plain", "--no-legend"))
 
 
 @test("without a parent, and by hand: a group of ours that goes with the pod", *cases())

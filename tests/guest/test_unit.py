@@ -70,8 +70,13 @@ def ready():
     score = read("/proc/%d/oom_score_adj" % w.pid(ctr))
     assert score == "0", score
     assert w.exec(ctr, "cat", "/proc/self/oom_score_adj")[:2] == (0, "0\n")
-    monitors = [p for p in read("/sys/fs/cgroup/system.slice/crispd.service/cgroup.procs").split() if p != str(pid)]
-    assert len(monitors) == 1 and read("/proc/%s/comm" % monitors[0]) == "ctrmon", monitors
+
+    def others():
+        return [p for p in read("/sys/fs/cgroup/system.slice/crispd.service/cgroup.procs").split() if p != str(pid)]
+    # Those who ask the runtimes for their features are there at the beginning.
+    wait_for(lambda: len(others()) == 1)
+    monitors = others()
+    assert read("/proc/%s/comm" % monitors[0]) == "ctrmon", monitors
     for p in [*monitors, str(w.pid(ctr))]:
         env = read("/proc/%s/environ" % p)
         assert "NOTIFY_SOCKET" not in env and "WATCHDOG" not in env and "LISTEN_" not in env, env

@@ -25,6 +25,7 @@ enum {
 	READS = 16,      /* chunks of one stream before others get a turn */
 	LATE_MS = 10000, /* beyond the command's own timeout */
 	KILL_AFTER_MS = 5000,
+	TURN_MS = 1,
 };
 
 enum stream { OUT, ERR, STATUS, STREAMS };
@@ -51,6 +52,7 @@ struct execs {
 	struct crispd *d;
 	struct exec *head; /* as they came */
 	size_t running, held;
+	struct timer turn; /* armed after a start: nothing else is started before */
 };
 
 static void begin_waiting(struct execs *x);
@@ -98,8 +100,11 @@ static void exec_free(struct exec *ex)
 
 void execs_free(struct execs *x)
 {
-	while (x && x->head)
+	if (!x)
+		return;
+	while (x->head)
 		exec_free(x->head);
+	loop_timer_cancel(x->d->loop, &x->turn);
 	free(x);
 }
 
@@ -348,26 +353,38 @@ static int start(struct exec *ex, struct err *e)
 	return loop_add(d->loop, &ex->end, ex->proc.pidfd, EPOLLIN, on_end, ex, e);
 }
 
+static void begin(struct exec *ex)
+{
+	struct execs *x = ex->all;
+	struct err e;
+	ex->started = true;
+	ex->when_ns = record_now_ns();
+	ex->started_ms = proc_now_ms();
+	x->running++;
+	if (start(ex, &e) < 0) {
+		call_fail(TAKE(ex->call), &e);
+		exec_free(ex);
+	} else if (ex->timeout_s > 0) {
+		loop_timer(x->d->loop, &ex->clock, ex->timeout_s * 1000 + LATE_MS, on_clock, ex);
+	}
+}
+
+static void on_turn(struct timer *t)
+{
+	begin_waiting(t->arg);
+}
+
+/* One, then whatever else there is to do: a start holds the loop up for a few milliseconds, and a kubelet's
+ * probes come many at a time. */
 static void begin_waiting(struct execs *x)
 {
-	struct err e;
-	for (struct exec *ex = x->head; ex && x->running < RUNNING_MAX;) {
-		struct exec *next = ex->next;
-		if (!ex->started) {
-			ex->started = true;
-			ex->when_ns = record_now_ns();
-			ex->started_ms = proc_now_ms();
-			x->running++;
-			if (start(ex, &e) < 0) {
-				call_fail(TAKE(ex->call), &e);
-				exec_free(ex);
-			} else if (ex->timeout_s > 0) {
-				loop_timer(x->d->loop, &ex->clock, ex->timeout_s * 1000 + LATE_MS,
-					   on_clock, ex);
-			}
-		}
-		ex = next;
-	}
+	struct exec *ex = x->head;
+	while (ex && ex->started)
+		ex = ex->next;
+	if (!ex || x->running >= RUNNING_MAX || x->turn.slot)
+		return;
+	begin(ex);
+	loop_timer(x->d->loop, &x->turn, TURN_MS, on_turn, x);
 }
 
 void svc_exec_sync(struct call *c, const ProtobufCMessage *request)

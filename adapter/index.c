@@ -10,12 +10,20 @@
 #include "xalloc.h"
 
 #include <limits.h>
+#include <malloc.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { BURIAL_MS = 1000, RESERVED_FDS = 256 };
+/* What an object takes of the heap, about; what malloc gives back to the kernel by default. */
+enum { OBJECT_BYTES = 2560, RESERVE_MAX = 64 << 20, TRIM_BYTES = 128 << 10 };
 
 struct index {
 	struct crispd *d;
@@ -290,6 +298,39 @@ static bool exists(const struct index *ix, enum object_kind kind, const char *id
 	return dir >= 0;
 }
 
+/* About the bytes that all objects will take: a directory's link count tells how many it holds, on
+ * file systems that count so. */
+static size_t expected_bytes(const struct state *s)
+{
+	size_t n = 0;
+	struct stat st;
+	for (enum object_kind k = OBJ_POD; k <= OBJ_CONTAINER; k++)
+		if (fstatat(s->root, object_dir_name(k), &st, 0) == 0 && st.st_nlink > 2)
+			n += st.st_nlink - 2;
+	return n < RESERVE_MAX / OBJECT_BYTES ? n * OBJECT_BYTES : RESERVE_MAX;
+}
+
+/* Puts `bytes` of memory behind the heap at once. Taken page by page, as reading goes on, each costs a
+ * fault: 20 us in a virtual machine, which is a seventh of a start. */
+static void heap_reserve(size_t bytes)
+{
+	mallopt(M_MMAP_THRESHOLD, RESERVE_MAX + 1);
+	mallopt(M_TRIM_THRESHOLD, RESERVE_MAX + 1);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *p = malloc(bytes);
+	size_t before = page - (uintptr_t)p % page;
+	if (p && bytes > 2 * page)
+		(void)madvise(p + before, (bytes - before) / page * page, MADV_POPULATE_WRITE);
+	free(p);
+}
+
+static void heap_settle(void)
+{
+	mallopt(M_MMAP_THRESHOLD, TRIM_BYTES);
+	mallopt(M_TRIM_THRESHOLD, TRIM_BYTES);
+	malloc_trim(TRIM_BYTES);
+}
+
 static int read_all(struct index *ix, struct err *e)
 {
 	if (object_each(&ix->d->st, OBJ_POD, add_pod, ix, e) < 0)
@@ -346,12 +387,14 @@ struct index *index_new(struct crispd *d, struct err *e)
 	ix->images = images_new(d);
 	ix->adopter = adopter_new(d);
 	ix->max_fd = max_watch_fd();
+	heap_reserve(expected_bytes(&d->st));
 	if (read_all(ix, e) < 0) {
 		index_free(ix);
 		return NULL;
 	}
 	log_info("%zu pods and %zu containers read in %lld ms", ix->pods.n, ix->ctrs.n,
 		 proc_now_ms() - from);
+	heap_settle();
 	return ix;
 }
 

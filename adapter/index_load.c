@@ -8,11 +8,11 @@
 #include "log.h"
 #include "packed.h"
 #include "pbjson.h"
-#include "proc.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/pidfd.h>
 
 enum { BUNDLE_CONFIG_MAX = 4 << 20, UPDATE_MAX = 1 << 20 };
 
@@ -265,20 +265,22 @@ static void blank_ctr_record(struct ctr_record *r, const char *id)
 	record_set(&r->id, id);
 }
 
-/* The monitor's process, when it lives: proof that the container does, and what is watched then. */
-static int open_monitor(const struct ctr_record *r)
+/* The monitor's process, when it lives: proof that the container does, and what is watched then. It
+ * holds its lock until its end, so the number that was pinned before the lock was seen is still its own;
+ * the start time would say so too, for twice the time of all else here. */
+static int open_monitor(const struct state *s, const struct ctr_record *r)
 {
-	struct err ignored;
 	if (r->monitor <= 0 || *r->start_error || strcmp(r->boot_id, state_boot_id()) != 0)
 		return -1;
-	return proc_open_unended((pid_t)r->monitor, (unsigned long long)r->monitor_start, &ignored);
+	AUTO_CLOSE int fd = pidfd_open((pid_t)r->monitor, 0);
+	return fd >= 0 && ctr_monitor_lives(s, r->id) ? TAKE_FD(fd) : -1;
 }
 
 static void take_ctr_state(struct ctr *c, const struct state *s, int dir)
 {
 	/* The directory's name is the id, whatever the record says. */
 	record_set(&c->rec.id, c->o.id);
-	c->monitor = open_monitor(&c->rec);
+	c->monitor = open_monitor(s, &c->rec);
 	c->state = ctr_effective_at(s, dir, &c->rec, c->monitor >= 0, &c->exit);
 }
 

@@ -19,7 +19,8 @@ struct token {
 
 static void skip_space(struct scan *s)
 {
-	while (s->at < s->end && *s->at && strchr(" \t\r\n", *s->at))
+	while (s->at < s->end &&
+	       (*s->at == ' ' || *s->at == '\t' || *s->at == '\r' || *s->at == '\n'))
 		s->at++;
 }
 
@@ -37,13 +38,18 @@ static bool take_string(struct scan *s, struct token *t)
 	if (!take(s, '"'))
 		return false;
 	*t = (struct token){.start = s->at, .is_string = true};
-	for (; s->at < s->end; s->at++) {
-		if (*s->at == '"') {
-			t->end = s->at++;
-			return true;
+	while (s->at < s->end) {
+		size_t left = (size_t)(s->end - s->at);
+		const char *quote = memchr(s->at, '"', left);
+		const char *escape = memchr(s->at, '\\', quote ? (size_t)(quote - s->at) : left);
+		if (!escape) {
+			t->end = quote;
+			s->at = quote ? quote + 1 : s->end;
+			return quote;
 		}
-		if (*s->at == '\\' && ++s->at == s->end)
+		if (s->end - escape < 2)
 			return false;
+		s->at = escape + 2;
 	}
 	return false;
 }
@@ -71,6 +77,13 @@ static bool take_nested(struct scan *s, struct token *t)
 	return depth == 0;
 }
 
+/* A character of a number or of true, false, null. */
+static bool is_scalar(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-' || c == '+' ||
+	       c == '.' || c == 'E';
+}
+
 static bool take_value(struct scan *s, struct token *t)
 {
 	skip_space(s);
@@ -79,32 +92,58 @@ static bool take_value(struct scan *s, struct token *t)
 	if (s->at < s->end && (*s->at == '[' || *s->at == '{'))
 		return take_nested(s, t);
 	*t = (struct token){.start = s->at};
-	while (s->at < s->end && *s->at &&
-	       strchr("-+.0123456789abcdefghijklmnopqrstuvwxyzE", *s->at))
+	while (s->at < s->end && is_scalar(*s->at))
 		s->at++;
 	t->end = s->at;
 	return t->end > t->start;
 }
 
-static bool find(const char *text, size_t len, const char *key, struct token *found)
+const char *flatjson_each(const char *text, size_t len,
+			  bool (*fn)(void *arg, const struct flatjson_member *m), void *arg)
 {
 	struct scan s = {text, text + len};
 	struct token name, value;
-	bool have = false;
 	if (!take(&s, '{'))
-		return false;
+		return NULL;
 	if (take(&s, '}'))
-		return false;
+		return s.at;
 	do {
 		if (!take_string(&s, &name) || !take(&s, ':') || !take_value(&s, &value))
-			return false;
-		if (strlen(key) == (size_t)(name.end - name.start) &&
-		    memcmp(key, name.start, strlen(key)) == 0) {
-			*found = value;
-			have = true;
-		}
+			return NULL;
+		struct flatjson_member m = {.name = name.start,
+					    .name_len = (size_t)(name.end - name.start),
+					    .value = value.start,
+					    .value_len = (size_t)(value.end - value.start),
+					    .is_string = value.is_string};
+		if (!fn(arg, &m))
+			return NULL;
 	} while (take(&s, ','));
-	return take(&s, '}') && have;
+	return take(&s, '}') ? s.at : NULL;
+}
+
+struct search {
+	const char *key;
+	struct token found;
+	bool have;
+};
+
+static bool match(void *arg, const struct flatjson_member *m)
+{
+	struct search *q = arg;
+	if (strlen(q->key) == m->name_len && memcmp(q->key, m->name, m->name_len) == 0) {
+		q->found = (struct token){m->value, m->value + m->value_len, m->is_string};
+		q->have = true;
+	}
+	return true;
+}
+
+static bool find(const char *text, size_t len, const char *key, struct token *found)
+{
+	struct search q = {.key = key};
+	if (!flatjson_each(text, len, match, &q) || !q.have)
+		return false;
+	*found = q.found;
+	return true;
 }
 
 static bool hex4(const char *p, const char *end, unsigned *out)

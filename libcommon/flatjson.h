@@ -11,6 +11,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A member as it stands in the text: a string's value without its quotes and with its escapes, any
+ * other one as it is written. */
+struct flatjson_member {
+	const char *name, *value;
+	size_t name_len, value_len;
+	bool is_string;
+};
+
+/* Calls fn for each member in their order, until it returns false. Returns where the object ends;
+ * NULL when text is no such object, or fn has ended the walk. */
+const char *flatjson_each(const char *text, size_t len,
+			  bool (*fn)(void *arg, const struct flatjson_member *m), void *arg);
+
 /* The string member `key`, unescaped into out (always terminated; what does not fit is cut off).
  * false when text is no such object, or has no such string. */
 bool flatjson_string(const char *text, size_t len, const char *key, char *out, size_t size);

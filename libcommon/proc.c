@@ -191,8 +191,7 @@ int proc_exit_code(const struct proc_result *r)
 	return r->exited ? r->status : 128 + r->status;
 }
 
-/* *state is the letter of proc(5); 0 when there is no such process. */
-static unsigned long long read_stat(pid_t pid, char *state)
+unsigned long long proc_start_time(pid_t pid)
 {
 	char path[64], text[1024];
 	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
@@ -203,39 +202,21 @@ static unsigned long long read_stat(pid_t pid, char *state)
 	text[n] = '\0';
 	/* The command name may hold spaces and parentheses: count fields from the last ')'. */
 	char *at = strrchr(text, ')');
-	*state = at && at[1] == ' ' ? at[2] : '\0';
 	for (int field = 2; at && field < 22; field++)
 		at = strchr(at + 1, ' ');
 	return at ? strtoull(at + 1, NULL, 10) : 0;
 }
 
-unsigned long long proc_start_time(pid_t pid)
+int proc_open(pid_t pid, unsigned long long start_time, struct err *e)
 {
-	char ignored;
-	return read_stat(pid, &ignored);
-}
-
-static int open_process(pid_t pid, unsigned long long start_time, bool unended, struct err *e)
-{
-	char state = '\0';
 	AUTO_CLOSE int fd = pidfd_open(pid, 0);
 	if (fd < 0)
 		return errno == ESRCH ? err_set(e, ERR_NOT_FOUND, "process %d is gone", (int)pid)
 				      : err_sys(e, "pidfd_open %d", (int)pid);
 	/* Compared after the pidfd pins the process: the number cannot change hands any more. */
-	if (read_stat(pid, &state) != start_time || (unended && (state == 'Z' || state == 'X')))
+	if (proc_start_time(pid) != start_time)
 		return err_set(e, ERR_NOT_FOUND, "process %d is gone", (int)pid);
 	return TAKE_FD(fd);
-}
-
-int proc_open(pid_t pid, unsigned long long start_time, struct err *e)
-{
-	return open_process(pid, start_time, false, e);
-}
-
-int proc_open_unended(pid_t pid, unsigned long long start_time, struct err *e)
-{
-	return open_process(pid, start_time, true, e);
 }
 
 bool proc_is_alive(pid_t pid, unsigned long long start_time)

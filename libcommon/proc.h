@@ -71,9 +71,6 @@ int proc_run(const struct proc_spec *spec, const void *input, size_t input_len, 
 unsigned long long proc_start_time(pid_t pid);
 /* A pidfd for (pid, start time), or -1 with ERR_NOT_FOUND when that process is gone. */
 int proc_open(pid_t pid, unsigned long long start_time, struct err *e);
-/* The same, but one that waits to be reaped is gone, too. For programs without threads: one whose
- * first thread has ended looks as if it had. */
-int proc_open_unended(pid_t pid, unsigned long long start_time, struct err *e);
 /* Whether that process lives; one that waits to be reaped does not. */
 bool proc_is_alive(pid_t pid, unsigned long long start_time);
 

@@ -5,6 +5,7 @@
 #include "fs.h"
 #include "jsonx.h"
 #include "proc.h"
+#include "record_plain.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -12,15 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { RECORD_VERSION = 1, RECORD_MAX = 1 << 20 };
-
-enum member_type { M_STR, M_INT, M_BOOL, M_LIST, M_COUNTS };
-
-struct member {
-	const char *name;
-	enum member_type type;
-	size_t offset;
-};
+enum { RECORD_MAX = 1 << 20 };
 
 #define STR(s, f) \
 	{ \
@@ -136,7 +129,14 @@ static void member_read(const struct member *m, void *rec, json_t *j)
 
 static int members_read(const struct member *m, void *rec, int dir, const char *file, struct err *e)
 {
-	AUTO_JSON json_t *j = jsonx_read_at(dir, file, RECORD_MAX, e);
+	AUTO_BUF struct buf b = BUF_INIT(RECORD_MAX);
+	AUTO_JSON json_t *j = NULL;
+	if (fs_read_at(dir, file, &b, e) == 0) {
+		if (record_plain_read(m, rec, b.data, b.len))
+			return 0;
+		members_release(m, rec);
+		j = jsonx_parse(b.data, b.len, file, e);
+	}
 	if (!j) {
 		/* Not there yet is one thing; there and unreadable is damage. */
 		if (e->kind == ERR_BAD_INPUT || e->kind == ERR_EXHAUSTED)
@@ -309,11 +309,12 @@ static enum ctr_state lost(const struct ctr_record *r, struct exit_record *x, co
 	return CTR_EXITED;
 }
 
-static bool monitor_lives(const struct state *s, const char *id)
+bool ctr_monitor_lives(const struct state *s, const char *id)
 {
 	struct err ignored;
-	AUTO_CLOSE int dir = object_open_run(s, OBJ_CONTAINER, id, false, &ignored);
-	return dir >= 0 && fs_is_locked_at(dir, "monitor.lock", &ignored) == 1;
+	char path[ID_SIZE + 32];
+	snprintf(path, sizeof path, "%s/%s/monitor.lock", object_dir_name(OBJ_CONTAINER), id);
+	return id_is_valid(id) && fs_is_locked_at(s->run, path, &ignored) == 1;
 }
 
 enum ctr_state ctr_effective_at(const struct state *s, int dir, const struct ctr_record *r,
@@ -330,7 +331,7 @@ enum ctr_state ctr_effective_at(const struct state *s, int dir, const struct ctr
 		return CTR_PREPARED;
 	if (strcmp(r->boot_id, state_boot_id()) != 0)
 		return lost(r, exit, "the host was rebooted");
-	if (*r->start_error || monitor_seen || monitor_lives(s, r->id))
+	if (*r->start_error || monitor_seen || ctr_monitor_lives(s, r->id))
 		return asked;
 	/* The monitor may have ended properly between the two looks. */
 	if (exit_record_read_at(dir, exit, &e) == 0)

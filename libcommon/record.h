@@ -111,6 +111,9 @@ int exit_record_read_at(int dir, struct exit_record *r, struct err *e);
 enum ctr_state { CTR_PREPARED, CTR_CREATED, CTR_RUNNING, CTR_EXITED, CTR_UNKNOWN };
 const char *ctr_state_name(enum ctr_state s); /* "prepared" … */
 
+/* Whether a process holds the lock of the container's monitor. */
+bool ctr_monitor_lives(const struct state *s, const char *id);
+
 /* What a container is now, from its records, the monitor's lock and the kernel. exit->reason etc.
  * are filled when the answer is CTR_EXITED, also when no exit.json could be written: after a
  * reboot, or when monitor and container are both gone (exit code 255, reason

@@ -154,8 +154,12 @@ restart() {
   ctr=$(run_ctr "$pod" c . sleep 1000)
   cri ContainerStatus "{\"container_id\":\"$ctr\",\"verbose\":true}" | jq -r '.info.info | fromjson | .monitor, .pid' >"$BATS_TEST_TMPDIR/pids"
   { read -r monitor && read -r pid; } <"$BATS_TEST_TMPDIR/pids"
+  # Both are gone before crispd looks: a new monitor would learn the code.
+  kill -STOP "$CRISPD_PID"
   kill -9 "$monitor"
   kill -9 "$pid" || true # the runtime may have taken it along
+  wait_for 5 test ! -e "/proc/$pid"
+  kill -CONT "$CRISPD_PID"
   wait_for 5 ctr_is "$ctr" CONTAINER_EXITED
   ctr_status "$ctr" | jq -e '.exit_code == 255 and .reason == "ContainerStatusUnknown" and .finished_at > 0'
   cri RemoveContainer "{\"container_id\":\"$ctr\"}"

@@ -72,8 +72,8 @@ static void test_bad_heads(void)
 		"GET /x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
 		"GET /x HTTP/1.1\r\nConnection: close\r\nUpgrade: SPDY/3.1\r\n\r\n",
 		"GET /x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-		"GET /x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n",
+		("GET /x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+		 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n"),
 	};
 	struct upgrade u;
 	AUTO_BUF struct buf b = BUF_INIT(8192);

@@ -103,25 +103,31 @@ none_runs() {
 # is_dead PID: gone, or waiting for somebody to reap it
 is_dead() { [ ! -d "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
 
-# left_of ID: names what is still there of a removed container
+# left_of ID...: names what is still there of removed containers: looked at once for all of them
 left_of() {
-  find /sys/fs/cgroup -path /sys/fs/cgroup/unified -prune -o -type d -name "$1" -print 2>/dev/null
-  pgrep -af "$1"
-  find "$RUNROOT/runtimes" -maxdepth 2 -name "$1" 2>/dev/null
+  local id line any=()
+  for id; do any+=(-o -name "$id"); done
+  [ $# -gt 0 ] || return 0
+  find /sys/fs/cgroup -path /sys/fs/cgroup/unified -prune -o -type d \( "${any[@]:1}" \) -print 2>/dev/null
+  while read -r line; do
+    for id; do [[ $line != *"$id"* ]] || echo "$line"; done
+  done < <(pgrep -af '[0-9a-f]{64}')
+  [ ! -d "$RUNROOT/runtimes" ] || find "$RUNROOT/runtimes" -maxdepth 2 \( "${any[@]:1}" \)
 }
 
 bundle_gone() {
-  local id left=0
+  local id left=0 gone=()
   while read -r id; do
     [ -d "$ROOT/containers/$id" ] || continue
     ctrrun rm --force "$id" || left=1
-    if [ -n "$(left_of "$id")" ]; then
-      left_of "$id" >&3
-      left=1
-    fi
-    rm -rf "$ROOT/containers/$id" "$RUNROOT/containers/$id"
+    gone+=("$id")
   done <"$CRISP_TMP/bundles"
-  find /sys/fs/cgroup -depth -type d -path "*$CGROUP*" -exec rmdir {} + 2>/dev/null
+  left_of "${gone[@]}" >"$CRISP_TMP/left"
+  if [ -s "$CRISP_TMP/left" ]; then
+    cat "$CRISP_TMP/left" >&3
+    left=1
+  fi
+  find /sys/fs/cgroup{,/*}"$CGROUP" -depth -type d -exec rmdir {} + 2>/dev/null
   return $left
 }
 

@@ -23,11 +23,28 @@ bats_require_minimum_version 1.5.0
 # Debian's programs before others of the same name: its python3 has the modules that the tests need, and is no shim.
 export BUILD PATH="$BUILD/bin:/usr/bin:$PATH"
 
+# bats notes the stack before each command, to tell where a test failed: 0.4 ms a command, and half the time of a subshell.
+# The trap of the failure itself knows its place as well. (`bats --trace` needs the former, and so may other versions.)
+if [[ $BATS_VERSION == 1.8.* && ${BATS_TRACE_LEVEL:-0} = 0 ]]; then
+  trap - DEBUG # of the file; that of a test is set next, here:
+  bats_setup_tracing() {
+    BATS_DEBUG_LASTLAST_STACK_TRACE=() BATS_DEBUG_LAST_LINENO=() BATS_DEBUG_LAST_SOURCE=() BATS_DEBUG_LAST_STACK_TRACE=()
+    BATS_DEBUG_LAST_STACK_TRACE_IS_VALID='' BATS_ERROR_SUFFIX=''
+    exec 4<&1
+    trap bats_error_trap ERR
+  }
+  bats_error_trap() {
+    bats_check_status_from_trap
+    [ -n "$BATS_DEBUG_LAST_STACK_TRACE_IS_VALID" ] || bats_capture_stack_trace
+    BATS_DEBUG_LAST_STACK_TRACE_IS_VALID=1
+  }
+fi
+
 requires() {
   local what
   for what; do
     case $what in
-    root) [ "$(id -u)" = 0 ] || skip "needs root" ;;
+    root) [ "$EUID" = 0 ] || skip "needs root" ;;
     cgroup1) [ -d /sys/fs/cgroup/memory ] || skip "needs cgroup v1" ;;
     cgroup2) [ -f /sys/fs/cgroup/cgroup.controllers ] || skip "needs cgroup v2" ;;
     crun)

@@ -4,6 +4,7 @@
 # what is done by hand.
 load ../lib/helpers
 load ../lib/crispd
+fast_jq
 
 setup_file() {
   crisp_file_setup

@@ -394,7 +394,7 @@ LIST
 }
 
 @test "resources: what each host can take" {
-  res() { dry ".linux.resources = { $1 }" | jq -c ".linux.resources | $2"; }
+  res() { dry ".linux.resources = { $1 }" | command jq -c ".linux.resources | $2"; }
   [ "$(res 'cpu_shares: 2, cpu_quota: 50000, cpu_period: 100000, cpuset_cpus: "0"' .cpu)" = '{"shares":2,"quota":50000,"period":100000,"cpus":"0"}' ]
   [ "$(res 'cpu_quota: -1, cpu_period: 100000' .cpu)" = '{"period":100000}' ]
   [ "$(res 'memory_limit_in_bytes: 67108864' .memory.limit)" = 67108864 ]
@@ -417,14 +417,14 @@ LIST
 
 @test "default_ulimits of the configuration" {
   jq '.default_ulimits = ["nofile=512:1024", "core=0"]' "$CRISP_CONFIG" >"$CRISP_TMP/etc/ulimits.json"
-  [ "$(ctr | ocibundle create --config "$CRISP_TMP/etc/ulimits.json" --dry-run "$POD" - | jq -c .process.rlimits)" = \
+  [ "$(ctr | ocibundle create --config "$CRISP_TMP/etc/ulimits.json" --dry-run "$POD" - | command jq -c .process.rlimits)" = \
     '[{"type":"RLIMIT_NOFILE","hard":1024,"soft":512},{"type":"RLIMIT_CORE","hard":0,"soft":0}]' ]
   # A default above what we may set is brought into range, and told.
   jq '.default_ulimits = ["nofile=100:5000"]' "$CRISP_CONFIG" >"$CRISP_TMP/etc/ulimits.json"
   if ! capsh --has-p=cap_sys_resource 2>/dev/null; then
     run --separate-stderr prlimit --nofile=1000:1000 ocibundle create --config "$CRISP_TMP/etc/ulimits.json" --dry-run "$POD" - <<<"$(ctr)"
     [ "$status" = 0 ]
-    [ "$(jq -c .process.rlimits <<<"$output")" = '[{"type":"RLIMIT_NOFILE","hard":1000,"soft":100}]' ]
+    [ "$(command jq -c .process.rlimits <<<"$output")" = '[{"type":"RLIMIT_NOFILE","hard":1000,"soft":100}]' ]
     [[ $stderr == *"nofile"* || $stderr == *NOFILE* ]]
   fi
   jq '.default_ulimits = ["files=1"]' "$CRISP_CONFIG" >"$CRISP_TMP/etc/ulimits.json"

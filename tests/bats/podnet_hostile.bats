@@ -44,7 +44,7 @@ teardown() { podnet_teardown; }
   make solo '.port_mappings = [{ container_port: 80, host_port: 8080, host_ip: "127.0.0.1", protocol: "UDP" }, { container_port: 81 }]
     | .dns_config.servers = ["10.0.0.1"] | .annotations = { "kubernetes.io/ingress-bandwidth": "1500k", "crisp.network/aliases": "web,web.example" }'
   [ "$(podnet status solo | jq -c '[.ip, .additional_ips]')" = '["10.1.1.1",["fd00::5"]]' ]
-  [ "$(sed -n 1p "$CRISP_TMP/solo.conf" | jq -Sc .runtimeConfig)" = '{"aliases":["web","web.example"],"bandwidth":{"ingressBurst":2147483647,"ingressRate":1500000},"cgroupPath":"/crisp-test/solo","dns":{"options":[],"searches":[],"servers":["10.0.0.1"]},"portMappings":[{"containerPort":80,"hostIP":"127.0.0.1","hostPort":8080,"protocol":"udp"}]}' ]
+  [ "$(sed -n 1p "$CRISP_TMP/solo.conf" | command jq -Sc .runtimeConfig)" = '{"aliases":["web","web.example"],"bandwidth":{"ingressBurst":2147483647,"ingressRate":1500000},"cgroupPath":"/crisp-test/solo","dns":{"options":[],"searches":[],"servers":["10.0.0.1"]},"portMappings":[{"containerPort":80,"hostIP":"127.0.0.1","hostPort":8080,"protocol":"udp"}]}' ]
   podnet rm solo
   [ "$(sed -n 2p "$CRISP_TMP/solo.conf" | jq 'has("prevResult")')" = false ]
   run_err 6 make band '.annotations = { "crisp.network/aliases": "web,,x" }'

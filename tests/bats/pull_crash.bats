@@ -25,7 +25,17 @@ setup() {
 }
 teardown() { pull_teardown; }
 
-check() { /usr/bin/python3 "$BATS_TEST_DIRNAME/../lib/store_check.py" "$STORE" "$REF"; }
+# One process answers all questions of a test: there are a hundred.
+check() {
+  local said=
+  if [ -z "${CHECKER_PID:-}" ]; then
+    coproc CHECKER { exec /usr/bin/python3 "$BATS_TEST_DIRNAME/../lib/store_check.py" "$STORE" "$REF" 3>&-; }
+    PIDS+=("$CHECKER_PID")
+  fi
+  echo >&"${CHECKER[1]}"
+  read -r said <&"${CHECKER[0]}"
+  [ "$said" = whole ] || { printf '%b\n' "store: $said"; return 1; }
+}
 lib() { /usr/bin/python3 "$BATS_TEST_DIRNAME/../lib/$1" "${@:2}"; }
 
 # kill_at CALL N: a pull, killed at its Nth system call of that name (its children die with it); false when it was

@@ -3,6 +3,7 @@
 # two pods ($POD, $PRIV), and ways to ask. Load after helpers.bash.
 #
 #   ctrs_setup_file, ctrs_teardown_file, ctrs_teardown   for the functions of those names
+fast_jq
 ctrs_setup_file() {
   requires root netns
   crisp_file_setup

@@ -33,12 +33,17 @@ if [[ $BATS_VERSION == 1.8.* && ${BATS_TRACE_LEVEL:-0} = 0 ]]; then
     exec 4<&1
     trap bats_error_trap ERR
   }
+  get_mills_since_epoch() { echo $((${EPOCHREALTIME/./} / 1000)); } # by no process
   bats_error_trap() {
     bats_check_status_from_trap
     [ -n "$BATS_DEBUG_LAST_STACK_TRACE_IS_VALID" ] || bats_capture_stack_trace
     BATS_DEBUG_LAST_STACK_TRACE_IS_VALID=1
   }
 fi
+
+# fast_jq: jq is gojq from here on, where it is installed: a start of jq 1.6 compiles its library, which takes longer than all
+# else that a test asks of it. It sorts the keys of what it prints: where their order is looked at there is `command jq`.
+fast_jq() { [ ! -x /usr/bin/gojq ] || eval 'jq() { /usr/bin/gojq "$@"; }'; }
 
 requires() {
   local what
@@ -260,7 +265,8 @@ run_err() {
   local want=$1 to=$BATS_TEST_TMPDIR/run_err
   shift
   status=0
-  (set +eET; "$@") >"$to.out" 2>"$to.err" || status=$?
+  # Only what could change this shell gets one of its own.
+  if declare -F "$1" >/dev/null || ! type -P "$1" >/dev/null; then (set +eET; "$@"); else "$@"; fi >"$to.out" 2>"$to.err" || status=$?
   read -r -d '' output <"$to.out" || true
   read -r -d '' stderr <"$to.err" || true
   printf 'command: %s\nstatus: %s\nstdout: %s\nstderr: %s\n' "$*" "$status" "$output" "$stderr"

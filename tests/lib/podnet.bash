@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # What the bats files of podnet share; load it after helpers.bash.
+fast_jq
 
 # Remove the pods of a test, whatever became of them, and its fake plugins.
 podnet_teardown() {

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # For the bats files of exec, attach and port-forward; after helpers and crispd. streams_setup_file starts crispd (with the
 # options given) and a pod $POD with a container $CTR of the image $IMAGE; streams_teardown_file ends all.
+fast_jq
 STREAMS_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # streams_setup_file [FILTER [OPTION...]]: the filter changes the configuration

@@ -96,7 +96,7 @@ line() { grep -qxF "$1"$'\t'"$2"$'\t'"$3" <<<"$output" || { grep -F "$1" <<<"$ou
   id=$(printf x | sha256sum | cut -c1-64)
   output=$(ctr | ocibundle create --id "$id" --dry-run "$POD" -)
   ctr | ocibundle create --id "$id" "$POD" -
-  [ "$(jq -c . <<<"$output")" = "$(ocibundle show "$id")" ]
+  [ "$(command jq -c . <<<"$output")" = "$(ocibundle show "$id")" ]
 }
 
 @test "show of a pod and a file is create --dry-run" {

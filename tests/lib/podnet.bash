@@ -5,21 +5,22 @@ fast_jq
 # Remove the pods of a test, whatever became of them, and its fake plugins.
 podnet_teardown() {
   local id
-  for id in "$ROOT"/pods/*/; do [ ! -d "$id" ] || podnet rm "$(basename "$id")"; done
+  for id in "$ROOT"/pods/*; do [ ! -d "$id" ] || podnet rm "${id##*/}"; done
   rm -rf "$CRISP_TMP/plugins" "$CRISP_TMP/containers"
   mkdir "$CRISP_TMP/plugins"
   return 0
 }
 
 # make NAME [JQ]: a pod from pod_json, changed by a jq filter; prints the id
-make() { pod_json "$1" | jq "${2:-.}" | podnet create -; }
+make() { if [ -n "${2:-}" ]; then pod_json "$1" | jq "$2" | podnet create -; else pod_json "$1" | podnet create -; fi; }
 
-new_id() { head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \n'; }
+new_id() { printf '%08x%08x%08x%08x%08x%08x%08x%08x' $SRANDOM $SRANDOM $SRANDOM $SRANDOM $SRANDOM $SRANDOM $SRANDOM $SRANDOM; }
 
 # Nothing of the pods with these ids is anywhere, and no address is taken.
 nothing_left() { # ID...
-  local id any
-  any=$(IFS='|' && echo "$*")
+  local id any IFS='|'
+  any=$*
+  IFS=$' \t\n'
   for id; do
     [ ! -e "/run/netns/crisp-$id" ] || { echo "netns of $id is left"; return 1; }
     [ ! -e "$ROOT/pods/$id" ] && [ ! -e "$RUNROOT/pods/$id" ] || { echo "directories of $id are left"; return 1; }

@@ -51,7 +51,12 @@ case_py() {
   echo "$output"
   [ "$status" = 0 ]
 }
-run_pod() { cri RunPodSandbox "{\"config\":$(pod_json "$1" | jq -c "${2:-.}")}" | jq -r .pod_sandbox_id; }
+run_pod() { # NAME [FILTER]
+  local config
+  config=$(pod_json "$1")
+  [ -z "${2:-}" ] || config=$(jq -c "$2" <<<"$config")
+  cri RunPodSandbox "{\"config\":$config}" | jq -r .pod_sandbox_id
+}
 # run_ctr POD NAME FILTER CMD...: the filter changes the configuration
 run_ctr() {
   local pod=$1 name=$2 filter=$3 id

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "netwatch.h"
 #include "proc.h"
+#include "prompt.h"
 #include "recorder.h"
 #include "reload.h"
 #include "server.h"
@@ -144,6 +145,7 @@ static int serve(struct crispd *d, struct err *e)
 	if (!d->server)
 		return -1;
 	log_info("crisp %s: serving the CRI on %s", VERSION, d->cfg.listen);
+	be_prompt();
 	tell_ready(d, "");
 	return loop_run(d->loop, e);
 }

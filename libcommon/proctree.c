@@ -14,6 +14,7 @@
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { TREE_MAX = 1 << 16, ROUNDS_MAX = 32, DEATH_MS = 2000 };
 
@@ -110,9 +111,11 @@ void proctree_kill(pid_t pid, pid_t session)
 	free(t.pids);
 }
 
-/* Kills whatever is a child now; false when there is none. */
+/* Kills whatever is a child now, with its tree: what is below a child in another PID namespace falls to
+ * that one's first process, not to us. false when there is none. */
 static bool kill_children(void)
 {
+	pid_t ours = getsid(0);
 	char path[64];
 	struct err ignored;
 	AUTO_BUF struct buf b = BUF_INIT(1 << 20);
@@ -125,7 +128,8 @@ static bool kill_children(void)
 		if (end == p)
 			break;
 		any = true;
-		kill((pid_t)pid, SIGKILL);
+		pid_t session = proctree_session((pid_t)pid);
+		proctree_kill((pid_t)pid, session == ours ? 0 : session);
 	}
 	return any;
 }

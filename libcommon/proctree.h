@@ -11,8 +11,8 @@ pid_t proctree_session(pid_t pid);
  * until a look finds nobody new, so that none can fork away meanwhile. Returns when they are dead,
  * or after 2 s. */
 void proctree_kill(pid_t pid, pid_t session);
-/* SIGKILL to all children of the calling process (also those it got as a subreaper), which are
- * reaped, until there are none. false when some are left after timeout_ms. SIGCHLD must be blocked.
- */
+/* proctree_kill for each child of the calling process (also those it got as a subreaper) and the
+ * child's session, unless that is ours too; they are reaped, until there are none. false when some
+ * are left after timeout_ms. SIGCHLD must be blocked. */
 bool proctree_end_children(int timeout_ms);
 #endif

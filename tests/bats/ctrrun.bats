@@ -358,6 +358,7 @@ SH
 short_timeout() { jq '.runtime_timeout = 1' "$CRISP_CONFIG" >"$BATS_TEST_TMPDIR/crisp.json" && export CRISP_CONFIG=$BATS_TEST_TMPDIR/crisp.json; }
 
 @test "a runtime that hangs is killed with all it started: exit 124, nothing is left" {
+  local config=$CRISP_CONFIG
   fake_runtime
   short_timeout
   bundle "$CRISP_TMP/fake" sleep 1000 >/dev/null
@@ -382,6 +383,15 @@ short_timeout() { jq '.runtime_timeout = 1' "$CRISP_CONFIG" >"$BATS_TEST_TMPDIR/
   run -124 ctrrun exec --timeout 0.5 "$CTR" true
   run -124 ctrrun exec "$CTR" true
   none_runs 'sleep 6543'
+  # The command runs already, in a PID namespace: what it has started falls to the first process there.
+  echo 'crun "$@"; sleep 6543' >"$CRISP_TMP/fake.exec"
+  CRISP_CONFIG=$config ctrrun exec "$CTR" sh -c 'setsid sleep 6544 & sleep 6544; :' 3>&- &
+  local pid=$! status=0
+  wait_for 10 bash -c '[ "$(pgrep -fc "^sleep 6543"),$(pgrep -fc "^sleep 6544")" = 1,2 ]'
+  kill "$pid"
+  wait "$pid" || status=$?
+  [ "$status" = 143 ]
+  none_runs 'sleep 654'
   # Neither its kill nor its delete works: the cgroup's processes are killed all the same.
   echo 'sleep 6543' | tee "$CRISP_TMP/fake.kill" >"$CRISP_TMP/fake.delete"
   ctrrun stop --timeout 0 "$CTR"

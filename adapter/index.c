@@ -11,7 +11,6 @@
 
 #include <limits.h>
 #include <malloc.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -314,13 +313,13 @@ static size_t expected_bytes(const struct state *s)
  * fault: 20 us in a virtual machine, which is a seventh of a start. */
 static void heap_reserve(size_t bytes)
 {
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	mallopt(M_MMAP_THRESHOLD, RESERVE_MAX + 1);
 	mallopt(M_TRIM_THRESHOLD, RESERVE_MAX + 1);
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	char *p = malloc(bytes);
-	size_t before = page - (uintptr_t)p % page;
-	if (p && bytes > 2 * page)
-		(void)madvise(p + before, (bytes - before) / page * page, MADV_POPULATE_WRITE);
+	bytes -= bytes % page;
+	void *p = bytes ? aligned_alloc(page, bytes) : NULL;
+	if (p)
+		(void)madvise(p, bytes, MADV_POPULATE_WRITE);
 	free(p);
 }
 

@@ -156,3 +156,32 @@ json_t *limits_before(const struct ctr *k, const json_t *have, const json_t *wan
 		v1_before(old, have, want);
 	return old;
 }
+
+/* Bytes, also as text or the kernel's word for none. */
+static int64_t bytes_of(const char *text)
+{
+	return strcmp(text, "max") == 0 ? INT64_MAX : strtoll(text, NULL, 10);
+}
+
+int limits_check_pages(const struct ctr *k, const json_t *want, struct err *e)
+{
+	size_t i;
+	json_t *v;
+	json_array_foreach (json_object_get(want, "hugepage_limits"), i, v) {
+		const char *size = limits_page_size(v);
+		if (!size || !cgroup_has_page_size(size) || !cgroup_has_controller("hugetlb"))
+			continue;
+		AUTO_FREE char *file =
+			xasprintf("hugetlb.%s.%s", size, cgroup_is_v2() ? "max" : "limit_in_bytes");
+		AUTO_FREE char *now = file_of(k, cgroup_is_v2() ? "" : "hugetlb", file);
+		const json_t *limit = json_object_get(v, "limit");
+		int64_t asked = json_is_string(limit) ? bytes_of(json_string_value(limit))
+						      : json_integer_value(limit);
+		/* The kernel counts in whole pages, and more than there can be is none. */
+		if (now && asked < INT64_MAX / 2 && bytes_of(now) > asked)
+			return err_set(e, ERR_UNSUPPORTED,
+				       "hugepage_limits: %s does not change those of %s",
+				       k->rec.runtime, size);
+	}
+	return 0;
+}

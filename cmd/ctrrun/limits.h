@@ -12,6 +12,9 @@ json_t *limits_with(const json_t *have, const json_t *wanted);
 /* `have`, and for what only `want` limits the value that the kernel has now: with these an update that
  * failed halfway is undone. To be asked before the update. The caller's. */
 json_t *limits_before(const struct ctr *k, const json_t *have, const json_t *want);
+/* After an update: are the limits of huge pages in force? runc's update passes over them, by the name that
+ * version 1 leaves us. ERR_UNSUPPORTED. */
+int limits_check_pages(const struct ctr *k, const json_t *want, struct err *e);
 /* Of an element of hugepage_limits; NULL when it has none. */
 const char *limits_page_size(const json_t *one);
 #endif

@@ -202,7 +202,18 @@ static void put_memory(json_t *memory, const json_t *r)
 				    json_integer(is_none(swap) || is_none(limit) ? -1 : swap));
 }
 
-static int put_hugepages(json_t *out, const json_t *r, struct err *e)
+/* On version 2 by the kernel's name: runc's update knows no other for them. */
+static void put_pages(json_t *list, json_t *unified, const char *size, json_int_t n)
+{
+	AUTO_FREE char *file = xasprintf("hugetlb.%s.max", size);
+	AUTO_FREE char *text = xasprintf("%" JSON_INTEGER_FORMAT, n);
+	if (!cgroup_is_v2())
+		json_array_append_new(list, json_pack("{s:s, s:I}", "pageSize", size, "limit", n));
+	else if (!json_object_get(unified, file))
+		json_object_set_new(unified, file, json_string(text));
+}
+
+static int put_hugepages(json_t *out, json_t *unified, const json_t *r, struct err *e)
 {
 	AUTO_JSON json_t *list = json_array();
 	bool mounted = cgroup_has_controller("hugetlb");
@@ -225,7 +236,7 @@ static int put_hugepages(json_t *out, const json_t *r, struct err *e)
 			return err_set(e, ERR_UNSUPPORTED,
 				       "hugepage_limits: this host has no huge pages of %.32s",
 				       size);
-		json_array_append_new(list, json_pack("{s:s, s:I}", "pageSize", size, "limit", n));
+		put_pages(list, unified, size, n);
 	}
 	if (json_array_size(list))
 		json_object_set(out, "hugepageLimits", list);
@@ -251,11 +262,14 @@ static json_t *oci_of(const json_t *r, bool quota, struct err *e)
 	else if (number(r, "cpu_quota") > 0)
 		copy(cpu, "quota", r, "cpu_quota");
 	put_memory(memory, r);
-	if (put_hugepages(out, r, e) < 0)
-		return NULL;
 	if (json_object_get(r, "unified") && !cgroup_is_v2())
 		return err_set_p(e, ERR_UNSUPPORTED, "unified: this host has cgroup v1");
-	copy(out, "unified", r, "unified");
+	AUTO_JSON json_t *unified = json_object();
+	json_object_update(unified, json_object_get(r, "unified"));
+	if (put_hugepages(out, unified, r, e) < 0)
+		return NULL;
+	if (json_object_size(unified))
+		json_object_set(out, "unified", unified);
 	return TAKE(out);
 }
 
@@ -292,8 +306,9 @@ static int apply_or_undo(const struct ctr *k, const json_t *have, const json_t *
 {
 	struct err why;
 	AUTO_JSON json_t *old = limits_before(k, have, want);
-	if (apply(k, want, true, e) == 0 ||
-	    (number(want, "cpu_quota") < 0 && apply_without_quota(k, want, e) == 0))
+	if ((apply(k, want, true, e) == 0 ||
+	     (number(want, "cpu_quota") < 0 && apply_without_quota(k, want, e) == 0)) &&
+	    limits_check_pages(k, want, e) == 0)
 		return 0;
 	if (apply(k, old, true, &why) < 0 &&
 	    (number(old, "cpu_quota") >= 0 || apply_without_quota(k, old, &why) < 0))

@@ -25,7 +25,7 @@ export BUILD PATH="$BUILD/bin:/usr/bin:$PATH"
 
 # bats notes the stack before each command, to tell where a test failed: 0.4 ms a command, and half the time of a subshell.
 # The trap of the failure itself knows its place as well. (`bats --trace` needs the former, and so may other versions.)
-if [[ $BATS_VERSION == 1.8.* && ${BATS_TRACE_LEVEL:-0} = 0 ]]; then
+if [[ ${BATS_VERSION:-} == 1.8.* && ${BATS_TRACE_LEVEL:-0} = 0 ]]; then
   trap - DEBUG # of the file; that of a test is set next, here:
   bats_setup_tracing() {
     BATS_DEBUG_LASTLAST_STACK_TRACE=() BATS_DEBUG_LAST_LINENO=() BATS_DEBUG_LAST_SOURCE=() BATS_DEBUG_LAST_STACK_TRACE=()

@@ -11,7 +11,6 @@
 #include "log.h"
 #include "netwatch.h"
 #include "proc.h"
-#include "prompt.h"
 #include "recorder.h"
 #include "reload.h"
 #include "server.h"
@@ -145,7 +144,6 @@ static int serve(struct crispd *d, struct err *e)
 	if (!d->server)
 		return -1;
 	log_info("crisp %s: serving the CRI on %s", VERSION, d->cfg.listen);
-	be_prompt();
 	tell_ready(d, "");
 	return loop_run(d->loop, e);
 }

@@ -266,8 +266,8 @@ static void blank_ctr_record(struct ctr_record *r, const char *id)
 }
 
 /* The monitor's process, when it lives: proof that the container does, and what is watched then. It
- * holds its lock until its end, so the number that was pinned before the lock was seen is still its own;
- * the start time would say so too, for twice the time of all else here. */
+ * holds its lock until its end, so the number that was pinned before the lock was seen is still its own.
+ * Its start time would say so too, but a look into /proc takes twice as long. */
 static int open_monitor(const struct state *s, const struct ctr_record *r)
 {
 	if (r->monitor <= 0 || *r->start_error || strcmp(r->boot_id, state_boot_id()) != 0)

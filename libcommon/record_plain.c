@@ -88,10 +88,10 @@ static bool take_value(const struct member *m, char *rec, const struct flatjson_
 
 static const struct member *find(const struct reader *r, const struct flatjson_member *f)
 {
-	if (r->next->name && r->next->type != M_COUNTS && is_named(f, r->next->name))
+	if (r->next->name && is_named(f, r->next->name))
 		return r->next;
 	for (const struct member *m = r->members; m->name; m++)
-		if (m->type != M_COUNTS && is_named(f, m->name))
+		if (is_named(f, m->name))
 			return m;
 	return NULL;
 }

@@ -37,7 +37,7 @@ PKGS_ocibundle := libprotobuf-c
 PKGS_ctrrun    :=
 PKGS_ctrmon    :=
 PKGS_podreplay := libprotobuf-c
-PKGS_ctrstream :=
+PKGS_ctrstream := zlib
 PKGS_ctrtls    := libssl
 PKGS_ctrevents := nanomsg
 PKGS_ctrshim   := libprotobuf-c
@@ -45,6 +45,7 @@ PKGS_podmanifest := libprotobuf-c
 PKGS_crispd    := libnghttp2 libprotobuf-c nanomsg
 PKGS_tests     := libprotobuf-c libnghttp2 zlib libzstd libarchive libseccomp
 # Debian's libwslay comes without a pkg-config file.
+LIBS_ctrstream := -lwslay
 LIBS_tests     := -lwslay -lyaml
 
 PKGS    := $(sort $(foreach t,common $(PROGS),$(PKGS_$t)))
@@ -66,8 +67,6 @@ static = $(or $(filter /%,$(shell $(CC) -print-file-name=lib$1.a)),-l$1)
 # CDI specifications may be YAML; from its archive, or each creation of a container would load the library.
 LIBS_ocibundle := $(call static,yaml)
 LIBS_podmanifest := $(call static,yaml)
-# And each `kubectl exec` waits for this one; libwslay has no archive.
-LIBS_ctrstream := -lwslay $(call static,z)
 LIBS_ctrrun    := $(foreach l,archive zstd seccomp z,$(call static,$l))
 LIBS_ocistore  := $(foreach l,archive zstd seccomp z,$(call static,$l))
 LIBS_podreplay := $(foreach l,archive zstd seccomp z,$(call static,$l))

@@ -9,6 +9,7 @@
 
 struct index;     /* index.h: what the disk says, in memory */
 struct jobs;      /* jobs.h: tool runs under way */
+struct standbys;  /* standby.h: tools that wait for their step */
 struct server;    /* server.h: the CRI socket */
 struct execs;     /* svc_exec.h: ExecSync under way */
 struct streaming; /* streaming.h: tokens and new connections */
@@ -29,6 +30,7 @@ struct crispd {
 	struct server *server;
 	struct index *index;
 	struct jobs *jobs;
+	struct standbys *standbys;
 	struct execs *execs;
 	struct streaming *streaming;
 	struct events *events;

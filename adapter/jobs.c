@@ -5,6 +5,7 @@
 #include "jobs_tool.h"
 #include "journal.h"
 #include "log.h"
+#include "standby.h"
 #include "step.h"
 #include "svc.h"
 #include "telemetry.h"
@@ -65,6 +66,7 @@ struct jobs *jobs_new(struct crispd *d)
 void jobs_reload(struct jobs *js, const struct config *said)
 {
 	jobs_tools_reload(&js->tools, said);
+	standbys_drop(js->d->standbys);
 }
 
 static void job_free(struct job *j)
@@ -373,12 +375,12 @@ static void advance(struct job *j)
 		j->group_left = 1;
 		do {
 			if (wanted(j, s)) {
-				bool proxy = s->flags & STEP_PROXY;
-				if (step_start(s, j->js->d->loop, jobs_env(j->js, j->req, proxy),
-					       on_step) == 0)
+				if (step_start(s, j->js->d, j->req, on_step) == 0)
 					j->group_left++;
 				else
 					settle(s);
+				if (s->then)
+					s->then(j);
 			}
 			s = s->next;
 		} while (s && s->flags & STEP_BESIDE);

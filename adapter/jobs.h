@@ -17,8 +17,7 @@
  * wait for changes under way, never for a stop: a second one with a shorter grace runs beside the
  * first and wins. Removals go before creations when there are more jobs than slots.
  *
- * A step's standard streams are anonymous files, not pipes: a tool lives on, and never meets a
- * broken pipe, when the daemon dies. */
+ * What a step runs may have been started before, to wait for it: see standby.h. */
 #include "buf.h"
 #include "call.h"
 #include "crispd.h"
@@ -66,6 +65,9 @@ struct step *job_step_argv(struct job *j, int flags, long long timeout_ms, const
 void step_stdin(struct step *s, const char *data, size_t len, const char *file);
 /* A secret for the tool: an anonymous file whose number replaces the argument "@FD". */
 void step_secret(struct step *s, const void *data, size_t len);
+
+/* Called when the step begins: what is likely to come after it (standby.h). */
+void step_then(struct step *s, void (*then)(struct job *j));
 
 /* For a job whose steps depend on what it waits for: `plan` runs once, when its turn has come, and
  * appends them. */

@@ -15,6 +15,7 @@
 #include "reload.h"
 #include "server.h"
 #include "services.h"
+#include "standby.h"
 #include "streaming.h"
 #include "svc_exec.h"
 #include "telemetry.h"
@@ -48,6 +49,7 @@ static const struct opt opts[] = {
 static int parts_open(struct crispd *d, struct err *e)
 {
 	d->jobs = jobs_new(d);
+	d->standbys = standbys_new(d);
 	d->events = events_open(d, e);
 	d->index = d->events ? index_new(d, e) : NULL;
 	if (!d->index)
@@ -73,6 +75,7 @@ static void parts_close(struct crispd *d)
 	admin_free(d->admin);
 	telemetry_free(d->telemetry);
 	netwatch_free(d->netwatch);
+	standbys_free(d->standbys);
 	jobs_free(d->jobs);
 	feed_free(d->feed);
 	disk_free(d->disk);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef CRISP_STEP_H
 #define CRISP_STEP_H
-/* One run of a tool, inside the job runner. Its standard streams are anonymous files, so only its
- * end has to be waited for. */
+/* One run of a tool, inside the job runner. */
 #include "jobs.h"
-#include "proc.h"
+#include "toolrun.h"
 
 struct step {
 	struct step *next;
@@ -19,10 +18,10 @@ struct step {
 	char *stdin_file;
 	void *secret;
 	size_t secret_len;
+	void (*then)(struct job *j);
 
-	struct loop *loop;
-	struct proc proc;
-	int out, err, secret_fd;
+	struct crispd *d;
+	struct toolrun run;
 	struct watch watch;
 	struct timer clock;
 	bool terminated; /* SIGTERM was sent: the next is SIGKILL */
@@ -40,9 +39,8 @@ struct step {
 
 struct step *step_new(struct job *j, int flags, long long timeout_ms, const char *tool);
 void step_word(struct step *s, const char *word);
-/* 0 and `ended` is called from the loop, or -1 with s->failed and s->error set. */
-int step_start(struct step *s, struct loop *l, const char *const *env,
-	       void (*ended)(struct step *));
+/* For the request `req`. 0 and `ended` is called from the loop, or -1 with s->failed and s->error set. */
+int step_start(struct step *s, struct crispd *d, const char *req, void (*ended)(struct step *));
 /* Ask it to end, and after a while make it. */
 void step_cancel(struct step *s);
 /* Frees it; a process under way is left to itself. */

@@ -35,6 +35,9 @@ void svc_step_json(struct step *s, const json_t *j, const char *file);
 /* A configuration on disk in the same form, NULL when it cannot be read. */
 json_t *svc_disk_config(const struct crispd *d, enum object_kind kind, const char *id);
 
+/* The pod will probably have another container (standby.h). */
+void svc_want_bundle(struct crispd *d, const char *pod);
+
 /* Hooks for job_submit: read the job's objects again. */
 void svc_done_ctr(struct job *j);
 void svc_done_pod(struct job *j);

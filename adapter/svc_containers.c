@@ -2,6 +2,7 @@
 #include "auto.h"
 #include "jsonx.h"
 #include "services.h"
+#include "standby.h"
 #include "svc.h"
 #include "xalloc.h"
 
@@ -34,10 +35,51 @@ static void reply_create(struct call *c, const char *id)
 
 static void answer_create(struct call *c, const struct job *j);
 
+enum { WORDS = 9, ID_AT = 3 };
+
+/* Of the tool that makes a container's bundle. The id, whose room is the caller's, is that of one that waits for the
+ * pod's next container, or new. */
+static void bundle_words(struct crispd *d, const char *pod, char id[ID_SIZE],
+			 const char *words[WORDS])
+{
+	const char *const all[WORDS] = {"ocibundle", "create", "--id", id,  "--origin",
+					"cri",       pod,      "-",    NULL};
+	memcpy(words, all, sizeof all);
+	standby_id(d->standbys, words, ID_AT, id);
+}
+
+void svc_want_bundle(struct crispd *d, const char *pod)
+{
+	char id[ID_SIZE];
+	const char *words[WORDS];
+	bundle_words(d, pod, id, words);
+	standby_want(d->standbys, STANDBY_MS, words);
+}
+
+/* A kubelet starts what it has created, and a pod often has another container. */
+static void then_create(struct job *j)
+{
+	standby_want(job_daemon(j)->standbys, STANDBY_MS,
+		     STANDBY_WORDS("ctrrun", "create", "--defer-errors", job_ctr(j)));
+}
+
+static void then_start(struct job *j)
+{
+	standby_want(job_daemon(j)->standbys, STANDBY_MS,
+		     STANDBY_WORDS("ctrrun", "start", job_ctr(j)));
+}
+
+static void then_another(struct job *j)
+{
+	svc_want_bundle(job_daemon(j), job_pod(j));
+}
+
 static void step_runtime_create(struct job *j, const char *id)
 {
 	struct crispd *d = job_daemon(j);
-	job_step(j, STEP_PLAIN, svc_runtime_ms(d), "ctrrun", "create", "--defer-errors", id);
+	struct step *s = job_step(j, STEP_PLAIN, svc_runtime_ms(d), "ctrrun", "create",
+				  "--defer-errors", id);
+	step_then(s, then_start);
 	job_step(j, STEP_UNDO, svc_runtime_ms(d), "ctrrun", "rm", "--force", id);
 	job_step(j, STEP_UNDO, SVC_BUNDLE_MS, "ocibundle", "rm", id);
 }
@@ -95,7 +137,8 @@ static void submit_create(struct call *c, const struct pod *p, const char *key, 
 {
 	struct crispd *d = call_daemon(c);
 	char id[ID_SIZE];
-	id_new(id);
+	const char *words[WORDS];
+	bundle_words(d, p->o.id, id, words);
 	struct job *j = job_new(d, call_rpc(c), call_id(c), JOB_CREATE);
 	job_for(j, p->o.id, id);
 	job_identify(j, key, json_incref(wanted));
@@ -103,8 +146,8 @@ static void submit_create(struct call *c, const struct pod *p, const char *key, 
 	if (remainder)
 		job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocibundle", "rm", remainder->o.id);
 	AUTO_FREE char *file = xasprintf("%s/containers/%s/container.json", d->cfg.root, id);
-	struct step *s = job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocibundle", "create", "--id", id,
-				  "--origin", "cri", p->o.id, "-");
+	struct step *s = job_step_argv(j, STEP_PLAIN, SVC_BUNDLE_MS, words);
+	step_then(s, then_create);
 	svc_step_json(s, json_object_get(wanted, "config"), file);
 	step_runtime_create(j, id);
 	job_wait(j, c, answer_create);
@@ -180,7 +223,9 @@ void svc_start_container(struct call *c, const ProtobufCMessage *request)
 	struct job *j = shared_job(c, k, "start", JOB_CHANGE, answer_start);
 	if (!j)
 		return;
-	job_step(j, STEP_PLAIN, svc_runtime_ms(call_daemon(c)), "ctrrun", "start", k->o.id);
+	struct step *s =
+		job_step(j, STEP_PLAIN, svc_runtime_ms(call_daemon(c)), "ctrrun", "start", k->o.id);
+	step_then(s, then_another);
 	job_submit(j, svc_done_ctr);
 }
 

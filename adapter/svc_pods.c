@@ -4,6 +4,7 @@
 #include "lister.h"
 #include "packed.h"
 #include "services.h"
+#include "standby.h"
 #include "svc.h"
 #include "xalloc.h"
 
@@ -64,22 +65,48 @@ static void answer_run(struct call *c, const struct job *j)
 		reply_run(c, job_pod(j));
 }
 
+enum { WORDS = 10, ID_AT = 3 };
+
+/* Of the tool that makes a pod. The id, whose room is the caller's, is that of one that waits for such a pod, or
+ * new. */
+static void create_words(struct crispd *d, const json_t *wanted, char id[ID_SIZE],
+			 const char *words[WORDS])
+{
+	const char *handler = jsonx_opt_string((json_t *)wanted, "handler", "");
+	const char *const all[WORDS] = {"podnet", "create",   "--id", id,  "--handler",
+					handler,  "--origin", "cri",  "-", NULL};
+	memcpy(words, all, sizeof all);
+	standby_id(d->standbys, words, ID_AT, id);
+}
+
+/* Once the answer is on its way: the next pod, probably of the same handler, and the first container. */
+static void done_run(struct job *j)
+{
+	struct crispd *d = job_daemon(j);
+	char id[ID_SIZE];
+	const char *words[WORDS];
+	svc_done_pod(j);
+	create_words(d, job_config(j), id, words);
+	standby_want(d->standbys, STANDBY_ALWAYS, words);
+	if (!job_error(j))
+		svc_want_bundle(d, job_pod(j));
+}
+
 static void submit_run(struct call *c, const char *key, json_t *wanted)
 {
 	struct crispd *d = call_daemon(c);
 	char id[ID_SIZE];
-	id_new(id);
+	const char *words[WORDS];
+	create_words(d, wanted, id, words);
 	struct job *j = job_new(d, call_rpc(c), call_id(c), JOB_CREATE);
 	job_for(j, id, NULL);
 	job_identify(j, key, json_incref(wanted));
 	AUTO_FREE char *file = xasprintf("%s/pods/%s/pod.json", d->cfg.root, id);
 	/* With it comes the start of a sandbox container, for a handler that needs one. */
-	struct step *s = job_step(j, STEP_PLAIN, svc_network_ms(d) + svc_runtime_ms(d), "podnet",
-				  "create", "--id", id, "--handler",
-				  jsonx_opt_string(wanted, "handler", ""), "--origin", "cri", "-");
+	struct step *s = job_step_argv(j, STEP_PLAIN, svc_network_ms(d) + svc_runtime_ms(d), words);
 	svc_step_json(s, json_object_get(wanted, "config"), file);
 	job_wait(j, c, answer_run);
-	job_submit(j, svc_done_pod);
+	job_submit(j, done_run);
 }
 
 void svc_run_pod_sandbox(struct call *c, const ProtobufCMessage *request)

@@ -400,19 +400,22 @@ int cgroup_remove(const char *path, const char *id, struct err *e)
 	return own ? each_hierarchy(own, remove_group, NULL, e) : 0;
 }
 
-static int note_existing(const char *full, void *arg, struct err *e)
-{
-	(void)e;
-	if (access(full, F_OK) == 0)
-		*(bool *)arg = true;
-	return 0;
-}
-
 bool cgroup_exists(const char *path)
 {
-	struct err ignored;
 	bool found = false;
-	each_hierarchy(path, note_existing, &found, &ignored);
+	if (cgroup_is_v2()) {
+		AUTO_FREE char *full = xasprintf(CGROUP_ROOT "%s", path);
+		return access(full, F_OK) == 0;
+	}
+	/* That it is a hierarchy is asked of those alone that have the path. */
+	AUTO_CLOSEDIR DIR *d = opendir(CGROUP_ROOT);
+	const struct dirent *de;
+	while (!found && d && (de = readdir(d))) {
+		AUTO_FREE char *group = xasprintf("%s%s", de->d_name, path);
+		found = de->d_name[0] != '.' && de->d_type != DT_LNK &&
+			faccessat(dirfd(d), group, F_OK, 0) == 0 &&
+			is_cgroup_mount(dirfd(d), de->d_name);
+	}
 	return found;
 }
 

@@ -2,6 +2,7 @@
 #include "tool.h"
 
 #include "auto.h"
+#include "gate.h"
 #include "tool_run.h"
 #include "xalloc.h"
 
@@ -36,5 +37,6 @@ static void finish(struct tool_ctx *c)
 
 int tool_main(const struct tool *t, int argc, char **argv)
 {
+	gate_wait();
 	return tool_run(t, argc, argv, prepare, finish);
 }

@@ -4,6 +4,7 @@ nobody's of them; prints one JSON object, medians in milliseconds. Called by tes
 pod       a pod with a network of its own     host      one on the host's network
 remove    StopPodSandbox and RemovePodSandbox of the first
 parallel  PARALLEL pods at once, until the last is there
+nothing   Version: what a call takes that does nothing
 
 "plugins" is what the plugins of CONFLIST take alone, in the namespace "plain" that is there."""
 import json
@@ -41,6 +42,11 @@ def timed(took, f):
     return result
 
 
+def run(client, took, pod):
+    request = client.request("RunPodSandbox", config=pod)
+    return cri.pb.RunPodSandboxResponse.FromString(timed(took, lambda: client.send("RunPodSandbox", request))).pod_sandbox_id
+
+
 def plugins(command):
     """The whole chain, each with what the one before it gave; its own time in ms."""
     sum_ms, prev = 0, None
@@ -57,17 +63,17 @@ def plugins(command):
 
 
 alone = []
-took = {name: {"pod": [], "host": [], "remove": [], "parallel": []} for name in clients}
+took = {name: {"pod": [], "host": [], "nothing": [], "remove": [], "parallel": []} for name in clients}
 for i in range(n + 1):
     ms = plugins("ADD")
     plugins("DEL")
     alone += [ms] if i else []
     for name, client in clients.items():
         t = took[name] if i else {k: [] for k in took[name]}  # the first round warms up
-        pod = timed(t["pod"], lambda c=client: c.RunPodSandbox(config=config("one", 0)).pod_sandbox_id)
+        pod = run(client, t["pod"], config("one", 0))
         timed(t["remove"], lambda c=client, p=pod: remove(c, p))
-        pod = timed(t["host"], lambda c=client: c.RunPodSandbox(config=config("host", 2)).pod_sandbox_id)
-        remove(client, pod)
+        remove(client, run(client, t["host"], config("host", 2)))
+        timed(t["nothing"], lambda c=client: c.send("Version", c.request("Version")))
 for name, client in clients.items():
     def together(c=client):
         asked = [c.future("RunPodSandbox", config=config("many-%d" % i, 0)) for i in range(parallel)]

@@ -64,11 +64,15 @@ class Client:
         """The message: timeout_ is its field of that name, where timeout is the call's own."""
         return json_format.ParseDict({k.rstrip("_"): v for k, v in fields.items()}, _methods[name][1](), ignore_unknown_fields=False)
 
-    def raw(self, name, timeout=None, **fields):
+    def send(self, name, request, timeout=None):
+        """The undecoded answer to a message that is made already: what Python takes for that is no runtime's."""
         key = ("raw", name)
         if key not in self._calls:
             self._calls[key] = self.channel.unary_unary(_methods[name][0], lambda m: m.SerializeToString(), lambda b: b)
-        return self._calls[key](self.request(name, **fields), timeout=timeout or self.timeout)
+        return self._calls[key](request, timeout=timeout or self.timeout)
+
+    def raw(self, name, timeout=None, **fields):
+        return self.send(name, self.request(name, **fields), timeout=timeout)
 
     def call(self, name, timeout=None, **fields):
         return _methods[name][2].FromString(self.raw(name, timeout=timeout, **fields))

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "toolrun.h"
+
+#include "auto.h"
+#include "fs.h"
+#include "gate.h"
+#include "log.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { ENV_MAX = 64 };
+
+int toolrun_file(const char *name, const void *data, size_t len, struct err *e)
+{
+	AUTO_CLOSE int fd = memfd_create(name, MFD_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, "memfd_create");
+	if (len && fs_write_all(fd, data, len, e) < 0)
+		return -1;
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return err_sys(e, "rewind %s", name);
+	return TAKE_FD(fd);
+}
+
+static void close_one(int *fd)
+{
+	auto_close(fd);
+	*fd = -1;
+}
+
+void toolrun_close(struct toolrun *r)
+{
+	close_one(&r->in);
+	close_one(&r->out);
+	close_one(&r->err);
+	close_one(&r->gate);
+}
+
+static int start(struct toolrun *r, const char *const *argv, const char *const *env, int keep,
+		 struct err *e)
+{
+	const int list[] = {keep, -1};
+	struct proc_spec spec = PROC_SPEC(argv);
+	if ((r->out = toolrun_file("stdout", NULL, 0, e)) < 0 ||
+	    (r->err = toolrun_file("stderr", NULL, 0, e)) < 0)
+		return -1;
+	spec.envp = env;
+	spec.in = r->in;
+	spec.out = r->out;
+	spec.err = r->err;
+	spec.keep = list;
+	spec.new_group = true;
+	return proc_start(&r->proc, &spec, e);
+}
+
+int toolrun_start(struct toolrun *r, const char *const *argv, const char *const *env,
+		  const char *input, size_t input_len, int secret, struct err *e)
+{
+	*r = TOOLRUN_NONE;
+	if ((!input || (r->in = toolrun_file("stdin", input, input_len, e)) >= 0) &&
+	    start(r, argv, env, secret, e) == 0) {
+		close_one(&r->in);
+		return 0;
+	}
+	toolrun_close(r);
+	return -1;
+}
+
+int toolrun_wait(struct toolrun *r, const char *const *argv, const char *const *env, struct err *e)
+{
+	int fds[2];
+	size_t n = 0;
+	char gate[32];
+	const char *all[ENV_MAX];
+	*r = TOOLRUN_NONE;
+	while (n < ENV_MAX - 2 && env[n])
+		n++;
+	if (env[n])
+		return err_set(e, ERR_UNSUPPORTED, "more than %d variables", ENV_MAX - 2);
+	memcpy(all, env, n * sizeof *all);
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_sys(e, "pipe");
+	r->gate = fds[1];
+	AUTO_CLOSE int theirs = fds[0];
+	snprintf(gate, sizeof gate, GATE_VARIABLE "=%d", theirs);
+	all[n] = gate;
+	all[n + 1] = NULL;
+	if ((r->in = toolrun_file("stdin", NULL, 0, e)) >= 0 && start(r, argv, all, theirs, e) == 0)
+		return 0;
+	toolrun_close(r);
+	return -1;
+}
+
+int toolrun_begin(struct toolrun *r, const char *input, size_t input_len, const char *req,
+		  struct err *e)
+{
+	char line[GATE_LINE_MAX];
+	int n = snprintf(line, sizeof line, "%s\n", req);
+	if (n < 0 || (size_t)n >= sizeof line)
+		return err_set(e, ERR_UNSUPPORTED, "a request's id of %d bytes", n);
+	/* Where the other reads is not moved by that. */
+	if (input_len && pwrite(r->in, input, input_len, 0) != (ssize_t)input_len)
+		return err_sys(e, "write stdin");
+	if (write(r->gate, line, (size_t)n) != n)
+		return err_sys(e, "write to a tool that waits");
+	close_one(&r->gate);
+	close_one(&r->in);
+	return 0;
+}
+
+void toolrun_end(struct toolrun *r)
+{
+	struct proc_result ignored;
+	struct err e;
+	proc_kill(&r->proc, SIGKILL);
+	if (proc_wait(&r->proc, -1, &ignored, &e) < 0)
+		log_warn("a tool that waits: %s", e.msg);
+	toolrun_close(r);
+}

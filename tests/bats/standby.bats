@@ -1,0 +1,141 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Tools that crispd starts before they are wanted: they wait and touch nothing, are taken by the step they are for and
+# by no other, and go with the daemon.
+load ../lib/helpers
+load ../lib/crispd
+
+setup_file() {
+  crisp_file_setup
+  IMAGE=$(pull_image bb)
+  export IMAGE
+}
+teardown_file() { crisp_file_teardown; }
+setup() {
+  requires root crun
+  crispd_start
+}
+teardown() {
+  local id
+  for id in $(cri ListPodSandbox | jq -r '.items[]?.id'); do cri RemovePodSandbox "{\"pod_sandbox_id\":\"$id\"}"; done
+  crispd_stop
+}
+
+cri() { timeout 100 cricall --socket "$SOCK" "$@"; }
+run_pod() { cri RunPodSandbox "{\"config\":$(pod_json "$1" | jq -c "${2:-.}")}" | jq -r .pod_sandbox_id; }
+create_ctr() { # POD NAME
+  cri CreateContainer "{\"pod_sandbox_id\":\"$1\",\"config\":$(ctr_json "$2" "$IMAGE" sleep 60)}" | jq -r .container_id
+}
+# The process of the tool that waits, children of the daemon alone; fails when none does, or more than one.
+waiting() { # TOOL [DAEMON]
+  local pids
+  pids=$(pgrep -P "${2:-$CRISPD_PID}" -x "gate:$1" | tr '\n' ' ')
+  [[ $pids =~ ^[0-9]+\ $ ]] && printf '%s\n' "${pids% }"
+}
+awaited() { wait_for 10 waiting "$@" && waiting "$@"; } # TOOL [DAEMON]: the same, once it is there
+none_waits() { run -1 pgrep -P "$CRISPD_PID" -x "gate:.*"; }
+words() { tr '\0' ' ' <"/proc/$1/cmdline"; }
+id_of() { words "$1" | grep -oE -- '--id [0-9a-f]{64}' | cut -d' ' -f2; }
+
+@test "each step of a pod is taken by the process that waits for it" {
+  none_waits
+  pod=$(run_pod first)
+  next=$(awaited podnet)
+  first=$(awaited ocibundle)
+  [[ $(words "$first") == *" --origin cri $pod - " ]]
+  # What waits has made nothing: no pod, no container, no directory.
+  [ "$(ls "$ROOT/pods")" = "$pod" ]
+  [ -z "$(ls "$ROOT/containers")" ]
+  id=$(id_of "$first")
+  ctr=$(create_ctr "$pod" one)
+  [ "$ctr" = "$id" ]
+  start=$(awaited ctrrun)
+  [[ $(words "$start") == *" start $ctr " ]]
+  ctrrun ls --json | jq -e --arg c "$ctr" '.[] | select(.id == $c).status == "created"'
+  strace -o "$BATS_TEST_TMPDIR/trace" -p "$start" 2>"$BATS_TEST_TMPDIR/strace" 3>&- &
+  wait_for 10 grep -q attached "$BATS_TEST_TMPDIR/strace"
+  cri StartContainer "{\"container_id\":\"$ctr\"}"
+  wait $!
+  grep -q 'state.json' "$BATS_TEST_TMPDIR/trace" # it was that process which worked
+  grep -q 'exited with 0' "$BATS_TEST_TMPDIR/trace"
+  ctrrun ls --json | jq -e --arg c "$ctr" '.[] | select(.id == $c).status == "running"'
+  id=$(id_of "$next")
+  [ "$(run_pod second)" = "$id" ]
+  third=$(awaited podnet)
+  [ "$third" != "$next" ]
+}
+
+@test "a pod of another handler does not take it, and the one after is waited for" {
+  run_pod plain
+  kept=$(awaited podnet)
+  pod=$(cri RunPodSandbox "{\"runtime_handler\":\"crun\",\"config\":$(pod_json other)}" | jq -r .pod_sandbox_id)
+  [ "$pod" != "$(id_of "$kept")" ]
+  kill -0 "$kept"
+}
+
+@test "one that was killed is replaced: the request notices nothing" {
+  run_pod before
+  victim=$(awaited podnet)
+  id=$(id_of "$victim")
+  kill -9 "$victim"
+  wait_for 10 grep -q '^State:.Z' "/proc/$victim/status"
+  [ "$(run_pod after)" = "$id" ]
+  [ ! -e "/proc/$victim" ]
+}
+
+@test "an installed program is not the one that was replaced; a script in its place is not started before its time" {
+  bin=$BATS_TEST_TMPDIR/bin
+  mkdir "$bin"
+  cp "$BUILD"/bin/* "$bin"
+  OWN=$BATS_TEST_TMPDIR/own
+  jq --arg b "$bin" '. + { tools_dir: $b }' "$CRISP_CONFIG" >"$BATS_TEST_TMPDIR/c.json"
+  "$bin/crispd" --config "$BATS_TEST_TMPDIR/c.json" --root "$OWN/root" --runroot "$OWN/run" 3>&- 2>"$BATS_TEST_TMPDIR/log" &
+  own=$!
+  sock=$OWN/run/crisp.sock
+  wait_for 10 timeout 20 cricall --socket "$sock" Version
+  host() { cricall --socket "$sock" RunPodSandbox "{\"config\":$(pod_json "$1" | jq -c '.linux.security_context.namespace_options.network = 2')}" | jq -r .pod_sandbox_id; }
+  host a
+  old=$(awaited podnet "$own")
+  cp "$BUILD/bin/podnet" "$bin/new" && mv "$bin/new" "$bin/podnet"
+  id=$(id_of "$old")
+  kill -STOP "$old" # it would never do it
+  [ "$(host b)" = "$id" ]
+  [ ! -e "/proc/$old" ]
+  awaited podnet "$own"
+  printf '#!/bin/sh\necho "$@" >>%s\nexec %s "$@"\n' "$bin/ran" "$BUILD/bin/podnet" >"$bin/script"
+  chmod +x "$bin/script" && mv "$bin/script" "$bin/podnet"
+  host c
+  host d
+  [ "$(wc -l <"$bin/ran")" = 2 ]
+  run -1 pgrep -P "$own" -x gate:podnet
+  for id in $(cricall --socket "$sock" ListPodSandbox | jq -r '.items[].id'); do cricall --socket "$sock" RemovePodSandbox "{\"pod_sandbox_id\":\"$id\"}"; done
+  kill "$own"
+  wait "$own"
+}
+
+@test "kill -9 of the daemon: what waits ends, and nothing was done; so does it at a reload and at the end" {
+  pod=$(run_pod gone)
+  ctr=$(create_ctr "$pod" one)
+  all="$(awaited podnet) $(awaited ctrrun)"
+  kill -HUP "$CRISPD_PID"
+  wait_for 10 none_waits
+  for pid in $all; do [ ! -e "/proc/$pid" ]; done
+  another=$(create_ctr "$pod" two)
+  pid=$(awaited ctrrun)
+  kill -9 "$CRISPD_PID"
+  timeout 10 tail --pid="$pid" -f /dev/null
+  ctrrun ls --json | jq -e --arg a "$ctr" --arg b "$another" '[.[] | select(.id == $a or .id == $b).status] == ["created", "created"]'
+  crispd_start
+  run_pod last
+  pid=$(awaited podnet)
+  crispd_stop
+  [ ! -e "/proc/$pid" ]
+  crispd_start
+}
+
+@test "one that nobody takes is ended after ten seconds; the next pod's stays" {
+  pod=$(run_pod idle)
+  pid=$(awaited ocibundle)
+  timeout 20 tail --pid="$pid" -f /dev/null
+  waiting podnet
+}

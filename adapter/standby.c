@@ -7,7 +7,9 @@
 #include "xalloc.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/stat.h>
 
 enum { STANDBYS_MAX = 16, WORDS_MAX = 32, TURN_MS = 1 };
@@ -17,8 +19,10 @@ struct standby {
 	struct standbys *all;
 	char **argv; /* NULL-terminated, each word owned */
 	long long for_ms;
+	enum { QUEUED, WAITS, ENDS } state;
 	struct timer clock;
-	struct toolrun run;  /* run.gate < 0: not started yet */
+	struct toolrun run;
+	struct watch end;
 	struct stat program; /* as it was started: an upgrade is not to run what it has replaced */
 };
 
@@ -65,32 +69,59 @@ static void standby_free(struct standby *s)
 	*p = s->next;
 	all->n--;
 	loop_timer_cancel(all->d->loop, &s->clock);
-	if (s->run.gate >= 0)
-		toolrun_end(&s->run);
+	loop_del(all->d->loop, &s->end);
+	auto_close(&s->run.proc.pidfd);
+	toolrun_close(&s->run);
 	for (size_t i = 0; s->argv[i]; i++)
 		free(s->argv[i]);
 	free(s->argv);
 	free(s);
 }
 
-void standbys_drop(struct standbys *all)
+static void on_end(struct watch *w, uint32_t events)
 {
-	while (all->head)
-		standby_free(all->head);
+	struct standby *s = w->arg;
+	struct proc_result ignored;
+	struct err e;
+	(void)events;
+	if (proc_try_reap(&s->run.proc, &ignored, &e) != 0)
+		standby_free(s);
 }
 
+/* Its end is waited for in the loop: a process on a disk that hangs dies when it likes. */
+static void dismiss(struct standby *s)
+{
+	if (s->state == WAITS) {
+		proc_kill(&s->run.proc, SIGKILL);
+		loop_timer_cancel(s->all->d->loop, &s->clock);
+		s->state = ENDS;
+	} else if (s->state == QUEUED) {
+		standby_free(s);
+	}
+}
+
+void standbys_drop(struct standbys *all)
+{
+	for (struct standby *s = all->head, *next; s; s = next) {
+		next = s->next;
+		dismiss(s);
+	}
+}
+
+/* Those that wait end when their gates are closed. */
 void standbys_free(struct standbys *all)
 {
 	if (!all)
 		return;
-	standbys_drop(all);
+	while (all->head)
+		standby_free(all->head);
 	loop_timer_cancel(all->d->loop, &all->turn);
 	free(all);
 }
 
 static void on_clock(struct timer *t)
 {
-	standby_free(t->arg);
+	dismiss(t->arg);
 }
 
 /* A script in a tool's place knows no gate: it would run. */
@@ -102,22 +133,44 @@ static bool is_program(const char *path, struct stat *st)
 	       memcmp(magic, "\177ELF", sizeof magic) == 0;
 }
 
+static int start(struct standby *s, struct err *e)
+{
+	struct crispd *d = s->all->d;
+	const char *const *argv = (const char *const *)s->argv;
+	if (!is_program(argv[0], &s->program))
+		return err_set(e, ERR_UNSUPPORTED, "%s is no program", argv[0]);
+	if (toolrun_wait(&s->run, argv, jobs_env(d->jobs, "", false), e) < 0 ||
+	    loop_add(d->loop, &s->end, s->run.proc.pidfd, EPOLLIN, on_end, s, e) < 0)
+		return -1; /* where it was started, its gate is closed now */
+	s->state = WAITS;
+	if (s->for_ms >= 0)
+		loop_timer(d->loop, &s->clock, s->for_ms, on_clock, s);
+	return 0;
+}
+
 static void on_turn(struct timer *t)
 {
 	struct standbys *all = t->arg;
 	struct standby *s = all->head;
 	struct err e;
-	while (s && s->run.gate >= 0)
+	while (s && s->state != QUEUED)
 		s = s->next;
 	if (!s)
 		return;
-	const char *const *argv = (const char *const *)s->argv;
-	if (!is_program(argv[0], &s->program) ||
-	    toolrun_wait(&s->run, argv, jobs_env(all->d->jobs, "", false), &e) < 0)
+	if (start(s, &e) < 0) {
+		log_debug("not started before it is wanted: %s", e.msg);
 		standby_free(s);
-	else if (s->for_ms >= 0)
-		loop_timer(all->d->loop, &s->clock, s->for_ms, on_clock, s);
+	}
 	loop_timer(all->d->loop, &all->turn, TURN_MS, on_turn, all);
+}
+
+/* One that has these words, but for the word at `but`, and has not ended. */
+static struct standby *find(const struct standbys *all, const char *const *argv, size_t but)
+{
+	struct standby *s = all->head;
+	while (s && (s->state == ENDS || !same(argv, s->argv, but)))
+		s = s->next;
+	return s;
 }
 
 void standby_want(struct standbys *all, long long for_ms, const char *const *argv)
@@ -125,13 +178,10 @@ void standby_want(struct standbys *all, long long for_ms, const char *const *arg
 	const char *words[WORDS_MAX];
 	size_t n = 0;
 	full(all, argv, words);
-	for (const struct standby *s = all->head; s; s = s->next)
-		if (same(words, s->argv, WORDS_MAX))
-			return;
-	if (all->n == STANDBYS_MAX)
+	if (find(all, words, WORDS_MAX) || all->n == STANDBYS_MAX)
 		return;
 	struct standby *s = xcalloc(1, sizeof *s), **p = &all->head;
-	*s = (struct standby){.all = all, .for_ms = for_ms, .run = TOOLRUN_NONE};
+	*s = (struct standby){.all = all, .for_ms = for_ms, .run = TOOLRUN_NONE, .end = WATCH_NONE};
 	s->argv = xcalloc(WORDS_MAX, sizeof *s->argv);
 	for (; words[n]; n++)
 		s->argv[n] = xstrdup(words[n]);
@@ -146,12 +196,11 @@ void standby_id(const struct standbys *all, const char *const *argv, size_t at, 
 {
 	const char *words[WORDS_MAX];
 	size_t place = full(all, argv, words) + at;
-	for (const struct standby *s = all->head; s; s = s->next)
-		if (same(words, s->argv, place)) {
-			memcpy(id, s->argv[place], ID_SIZE);
-			return;
-		}
-	id_new(id);
+	const struct standby *s = find(all, words, place);
+	if (s)
+		memcpy(id, s->argv[place], ID_SIZE);
+	else
+		id_new(id);
 }
 
 static bool is_current(const struct standby *s)
@@ -162,18 +211,25 @@ static bool is_current(const struct standby *s)
 	       now.st_ctim.tv_nsec == s->program.st_ctim.tv_nsec;
 }
 
-bool standby_take(struct standbys *all, const char *const *argv, struct toolrun *r)
+bool standby_begin(struct standbys *all, const char *const *argv, const char *input,
+		   size_t input_len, const char *req, struct toolrun *r)
 {
-	for (struct standby *s = all->head; s; s = s->next) {
-		if (!same(argv, s->argv, WORDS_MAX))
-			continue;
-		bool waits = s->run.gate >= 0 && is_current(s);
-		if (waits) {
-			*r = s->run;
-			s->run = TOOLRUN_NONE;
-		}
-		standby_free(s);
-		return waits;
+	struct standby *s = find(all, argv, WORDS_MAX);
+	struct err e;
+	if (!s)
+		return false;
+	if (s->state == QUEUED || !is_current(s)) {
+		dismiss(s);
+		return false;
 	}
-	return false;
+	if (toolrun_begin(&s->run, input, input_len, req, &e) < 0) {
+		log_debug("%s: %s", argv[0], e.msg);
+		dismiss(s);
+		return false;
+	}
+	loop_del(all->d->loop, &s->end);
+	*r = s->run;
+	s->run = TOOLRUN_NONE;
+	standby_free(s);
+	return true;
 }

@@ -23,6 +23,8 @@ void standby_want(struct standbys *all, long long for_ms, const char *const *arg
 /* A command line that names a new object by the word at argv[at]: the id for which one waits (with all other
  * words the same), or else a new one. */
 void standby_id(const struct standbys *all, const char *const *argv, size_t at, char id[ID_SIZE]);
-/* The one of this full command line. False when there is none; then none is started for it any more. */
-bool standby_take(struct standbys *all, const char *const *argv, struct toolrun *r);
+/* The one of this full command line has its input and begins, for the request `req`; the process is the
+ * caller's. False when there is none that can; then none is started for it any more. */
+bool standby_begin(struct standbys *all, const char *const *argv, const char *input,
+		   size_t input_len, const char *req, struct toolrun *r);
 #endif

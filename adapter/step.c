@@ -153,11 +153,8 @@ static int secret_file(struct step *s, struct err *e)
 
 static int launch(struct step *s, const char *req, struct err *e)
 {
-	if (standby_take(s->d->standbys, s->argv, &s->run)) {
-		if (toolrun_begin(&s->run, s->input, s->input_len, req, e) == 0)
-			return 0;
-		toolrun_end(&s->run);
-	}
+	if (standby_begin(s->d->standbys, s->argv, s->input, s->input_len, req, &s->run))
+		return 0;
 	AUTO_CLOSE int secret = s->secret ? secret_file(s, e) : -1;
 	if (s->secret && secret < 0)
 		return -1;

@@ -25,10 +25,10 @@ enum {
 	READS = 16,      /* chunks of one stream before others get a turn */
 	LATE_MS = 10000, /* beyond the command's own timeout */
 	KILL_AFTER_MS = 5000,
-	TURN_MS = 1,
+	TURN_MS = 1, /* between two starts */
 };
 
-enum stream { OUT, ERR, STATUS, STREAMS };
+enum stream { OUT, ERR, STREAMS };
 
 struct exec {
 	struct exec *next;
@@ -43,6 +43,7 @@ struct exec {
 	struct proc_result result;
 	struct watch end, watch[STREAMS];
 	struct buf buf[STREAMS];
+	int status; /* what ctrrun says, read at its end */
 	struct timer clock;
 	int64_t when_ns;
 	long long started_ms;
@@ -52,7 +53,9 @@ struct execs {
 	struct crispd *d;
 	struct exec *head; /* as they came */
 	size_t running, held;
-	struct timer turn; /* armed after a start: nothing else is started before */
+	long long last_ms; /* when one was started */
+	struct timer turn;
+	int devnull; /* their stdin */
 };
 
 static void begin_waiting(struct execs *x);
@@ -61,6 +64,7 @@ struct execs *execs_new(struct crispd *d)
 {
 	struct execs *x = xcalloc(1, sizeof *x);
 	x->d = d;
+	x->devnull = -1;
 	return x;
 }
 
@@ -87,6 +91,7 @@ static void exec_free(struct exec *ex)
 		x->held -= ex->buf[i].len;
 		buf_release(&ex->buf[i]);
 	}
+	auto_close(&ex->status);
 	loop_del(x->d->loop, &ex->end);
 	loop_timer_cancel(x->d->loop, &ex->clock);
 	if (!ex->ended)
@@ -105,6 +110,7 @@ void execs_free(struct execs *x)
 	while (x->head)
 		exec_free(x->head);
 	loop_timer_cancel(x->d->loop, &x->turn);
+	auto_close(&x->devnull);
 	free(x);
 }
 
@@ -112,12 +118,13 @@ void execs_free(struct execs *x)
  * an error. Returns 1 for a code, -1 for an error, 0 when it said nothing. */
 static int read_status(const struct exec *ex, int *code, struct err *e)
 {
-	const struct buf *b = &ex->buf[STATUS];
+	char text[STATUS_MAX];
+	ssize_t len = read(ex->status, text, sizeof text);
 	int found = 0;
-	for (size_t at = 0; at < b->len;) {
-		const char *nl = memchr(b->data + at, '\n', b->len - at);
-		size_t n = nl ? (size_t)(nl - b->data) - at : b->len - at;
-		AUTO_JSON json_t *j = json_loadb(b->data + at, n, 0, NULL);
+	for (size_t at = 0; len > 0 && at < (size_t)len;) {
+		const char *nl = memchr(text + at, '\n', (size_t)len - at);
+		size_t n = (nl ? (size_t)(nl - text) : (size_t)len) - at;
+		AUTO_JSON json_t *j = json_loadb(text + at, n, 0, NULL);
 		const json_t *told = json_object_get(j, "code");
 		const char *kind = json_string_value(told);
 		at += n + 1;
@@ -305,17 +312,35 @@ static void on_cancel(void *arg)
 		end_it(ex);
 }
 
-static int open_stream(struct exec *ex, enum stream s, int *theirs, struct err *e)
+/* Ours does not block. */
+static int open_pipe(int *ours, int *theirs, struct err *e)
 {
 	int fds[2];
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_sys(e, "pipe");
+	*ours = fds[0];
 	*theirs = fds[1];
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
-	if (loop_add(ex->all->d->loop, &ex->watch[s], fds[0], EPOLLIN, on_data, ex, e) == 0)
+	return 0;
+}
+
+static int open_stream(struct exec *ex, enum stream s, int *theirs, struct err *e)
+{
+	int ours = -1;
+	if (open_pipe(&ours, theirs, e) < 0)
+		return -1;
+	if (loop_add(ex->all->d->loop, &ex->watch[s], ours, EPOLLIN, on_data, ex, e) == 0)
 		return 0;
-	close(fds[0]);
+	close(ours);
 	return -1;
+}
+
+/* /dev/null, opened once and not for each; -1 asks for the latter. */
+static int stdin_of(struct execs *x)
+{
+	if (x->devnull < 0)
+		x->devnull = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return x->devnull;
 }
 
 static int start(struct exec *ex, struct err *e)
@@ -327,7 +352,7 @@ static int start(struct exec *ex, struct err *e)
 	AUTO_FREE const char **argv = xcalloc(ex->n_cmd + 16, sizeof *argv);
 	char seconds[24], number[16];
 	if (open_stream(ex, OUT, &out, e) < 0 || open_stream(ex, ERR, &err, e) < 0 ||
-	    open_stream(ex, STATUS, &status, e) < 0)
+	    open_pipe(&ex->status, &status, e) < 0)
 		return -1;
 	size_t n = jobs_argv(d->jobs, "ctrrun", argv);
 	argv[n++] = "exec";
@@ -344,6 +369,7 @@ static int start(struct exec *ex, struct err *e)
 		argv[n++] = ex->cmd[i];
 	struct proc_spec spec = PROC_SPEC(argv);
 	spec.envp = jobs_env(d->jobs, ex->req, false);
+	spec.in = stdin_of(d->execs);
 	spec.out = out;
 	spec.err = err;
 	spec.keep = (const int[]){status, -1};
@@ -383,8 +409,13 @@ static void begin_waiting(struct execs *x)
 		ex = ex->next;
 	if (!ex || x->running >= RUNNING_MAX || x->turn.slot)
 		return;
+	if (proc_now_ms() < x->last_ms + TURN_MS) {
+		loop_timer(x->d->loop, &x->turn, TURN_MS, on_turn, x);
+		return;
+	}
 	begin(ex);
-	loop_timer(x->d->loop, &x->turn, TURN_MS, on_turn, x);
+	x->last_ms = proc_now_ms();
+	begin_waiting(x);
 }
 
 void svc_exec_sync(struct call *c, const ProtobufCMessage *request)
@@ -408,9 +439,10 @@ void svc_exec_sync(struct call *c, const ProtobufCMessage *request)
 	ex->call = c;
 	ex->proc = PROC_NONE;
 	ex->end = WATCH_NONE;
+	ex->status = -1;
 	for (int i = 0; i < STREAMS; i++) {
 		ex->watch[i] = WATCH_NONE;
-		ex->buf[i] = BUF_INIT(i == STATUS ? STATUS_MAX : STREAM_MAX);
+		ex->buf[i] = BUF_INIT(STREAM_MAX);
 	}
 	memcpy(ex->ctr, k->o.id, ID_SIZE);
 	snprintf(ex->pod, sizeof ex->pod, "%.64s", k->rec.pod_id);

@@ -4,10 +4,8 @@
 #include "auto.h"
 #include "fs.h"
 #include "gate.h"
-#include "log.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -110,14 +108,4 @@ int toolrun_begin(struct toolrun *r, const char *input, size_t input_len, const 
 	close_one(&r->gate);
 	close_one(&r->in);
 	return 0;
-}
-
-void toolrun_end(struct toolrun *r)
-{
-	struct proc_result ignored;
-	struct err e;
-	proc_kill(&r->proc, SIGKILL);
-	if (proc_wait(&r->proc, -1, &ignored, &e) < 0)
-		log_warn("a tool that waits: %s", e.msg);
-	toolrun_close(r);
 }

@@ -19,11 +19,10 @@ int toolrun_file(const char *name, const void *data, size_t len, struct err *e);
 /* Start it at once. input NULL = none; secret: a descriptor to pass under its number, -1 = none. */
 int toolrun_start(struct toolrun *r, const char *const *argv, const char *const *env,
 		  const char *input, size_t input_len, int secret, struct err *e);
-/* Start it to wait, and give it its input and the word. After a failure of toolrun_begin it is to be ended. */
+/* Start it to wait; give it its input and the word. One that has not got it has done nothing, and ends when
+ * its gate is closed. */
 int toolrun_wait(struct toolrun *r, const char *const *argv, const char *const *env, struct err *e);
 int toolrun_begin(struct toolrun *r, const char *input, size_t input_len, const char *req,
 		  struct err *e);
-/* One that still waits: it has done nothing. */
-void toolrun_end(struct toolrun *r);
 void toolrun_close(struct toolrun *r); /* the files, not the process */
 #endif

@@ -93,8 +93,9 @@ static int start(struct proc *p, const struct proc_spec *spec, struct err *e)
 	sigset_t all, before;
 	int pidfd = -1;
 	*p = PROC_NONE;
-	AUTO_CLOSE int devnull = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (devnull < 0)
+	AUTO_CLOSE int devnull = -1;
+	if ((spec->in < 0 || spec->out < 0 || spec->err < 0) &&
+	    (devnull = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0)
 		return err_sys(e, "open /dev/null");
 	c.devnull = devnull;
 	/* A handler of ours must not run in the child. */

@@ -18,10 +18,13 @@
 
 enum { TREE_MAX = 1 << 16, ROUNDS_MAX = 32, DEATH_MS = 2000 };
 
+struct pids {
+	pid_t *v;
+	size_t n, cap;
+};
+
 struct tree {
-	pid_t *pids;
-	size_t count, cap;
-	pid_t session;
+	struct pids members, sessions;
 };
 
 /* Parent and session from /proc/PID/stat; false when the process is gone. */
@@ -52,39 +55,45 @@ pid_t proctree_session(pid_t pid)
 	return look(name, &parent, &session) ? session : 0;
 }
 
-static bool has(const struct tree *t, pid_t pid)
+static bool has(const struct pids *p, pid_t pid)
 {
-	for (size_t i = 0; i < t->count; i++)
-		if (t->pids[i] == pid)
+	for (size_t i = 0; i < p->n; i++)
+		if (p->v[i] == pid)
 			return true;
 	return false;
 }
 
+static void append(struct pids *p, pid_t pid)
+{
+	if (p->n == p->cap) {
+		p->cap = p->cap ? 2 * p->cap : 64;
+		p->v = xrealloc(p->v, p->cap * sizeof *p->v);
+	}
+	p->v[p->n++] = pid;
+}
+
 static void add(struct tree *t, pid_t pid)
 {
-	if (t->count == t->cap) {
-		t->cap = t->cap ? 2 * t->cap : 64;
-		t->pids = xrealloc(t->pids, t->cap * sizeof *t->pids);
-	}
-	t->pids[t->count++] = pid;
+	append(&t->members, pid);
 	kill(pid, SIGSTOP);
 }
 
 /* One look through /proc; true when somebody new was found. */
 static bool scan(struct tree *t)
 {
-	size_t before = t->count;
+	size_t before = t->members.n;
 	AUTO_CLOSEDIR DIR *d = opendir("/proc");
 	const struct dirent *de;
 	while (d && (de = readdir(d))) {
 		pid_t parent, session, pid = (pid_t)strtol(de->d_name, NULL, 10);
-		if (pid <= 1 || pid == getpid() || t->count >= TREE_MAX || has(t, pid))
+		if (pid <= 1 || pid == getpid() || t->members.n >= TREE_MAX ||
+		    has(&t->members, pid))
 			continue;
 		if (look(de->d_name, &parent, &session) &&
-		    (has(t, parent) || (t->session > 0 && session == t->session)))
+		    (has(&t->members, parent) || has(&t->sessions, session)))
 			add(t, pid);
 	}
-	return t->count > before;
+	return t->members.n > before;
 }
 
 /* Dead, though perhaps not yet reaped by its parent. */
@@ -97,40 +106,51 @@ static void await_death(pid_t pid, long long deadline)
 		poll(&pfd, 1, left > 0 ? (int)left : 0);
 }
 
+/* Ends all that grows from its members and sessions, and frees it. */
+static void fell(struct tree *t)
+{
+	for (int i = 0; i < ROUNDS_MAX && scan(t); i++)
+		;
+	for (size_t i = 0; i < t->members.n; i++)
+		kill(t->members.v[i], SIGKILL);
+	long long deadline = proc_now_ms() + DEATH_MS;
+	for (size_t i = 0; i < t->members.n; i++)
+		await_death(t->members.v[i], deadline);
+	free(t->members.v);
+	free(t->sessions.v);
+}
+
 void proctree_kill(pid_t pid, pid_t session)
 {
-	struct tree t = {.session = session};
+	struct tree t = {0};
 	add(&t, pid);
-	for (int i = 0; i < ROUNDS_MAX && scan(&t); i++)
-		;
-	for (size_t i = 0; i < t.count; i++)
-		kill(t.pids[i], SIGKILL);
-	long long deadline = proc_now_ms() + DEATH_MS;
-	for (size_t i = 0; i < t.count; i++)
-		await_death(t.pids[i], deadline);
-	free(t.pids);
+	if (session > 0)
+		append(&t.sessions, session);
+	fell(&t);
 }
 
 /* Kills whatever is a child now, with its tree: what is below a child in another PID namespace falls to
  * that one's first process, not to us. false when there is none. */
 static bool kill_children(void)
 {
-	pid_t ours = getsid(0);
 	char path[64];
 	struct err ignored;
+	struct tree t = {0};
 	AUTO_BUF struct buf b = BUF_INIT(1 << 20);
 	snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
 	if (fs_read_at(AT_FDCWD, path, &b, &ignored) < 0 || !b.data)
 		return false;
-	bool any = false;
 	for (char *p = b.data, *end; *p; p = end) {
-		long pid = strtol(p, &end, 10);
+		pid_t pid = (pid_t)strtol(p, &end, 10);
 		if (end == p)
 			break;
-		any = true;
-		pid_t session = proctree_session((pid_t)pid);
-		proctree_kill((pid_t)pid, session == ours ? 0 : session);
+		pid_t session = proctree_session(pid);
+		add(&t, pid);
+		if (session > 0 && session != getsid(0))
+			append(&t.sessions, session);
 	}
+	bool any = t.members.n > 0;
+	fell(&t);
 	return any;
 }
 

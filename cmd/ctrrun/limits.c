@@ -19,6 +19,22 @@ const char *limits_page_size(const json_t *one)
 	return s ? s : json_string_value(json_object_get(one, "pageSize"));
 }
 
+char *limits_page_file(const char *size)
+{
+	return xasprintf("hugetlb.%s.%s", size, cgroup_is_v2() ? "max" : "limit_in_bytes");
+}
+
+json_t *limits_integer(json_t *v)
+{
+	char *end;
+	const char *s = json_string_value(v);
+	if (!s)
+		return json_is_integer(v) ? json_incref(v) : NULL;
+	errno = 0;
+	long long n = strtoll(s, &end, 10);
+	return *s && !*end && !errno ? json_integer(n) : NULL;
+}
+
 static bool has_page_size(const json_t *list, const char *size)
 {
 	size_t i;
@@ -113,7 +129,7 @@ static void unified_before(json_t *old, const struct ctr *k, const json_t *have,
 		if (!size || has_page_size(json_object_get(have, "hugepage_limits"), size) ||
 		    !cgroup_has_page_size(size) || !cgroup_has_controller("hugetlb"))
 			continue;
-		AUTO_FREE char *file = xasprintf("hugetlb.%s.max", size);
+		AUTO_FREE char *file = limits_page_file(size);
 		json_object_set_new(map, file, json_string("max"));
 	}
 	if (json_object_size(map))
@@ -157,7 +173,7 @@ json_t *limits_before(const struct ctr *k, const json_t *have, const json_t *wan
 	return old;
 }
 
-/* Bytes, also as text or the kernel's word for none. */
+/* Bytes, or the kernel's word for none. */
 static int64_t bytes_of(const char *text)
 {
 	return strcmp(text, "max") == 0 ? INT64_MAX : strtoll(text, NULL, 10);
@@ -171,12 +187,10 @@ int limits_check_pages(const struct ctr *k, const json_t *want, struct err *e)
 		const char *size = limits_page_size(v);
 		if (!size || !cgroup_has_page_size(size) || !cgroup_has_controller("hugetlb"))
 			continue;
-		AUTO_FREE char *file =
-			xasprintf("hugetlb.%s.%s", size, cgroup_is_v2() ? "max" : "limit_in_bytes");
+		AUTO_FREE char *file = limits_page_file(size);
 		AUTO_FREE char *now = file_of(k, cgroup_is_v2() ? "" : "hugetlb", file);
-		const json_t *limit = json_object_get(v, "limit");
-		int64_t asked = json_is_string(limit) ? bytes_of(json_string_value(limit))
-						      : json_integer_value(limit);
+		AUTO_JSON json_t *limit = limits_integer(json_object_get(v, "limit"));
+		int64_t asked = json_integer_value(limit);
 		/* The kernel counts in whole pages, and more than there can be is none. */
 		if (now && asked < INT64_MAX / 2 && bytes_of(now) > asked)
 			return err_set(e, ERR_UNSUPPORTED,

@@ -17,4 +17,8 @@ json_t *limits_before(const struct ctr *k, const json_t *have, const json_t *wan
 int limits_check_pages(const struct ctr *k, const json_t *want, struct err *e);
 /* Of an element of hugepage_limits; NULL when it has none. */
 const char *limits_page_size(const json_t *one);
+/* The kernel's file with the limit of these pages, also its key in `unified`. The caller's. */
+char *limits_page_file(const char *size);
+/* A number, which may come as text when it is large: the caller's reference, or NULL. */
+json_t *limits_integer(json_t *v);
 #endif

@@ -59,18 +59,6 @@ static const struct field *field_of(const char *key)
 	return NULL;
 }
 
-/* A number may come as text when it is large. */
-static json_t *as_integer(json_t *v)
-{
-	char *end;
-	const char *s = json_string_value(v);
-	if (!s)
-		return json_is_integer(v) ? json_incref(v) : NULL;
-	errno = 0;
-	long long n = strtoll(s, &end, 10);
-	return *s && !*end && !errno ? json_integer(n) : NULL;
-}
-
 static bool changes_nothing(const json_t *v)
 {
 	return (json_is_integer(v) && json_integer_value(v) == 0) ||
@@ -88,7 +76,7 @@ static int lay_over(json_t *into, json_t *from, const char *what, struct err *e)
 		const struct field *f = field_of(key);
 		if (!f)
 			return err_set(e, ERR_BAD_INPUT, "%s: unknown field '%.64s'", what, key);
-		json_t *value = f->type == JSON_INTEGER ? as_integer(v) : json_incref(v);
+		json_t *value = f->type == JSON_INTEGER ? limits_integer(v) : json_incref(v);
 		if (!json_is_null(v) && (!value || json_typeof(value) != f->type)) {
 			json_decref(value);
 			return err_set(e, ERR_BAD_INPUT, "%s: %s: expected %s, found %s", what,
@@ -205,7 +193,7 @@ static void put_memory(json_t *memory, const json_t *r)
 /* On version 2 by the kernel's name: runc's update knows no other for them. */
 static void put_pages(json_t *list, json_t *unified, const char *size, json_int_t n)
 {
-	AUTO_FREE char *file = xasprintf("hugetlb.%s.max", size);
+	AUTO_FREE char *file = limits_page_file(size);
 	AUTO_FREE char *text = xasprintf("%" JSON_INTEGER_FORMAT, n);
 	if (!cgroup_is_v2())
 		json_array_append_new(list, json_pack("{s:s, s:I}", "pageSize", size, "limit", n));
@@ -221,7 +209,7 @@ static int put_hugepages(json_t *out, json_t *unified, const json_t *r, struct e
 	json_t *one;
 	json_array_foreach (json_object_get(r, "hugepage_limits"), i, one) {
 		const char *size = limits_page_size(one);
-		AUTO_JSON json_t *limit = as_integer(json_object_get(one, "limit"));
+		AUTO_JSON json_t *limit = limits_integer(json_object_get(one, "limit"));
 		json_int_t n = json_integer_value(limit); /* absent is a zero */
 		if (!size)
 			return err_set(e, ERR_BAD_INPUT,

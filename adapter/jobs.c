@@ -375,12 +375,13 @@ static void advance(struct job *j)
 		j->group_left = 1;
 		do {
 			if (wanted(j, s)) {
-				if (step_start(s, j->js->d, j->req, on_step) == 0)
-					j->group_left++;
-				else
+				if (step_start(s, j->js->d, j->req, on_step) < 0) {
 					settle(s);
-				if (s->then)
-					s->then(j);
+				} else {
+					j->group_left++;
+					if (s->then)
+						s->then(j);
+				}
 			}
 			s = s->next;
 		} while (s && s->flags & STEP_BESIDE);

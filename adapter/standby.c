@@ -12,7 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
-enum { STANDBYS_MAX = 16, WORDS_MAX = 32, TURN_MS = 1 };
+enum { WORDS_MAX = 32, TURN_MS = 1, REAP_MS = 1000 };
 
 struct standby {
 	struct standby *next;
@@ -20,6 +20,7 @@ struct standby {
 	char **argv; /* NULL-terminated, each word owned */
 	long long for_ms;
 	enum { QUEUED, WAITS, ENDS } state;
+	bool promised; /* its id is somebody's */
 	struct timer clock;
 	struct toolrun run;
 	struct watch end;
@@ -28,8 +29,7 @@ struct standby {
 
 struct standbys {
 	struct crispd *d;
-	struct standby *head;
-	size_t n;
+	struct standby *head; /* the oldest first */
 	struct timer turn;
 };
 
@@ -67,7 +67,6 @@ static void standby_free(struct standby *s)
 	while (*p != s)
 		p = &(*p)->next;
 	*p = s->next;
-	all->n--;
 	loop_timer_cancel(all->d->loop, &s->clock);
 	loop_del(all->d->loop, &s->end);
 	auto_close(&s->run.proc.pidfd);
@@ -137,14 +136,19 @@ static int start(struct standby *s, struct err *e)
 {
 	struct crispd *d = s->all->d;
 	const char *const *argv = (const char *const *)s->argv;
+	struct proc_result ignored;
+	struct err late;
 	if (!is_program(argv[0], &s->program))
 		return err_set(e, ERR_UNSUPPORTED, "%s is no program", argv[0]);
-	if (toolrun_wait(&s->run, argv, jobs_env(d->jobs, "", false), e) < 0 ||
-	    loop_add(d->loop, &s->end, s->run.proc.pidfd, EPOLLIN, on_end, s, e) < 0)
-		return -1; /* where it was started, its gate is closed now */
+	if (toolrun_wait(&s->run, argv, jobs_env(d->jobs, "", false), e) < 0)
+		return -1;
+	if (loop_add(d->loop, &s->end, s->run.proc.pidfd, EPOLLIN, on_end, s, e) < 0) {
+		proc_kill(&s->run.proc, SIGKILL);
+		(void)proc_wait(&s->run.proc, REAP_MS, &ignored, &late);
+		return -1;
+	}
 	s->state = WAITS;
-	if (s->for_ms >= 0)
-		loop_timer(d->loop, &s->clock, s->for_ms, on_clock, s);
+	loop_timer(d->loop, &s->clock, s->for_ms, on_clock, s);
 	return 0;
 }
 
@@ -164,13 +168,37 @@ static void on_turn(struct timer *t)
 	loop_timer(all->d->loop, &all->turn, TURN_MS, on_turn, all);
 }
 
-/* One that has these words, but for the word at `but`, and has not ended. */
-static struct standby *find(const struct standbys *all, const char *const *argv, size_t but)
+/* One with these words. */
+static struct standby *find(const struct standbys *all, const char *const *words)
 {
 	struct standby *s = all->head;
-	while (s && (s->state == ENDS || !same(argv, s->argv, but)))
+	while (s && (s->state == ENDS || !same(words, s->argv, WORDS_MAX)))
 		s = s->next;
 	return s;
+}
+
+/* One with these words but for the id, which nobody has yet. */
+static struct standby *find_next(const struct standbys *all, const char *const *words, size_t place)
+{
+	struct standby *s = all->head;
+	while (s && (s->state == ENDS || s->promised || !same(words, s->argv, place)))
+		s = s->next;
+	return s;
+}
+
+/* False when all that wait are promised. */
+static bool make_room(struct standbys *all)
+{
+	struct standby *oldest = NULL;
+	size_t n = 0;
+	for (struct standby *s = all->head; s; s = s->next) {
+		n += s->state != ENDS;
+		if (!oldest && s->state != ENDS && !s->promised)
+			oldest = s;
+	}
+	if (n >= STANDBYS_MAX && oldest)
+		dismiss(oldest);
+	return n < STANDBYS_MAX || oldest;
 }
 
 void standby_want(struct standbys *all, long long for_ms, const char *const *argv)
@@ -178,7 +206,7 @@ void standby_want(struct standbys *all, long long for_ms, const char *const *arg
 	const char *words[WORDS_MAX];
 	size_t n = 0;
 	full(all, argv, words);
-	if (find(all, words, WORDS_MAX) || all->n == STANDBYS_MAX)
+	if (find(all, words) || !make_room(all))
 		return;
 	struct standby *s = xcalloc(1, sizeof *s), **p = &all->head;
 	*s = (struct standby){.all = all, .for_ms = for_ms, .run = TOOLRUN_NONE, .end = WATCH_NONE};
@@ -188,19 +216,34 @@ void standby_want(struct standbys *all, long long for_ms, const char *const *arg
 	while (*p)
 		p = &(*p)->next;
 	*p = s;
-	all->n++;
 	loop_timer(all->d->loop, &all->turn, TURN_MS, on_turn, all);
 }
 
-void standby_id(const struct standbys *all, const char *const *argv, size_t at, char id[ID_SIZE])
+void standby_want_next(struct standbys *all, long long for_ms, const char *const *argv, size_t at,
+		       char id[ID_SIZE])
+{
+	const char *words[WORDS_MAX];
+	if (find_next(all, words, full(all, argv, words) + at))
+		return;
+	id_new(id);
+	standby_want(all, for_ms, argv);
+}
+
+void standby_next_id(struct standbys *all, const char *const *argv, size_t at, char id[ID_SIZE])
 {
 	const char *words[WORDS_MAX];
 	size_t place = full(all, argv, words) + at;
-	const struct standby *s = find(all, words, place);
-	if (s)
-		memcpy(id, s->argv[place], ID_SIZE);
-	else
+	struct standby *s = find_next(all, words, place);
+	if (!s) {
 		id_new(id);
+		return;
+	}
+	memcpy(id, s->argv[place], ID_SIZE);
+	s->promised = true;
+	/* Whoever has it may never come. */
+	s->for_ms = STANDBY_MS;
+	if (s->state == WAITS)
+		loop_timer(all->d->loop, &s->clock, s->for_ms, on_clock, s);
 }
 
 static bool is_current(const struct standby *s)
@@ -214,7 +257,7 @@ static bool is_current(const struct standby *s)
 bool standby_begin(struct standbys *all, const char *const *argv, const char *input,
 		   size_t input_len, const char *req, struct toolrun *r)
 {
-	struct standby *s = find(all, argv, WORDS_MAX);
+	struct standby *s = find(all, argv);
 	struct err e;
 	if (!s)
 		return false;

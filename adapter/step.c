@@ -153,7 +153,9 @@ static int secret_file(struct step *s, struct err *e)
 
 static int launch(struct step *s, const char *req, struct err *e)
 {
-	if (standby_begin(s->d->standbys, s->argv, s->input, s->input_len, req, &s->run))
+	/* One that waits has neither a secret nor the variables for a proxy. */
+	if (!s->secret && !(s->flags & STEP_PROXY) &&
+	    standby_begin(s->d->standbys, s->argv, s->input, s->input_len, req, &s->run))
 		return 0;
 	AUTO_CLOSE int secret = s->secret ? secret_file(s, e) : -1;
 	if (s->secret && secret < 0)

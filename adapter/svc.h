@@ -36,7 +36,7 @@ void svc_step_json(struct step *s, const json_t *j, const char *file);
 json_t *svc_disk_config(const struct crispd *d, enum object_kind kind, const char *id);
 
 /* The pod will probably have another container (standby.h). */
-void svc_want_bundle(struct crispd *d, const char *pod);
+void svc_want_bundle(struct crispd *d, const char *pod, long long for_ms);
 
 /* Hooks for job_submit: read the job's objects again. */
 void svc_done_ctr(struct job *j);

@@ -35,43 +35,41 @@ static void reply_create(struct call *c, const char *id)
 
 static void answer_create(struct call *c, const struct job *j);
 
-enum { WORDS = 9, ID_AT = 3 };
+enum { WORDS = 9, ID_AT = 3, ANOTHER_MS = 2000 };
 
-/* Of the tool that makes a container's bundle. The id, whose room is the caller's, is that of one that waits for the
- * pod's next container, or new. */
-static void bundle_words(struct crispd *d, const char *pod, char id[ID_SIZE],
-			 const char *words[WORDS])
+/* Of the tool that makes a container's bundle; the id's room is the caller's. */
+static void bundle_words(const char *words[WORDS], const char *pod, const char *id)
 {
 	const char *const all[WORDS] = {"ocibundle", "create", "--id", id,  "--origin",
 					"cri",       pod,      "-",    NULL};
 	memcpy(words, all, sizeof all);
-	standby_id(d->standbys, words, ID_AT, id);
 }
 
-void svc_want_bundle(struct crispd *d, const char *pod)
+void svc_want_bundle(struct crispd *d, const char *pod, long long for_ms)
 {
 	char id[ID_SIZE];
 	const char *words[WORDS];
-	bundle_words(d, pod, id, words);
-	standby_want(d->standbys, STANDBY_MS, words);
+	bundle_words(words, pod, id);
+	standby_want_next(d->standbys, for_ms, words, ID_AT, id);
 }
 
-/* A kubelet starts what it has created, and a pod often has another container. */
-static void then_create(struct job *j)
+static void want_create(struct job *j)
 {
 	standby_want(job_daemon(j)->standbys, STANDBY_MS,
 		     STANDBY_WORDS("ctrrun", "create", "--defer-errors", job_ctr(j)));
 }
 
-static void then_start(struct job *j)
+/* A kubelet starts what it has created. */
+static void want_start(struct job *j)
 {
 	standby_want(job_daemon(j)->standbys, STANDBY_MS,
 		     STANDBY_WORDS("ctrrun", "start", job_ctr(j)));
 }
 
-static void then_another(struct job *j)
+/* A pod often has another container, and that is made at once. */
+static void want_another(struct job *j)
 {
-	svc_want_bundle(job_daemon(j), job_pod(j));
+	svc_want_bundle(job_daemon(j), job_pod(j), ANOTHER_MS);
 }
 
 static void step_runtime_create(struct job *j, const char *id)
@@ -79,7 +77,7 @@ static void step_runtime_create(struct job *j, const char *id)
 	struct crispd *d = job_daemon(j);
 	struct step *s = job_step(j, STEP_PLAIN, svc_runtime_ms(d), "ctrrun", "create",
 				  "--defer-errors", id);
-	step_then(s, then_start);
+	step_then(s, want_start);
 	job_step(j, STEP_UNDO, svc_runtime_ms(d), "ctrrun", "rm", "--force", id);
 	job_step(j, STEP_UNDO, SVC_BUNDLE_MS, "ocibundle", "rm", id);
 }
@@ -138,7 +136,8 @@ static void submit_create(struct call *c, const struct pod *p, const char *key, 
 	struct crispd *d = call_daemon(c);
 	char id[ID_SIZE];
 	const char *words[WORDS];
-	bundle_words(d, p->o.id, id, words);
+	bundle_words(words, p->o.id, id);
+	standby_next_id(d->standbys, words, ID_AT, id);
 	struct job *j = job_new(d, call_rpc(c), call_id(c), JOB_CREATE);
 	job_for(j, p->o.id, id);
 	job_identify(j, key, json_incref(wanted));
@@ -147,7 +146,7 @@ static void submit_create(struct call *c, const struct pod *p, const char *key, 
 		job_step(j, STEP_PLAIN, SVC_BUNDLE_MS, "ocibundle", "rm", remainder->o.id);
 	AUTO_FREE char *file = xasprintf("%s/containers/%s/container.json", d->cfg.root, id);
 	struct step *s = job_step_argv(j, STEP_PLAIN, SVC_BUNDLE_MS, words);
-	step_then(s, then_create);
+	step_then(s, want_create);
 	svc_step_json(s, json_object_get(wanted, "config"), file);
 	step_runtime_create(j, id);
 	job_wait(j, c, answer_create);
@@ -225,7 +224,7 @@ void svc_start_container(struct call *c, const ProtobufCMessage *request)
 		return;
 	struct step *s =
 		job_step(j, STEP_PLAIN, svc_runtime_ms(call_daemon(c)), "ctrrun", "start", k->o.id);
-	step_then(s, then_another);
+	step_then(s, want_another);
 	job_submit(j, svc_done_ctr);
 }
 

@@ -400,22 +400,27 @@ static void on_turn(struct timer *t)
 	begin_waiting(t->arg);
 }
 
-/* One, then whatever else there is to do: a start holds the loop up for a few milliseconds, and a kubelet's
- * probes come many at a time. */
-static void begin_waiting(struct execs *x)
+static struct exec *next_waiting(const struct execs *x)
 {
 	struct exec *ex = x->head;
 	while (ex && ex->started)
 		ex = ex->next;
+	return ex;
+}
+
+/* One, then whatever else there is to do: a start holds the loop up for a few milliseconds, and a kubelet's
+ * probes come many at a time. */
+static void begin_waiting(struct execs *x)
+{
+	struct exec *ex = next_waiting(x);
 	if (!ex || x->running >= RUNNING_MAX || x->turn.slot)
 		return;
-	if (proc_now_ms() < x->last_ms + TURN_MS) {
-		loop_timer(x->d->loop, &x->turn, TURN_MS, on_turn, x);
-		return;
+	if (proc_now_ms() >= x->last_ms + TURN_MS) {
+		begin(ex);
+		x->last_ms = proc_now_ms();
 	}
-	begin(ex);
-	x->last_ms = proc_now_ms();
-	begin_waiting(x);
+	if (next_waiting(x))
+		loop_timer(x->d->loop, &x->turn, TURN_MS, on_turn, x);
 }
 
 void svc_exec_sync(struct call *c, const ProtobufCMessage *request)

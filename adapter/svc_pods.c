@@ -65,31 +65,30 @@ static void answer_run(struct call *c, const struct job *j)
 		reply_run(c, job_pod(j));
 }
 
-enum { WORDS = 10, ID_AT = 3 };
+enum { WORDS = 10, ID_AT = 3, NEXT_MS = 10 * 60 * 1000 };
 
-/* Of the tool that makes a pod. The id, whose room is the caller's, is that of one that waits for such a pod, or
- * new. */
-static void create_words(struct crispd *d, const json_t *wanted, char id[ID_SIZE],
-			 const char *words[WORDS])
+/* Of the tool that makes a pod; the id's room is the caller's. */
+static void create_words(const char *words[WORDS], const json_t *wanted, const char *id)
 {
 	const char *handler = jsonx_opt_string((json_t *)wanted, "handler", "");
 	const char *const all[WORDS] = {"podnet", "create",   "--id", id,  "--handler",
 					handler,  "--origin", "cri",  "-", NULL};
 	memcpy(words, all, sizeof all);
-	standby_id(d->standbys, words, ID_AT, id);
 }
 
-/* Once the answer is on its way: the next pod, probably of the same handler, and the first container. */
+/* What is likely to come is started once the answers are out: the next pod, of the same handler, and the pod's first
+ * container. */
 static void done_run(struct job *j)
 {
 	struct crispd *d = job_daemon(j);
 	char id[ID_SIZE];
 	const char *words[WORDS];
 	svc_done_pod(j);
-	create_words(d, job_config(j), id, words);
-	standby_want(d->standbys, STANDBY_ALWAYS, words);
-	if (!job_error(j))
-		svc_want_bundle(d, job_pod(j));
+	if (job_error(j))
+		return;
+	create_words(words, job_config(j), id);
+	standby_want_next(d->standbys, NEXT_MS, words, ID_AT, id);
+	svc_want_bundle(d, job_pod(j), STANDBY_MS);
 }
 
 static void submit_run(struct call *c, const char *key, json_t *wanted)
@@ -97,7 +96,8 @@ static void submit_run(struct call *c, const char *key, json_t *wanted)
 	struct crispd *d = call_daemon(c);
 	char id[ID_SIZE];
 	const char *words[WORDS];
-	create_words(d, wanted, id, words);
+	create_words(words, wanted, id);
+	standby_next_id(d->standbys, words, ID_AT, id);
 	struct job *j = job_new(d, call_rpc(c), call_id(c), JOB_CREATE);
 	job_for(j, id, NULL);
 	job_identify(j, key, json_incref(wanted));

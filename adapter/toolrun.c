@@ -4,13 +4,12 @@
 #include "auto.h"
 #include "fs.h"
 #include "gate.h"
+#include "xalloc.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-
-enum { ENV_MAX = 64 };
 
 int toolrun_file(const char *name, const void *data, size_t len, struct err *e)
 {
@@ -71,23 +70,22 @@ int toolrun_start(struct toolrun *r, const char *const *argv, const char *const 
 int toolrun_wait(struct toolrun *r, const char *const *argv, const char *const *env, struct err *e)
 {
 	int fds[2];
-	size_t n = 0;
 	char gate[32];
-	const char *all[ENV_MAX];
-	*r = TOOLRUN_NONE;
-	while (n < ENV_MAX - 2 && env[n])
+	size_t n = 0;
+	while (argv[n])
 		n++;
-	if (env[n])
-		return err_set(e, ERR_UNSUPPORTED, "more than %d variables", ENV_MAX - 2);
-	memcpy(all, env, n * sizeof *all);
+	AUTO_FREE const char **words = xcalloc(n + 2, sizeof *words);
+	*r = TOOLRUN_NONE;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_sys(e, "pipe");
 	r->gate = fds[1];
 	AUTO_CLOSE int theirs = fds[0];
-	snprintf(gate, sizeof gate, GATE_VARIABLE "=%d", theirs);
-	all[n] = gate;
-	all[n + 1] = NULL;
-	if ((r->in = toolrun_file("stdin", NULL, 0, e)) >= 0 && start(r, argv, all, theirs, e) == 0)
+	snprintf(gate, sizeof gate, GATE_OPTION "%d", theirs);
+	words[0] = argv[0];
+	words[1] = gate;
+	memcpy(words + 2, argv + 1, (n - 1) * sizeof *words);
+	if ((r->in = toolrun_file("stdin", NULL, 0, e)) >= 0 &&
+	    start(r, words, env, theirs, e) == 0)
 		return 0;
 	toolrun_close(r);
 	return -1;
@@ -101,6 +99,7 @@ int toolrun_begin(struct toolrun *r, const char *input, size_t input_len, const 
 	if (n < 0 || (size_t)n >= sizeof line)
 		return err_set(e, ERR_UNSUPPORTED, "a request's id of %d bytes", n);
 	/* Where the other reads is not moved by that. */
+	errno = EIO; /* of a short write */
 	if (input_len && pwrite(r->in, input, input_len, 0) != (ssize_t)input_len)
 		return err_sys(e, "write stdin");
 	if (write(r->gate, line, (size_t)n) != n)

@@ -2,6 +2,7 @@
 #include "gate.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <link.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -73,14 +74,25 @@ static bool read_line(int fd, char *line)
 	return false;
 }
 
-void gate_wait(void)
+/* The number of the descriptor, or -1 when the word is another. */
+static int gate_of(const char *word)
+{
+	size_t n = strlen(GATE_OPTION);
+	char *end;
+	if (!word || strncmp(word, GATE_OPTION, n) != 0)
+		return -1;
+	long fd = strtol(word + n, &end, 10);
+	return end > word + n && !*end && fd > 2 && fd < INT_MAX ? (int)fd : -1;
+}
+
+void gate_wait(int *argc, char **argv)
 {
 	char line[GATE_LINE_MAX], name[16], waiting[16];
-	const char *number = getenv(GATE_VARIABLE);
-	if (!number)
+	int fd = *argc > 1 ? gate_of(argv[1]) : -1;
+	if (fd < 0)
 		return;
-	int fd = (int)strtol(number, NULL, 10);
-	unsetenv(GATE_VARIABLE);
+	memmove(argv + 1, argv + 2, (size_t)(*argc - 1) * sizeof *argv);
+	--*argc;
 	/* ps(1) does not show one that waits as one that works. */
 	prctl(PR_GET_NAME, name);
 	snprintf(waiting, sizeof waiting, "gate:%.10s", name);

@@ -149,9 +149,10 @@ static bool kill_children(void)
 		if (session > 0 && session != getsid(0))
 			append(&t.sessions, session);
 	}
-	bool any = t.members.n > 0;
+	if (!t.members.n)
+		return false;
 	fell(&t);
-	return any;
+	return true;
 }
 
 bool proctree_end_children(int timeout_ms)

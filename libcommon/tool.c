@@ -37,6 +37,6 @@ static void finish(struct tool_ctx *c)
 
 int tool_main(const struct tool *t, int argc, char **argv)
 {
-	gate_wait();
+	gate_wait(&argc, argv);
 	return tool_run(t, argc, argv, prepare, finish);
 }

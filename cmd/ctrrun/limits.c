@@ -30,9 +30,8 @@ json_t *limits_integer(json_t *v)
 	const char *s = json_string_value(v);
 	if (!s)
 		return json_is_integer(v) ? json_incref(v) : NULL;
-	errno = 0;
-	long long n = strtoll(s, &end, 10);
-	return *s && !*end && !errno ? json_integer(n) : NULL;
+	long long n = strtoll(s, &end, 10); /* or the largest or smallest there is */
+	return *s && !*end ? json_integer(n) : NULL;
 }
 
 static bool has_page_size(const json_t *list, const char *size)

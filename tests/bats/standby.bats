@@ -12,7 +12,7 @@ setup_file() {
 }
 teardown_file() { crisp_file_teardown; }
 setup() {
-  requires root crun
+  requires root crun strace
   crispd_start
 }
 teardown() {
@@ -71,6 +71,34 @@ id_of() { words "$1" | grep -oE -- '--id [0-9a-f]{64}' | cut -d' ' -f2; }
   pod=$(cri RunPodSandbox "{\"runtime_handler\":\"crun\",\"config\":$(pod_json other)}" | jq -r .pod_sandbox_id)
   [ "$pod" != "$(id_of "$kept")" ]
   kill -0 "$kept"
+}
+
+@test "many at once: each has an id of its own" {
+  run_pod first
+  awaited podnet
+  for i in {1..24}; do run_pod "many-$i" '.linux.security_context.namespace_options.network = 2' >"$BATS_TEST_TMPDIR/pod-$i" & pids[i]=$!; done
+  for i in {1..24}; do wait "${pids[i]}"; done
+  cat "$BATS_TEST_TMPDIR"/pod-* | grep -cE '^[0-9a-f]{64}$' | grep -x 24
+  [ "$(cat "$BATS_TEST_TMPDIR"/pod-* | sort -u | wc -l)" = 24 ]
+  pod=$(cat "$BATS_TEST_TMPDIR/pod-1")
+  for i in {1..24}; do create_ctr "$pod" "c$i" >"$BATS_TEST_TMPDIR/ctr-$i" & pids[i]=$!; done
+  for i in {1..24}; do wait "${pids[i]}"; done
+  [ "$(cat "$BATS_TEST_TMPDIR"/ctr-* | grep -E '^[0-9a-f]{64}$' | sort -u | wc -l)" = 24 ]
+  [ "$(pgrep -P "$CRISPD_PID" -c "gate:.*")" -le 16 ]
+}
+
+@test "a pod that could not be made leaves nobody behind for its handler" {
+  run_err 2 cri RunPodSandbox "{\"runtime_handler\":\"nosuch\",\"config\":$(pod_json bad)}" || true
+  none_waits
+}
+
+@test "a tool that knows no gate refuses the word" {
+  run -2 ctrmon --gate=9 --version
+  run -2 podnet --gate=1 --version
+  run -2 podnet --gate= --version
+  # nobody holds the other end: not wanted
+  [ -z "$(podnet --gate=9 --version 9</dev/null)" ]
+  [ "$(echo 7 | podnet --gate=9 --version 9<&0)" != "" ]
 }
 
 @test "one that was killed is not missed, nor a zombie" {

@@ -223,7 +223,8 @@ void standby_want_next(struct standbys *all, long long for_ms, const char *const
 		       char id[ID_SIZE])
 {
 	const char *words[WORDS_MAX];
-	if (find_next(all, words, full(all, argv, words) + at))
+	size_t place = full(all, argv, words) + at;
+	if (find_next(all, words, place))
 		return;
 	id_new(id);
 	standby_want(all, for_ms, argv);

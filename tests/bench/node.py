@@ -1,11 +1,13 @@
 """node.py ROUNDS COUNTS CONTAINERS NAME=SOCKET=IMAGE=PID=MONITOR...: a node's pods through CRI sockets, by turns, with a client that is
 nobody's of them; prints one JSON object, {NAME: {what: median}}. Times in ms from the first call until all run.
-node.py fill CONTAINERS RUNTIME: has so many run. node.py ready RUNTIME: the ms until it answers with a list, then removes all.
+node.py fill CONTAINERS RUNTIME: has so many run. node.py ready RUNTIME COMMAND...: starts the daemon, prints the ms until it
+answers with a list, and its pid; then removes all.
 Called by tests/bench/node."""
 import concurrent.futures
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 
@@ -60,6 +62,10 @@ class Runtime:
         return pod
 
     def down(self, pods):
+        """As a kubelet does it; no sleep listens to SIGTERM."""
+        for ctr in self.client.ListContainers().containers:
+            if ctr.pod_sandbox_id in pods:
+                self.client.StopContainer(container_id=ctr.id, timeout=0)
         for pod in pods:
             self.client.StopPodSandbox(pod_sandbox_id=pod)
             self.client.RemovePodSandbox(pod_sandbox_id=pod)
@@ -110,22 +116,23 @@ def compare(rounds, counts, ctrs, runtimes):
     print(json.dumps({name: {k: round(statistics.median(v), 2) for k, v in r.took.items()} for name, r in runtimes.items()}))
 
 
-def ready(runtime):
+def ready(runtime, command):
     start = time.perf_counter()
+    daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while True:
         try:
             pods = [p.id for p in runtime.client.ListPodSandbox(timeout=5).items]
             break
         except cri.grpc.RpcError:
             runtime.client = cri.Client(sys.argv[2].split("=")[1])
-    print("%.0f" % ((time.perf_counter() - start) * 1e3))
+    print("%.0f %d" % ((time.perf_counter() - start) * 1e3, daemon.pid))
     runtime.down(pods)
 
 
 if sys.argv[1] == "fill":
     Runtime(sys.argv[3]).fill(int(sys.argv[2]))
 elif sys.argv[1] == "ready":
-    ready(Runtime(sys.argv[2]))
+    ready(Runtime(sys.argv[2]), sys.argv[3:])
 else:
     compare(int(sys.argv[1]), [int(c) for c in sys.argv[2].split()], int(sys.argv[3]),
             {a.split("=")[0]: Runtime(a) for a in sys.argv[4:]})

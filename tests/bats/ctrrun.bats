@@ -105,12 +105,14 @@ no_command() {
 @test "a command that does not exist" { both no_command; }
 
 stops() {
-  run_ctr "$RT" sh -c 'trap "exit 3" TERM; while :; do sleep 0.05; done'
+  run_ctr "$RT" sh -c 'trap "exit 3" TERM; echo up; while :; do sleep 0.05; done'
+  wait_for 10 grep -q up "$(ctr_log)"
   ctrrun stop --timeout 10 "$CTR"
   [ "$(effective)" = "exited 3 Error" ]
   ctrrun stop "$CTR"
   ctrrun rm "$CTR"
-  B_STATE='.stop_signal = 10' run_ctr "$RT" sh -c 'trap "exit 4" USR1; while :; do sleep 0.05; done'
+  B_STATE='.stop_signal = 10' run_ctr "$RT" sh -c 'trap "exit 4" USR1; echo up; while :; do sleep 0.05; done'
+  wait_for 10 grep -q up "$(ctr_log)"
   ctrrun stop --timeout 10 "$CTR"
   [ "$(effective)" = "exited 4 Error" ]
   ctrrun rm "$CTR"

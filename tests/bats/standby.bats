@@ -17,6 +17,8 @@ setup() {
 }
 teardown() {
   local id
+  # The second daemon of a test that failed.
+  if [ -n "${own:-}" ] && kill "$own" 2>/dev/null; then wait "$own" || true; fi
   for id in $(cri ListPodSandbox | jq -r '.items[]?.id'); do cri RemovePodSandbox "{\"pod_sandbox_id\":\"$id\"}"; done
   crispd_stop
 }

@@ -3,17 +3,16 @@
 
 #include "auto.h"
 #include "buf.h"
-#include "fs.h"
 #include "heads.h"
 #include "jobs.h"
 #include "log.h"
 #include "proc.h"
+#include "toolrun.h"
 #include "xalloc.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 
 enum {
@@ -161,18 +160,6 @@ static void on_session_end(struct watch *w, uint32_t events)
 	session_free(n);
 }
 
-static int memory_file(const char *data, size_t len, struct err *e)
-{
-	AUTO_CLOSE int fd = memfd_create("request", MFD_CLOEXEC);
-	if (fd < 0)
-		return err_sys(e, "memfd_create");
-	if (fs_write_all(fd, data, len, e) < 0)
-		return -1;
-	if (lseek(fd, 0, SEEK_SET) < 0)
-		return err_sys(e, "rewind the request");
-	return TAKE_FD(fd);
-}
-
 static int start(struct streaming *s, size_t *count, const struct proc_spec *spec, struct err *e)
 {
 	struct session *x = xcalloc(1, sizeof *x);
@@ -242,7 +229,7 @@ static int start_session(struct streaming *s, const struct head *h, const struct
 	size_t len;
 	const char *data = head_data(h, &len);
 	AUTO_FREE const char **argv = xcalloc(t->n_words + 20, sizeof *argv);
-	AUTO_CLOSE int head = memory_file(data, len, e);
+	AUTO_CLOSE int head = toolrun_file("request", data, len, e);
 	if (head < 0)
 		return -1;
 	if (s->n_sessions >= SESSIONS_MAX)

@@ -90,7 +90,7 @@ id_of() { words "$1" | grep -oE -- '--id [0-9a-f]{64}' | cut -d' ' -f2; }
 }
 
 @test "a pod that could not be made leaves nobody behind for its handler" {
-  run_err 2 cri RunPodSandbox "{\"runtime_handler\":\"nosuch\",\"config\":$(pod_json bad)}" || true
+  run_err 6 cri RunPodSandbox "{\"runtime_handler\":\"nosuch\",\"config\":$(pod_json bad)}"
   none_waits
 }
 

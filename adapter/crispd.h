@@ -9,6 +9,7 @@
 
 struct index;     /* index.h: what the disk says, in memory */
 struct jobs;      /* jobs.h: tool runs under way */
+struct reaper;    /* reaper.h: processes that are to end */
 struct standbys;  /* standby.h: tools that wait for their step */
 struct server;    /* server.h: the CRI socket */
 struct execs;     /* svc_exec.h: ExecSync under way */
@@ -31,6 +32,7 @@ struct crispd {
 	struct index *index;
 	struct jobs *jobs;
 	struct standbys *standbys;
+	struct reaper *reaper;
 	struct execs *execs;
 	struct streaming *streaming;
 	struct events *events;

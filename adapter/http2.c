@@ -244,6 +244,11 @@ int h2_output(struct h2 *h, struct buf *out, size_t enough, struct err *e)
 	return r;
 }
 
+bool h2_is_busy(const struct h2 *h)
+{
+	return h->busy;
+}
+
 bool h2_is_greeted(const struct h2 *h)
 {
 	return h->greeted;

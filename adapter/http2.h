@@ -36,6 +36,8 @@ void h2_free(struct h2 *h);
 int h2_input(struct h2 *h, const uint8_t *data, size_t len, struct err *e);
 /* Append to out what is to be sent, until out holds at least `enough` bytes or there is no more. */
 int h2_output(struct h2 *h, struct buf *out, size_t enough, struct err *e);
+/* One of its functions is under way. */
+bool h2_is_busy(const struct h2 *h);
 /* The client has sent its preface and settings. */
 bool h2_is_greeted(const struct h2 *h);
 /* Neither side has anything to say any more (after an error or h2_drain): close once the output is

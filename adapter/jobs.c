@@ -5,6 +5,7 @@
 #include "jobs_tool.h"
 #include "journal.h"
 #include "log.h"
+#include "server.h"
 #include "standby.h"
 #include "step.h"
 #include "svc.h"
@@ -35,6 +36,7 @@ struct job {
 	struct step *steps, **tail;
 	struct step *group; /* the first step of what runs now */
 	size_t group_left;
+	const struct step *unwritten; /* the journal gets it after the answers */
 	bool submitted, started, stopped, cancelled, progress, mortal;
 	bool failed;
 	struct err error;
@@ -274,29 +276,6 @@ void job_wait(struct job *j, struct call *c, void (*answer)(struct call *c, cons
 	call_on_cancel(c, on_cancel, w);
 }
 
-static void finish(struct job *j)
-{
-	struct jobs *js = j->js;
-	*j->link = j->next;
-	if (j->next)
-		j->next->link = j->link;
-	js->count--;
-	if (j->started)
-		js->running[j->class]--;
-	if (j->done)
-		j->done(j);
-	while (j->waiters) {
-		struct waiter *w = j->waiters;
-		struct call *c = w->call;
-		void (*answer)(struct call *, const struct job *) = w->answer;
-		j->waiters = w->next;
-		free(w);
-		answer(c, j);
-	}
-	job_free(j);
-	schedule(js);
-}
-
 static void write_journal(const struct step *s)
 {
 	const struct job *j = s->job;
@@ -323,11 +302,51 @@ static void write_journal(const struct step *s)
 		s->ms, s->failed ? ": " : "", s->failed ? s->error.msg : "");
 }
 
+/* What the answers need not wait for. The index is brought up to date before anybody asks it: nothing is read in between,
+ * and what ends with a client that is gone starts no job. */
+static void settle_job(struct job *j)
+{
+	struct jobs *js = j->js;
+	bool outer = js->scheduling;
+	js->scheduling = true;
+	server_push(js->d->server);
+	js->scheduling = outer;
+	if (j->unwritten)
+		write_journal(j->unwritten);
+	if (j->done)
+		j->done(j);
+}
+
+static void finish(struct job *j)
+{
+	struct jobs *js = j->js;
+	*j->link = j->next;
+	if (j->next)
+		j->next->link = j->link;
+	js->count--;
+	if (j->started)
+		js->running[j->class]--;
+	while (j->waiters) {
+		struct waiter *w = j->waiters;
+		struct call *c = w->call;
+		void (*answer)(struct call *, const struct job *) = w->answer;
+		j->waiters = w->next;
+		free(w);
+		answer(c, j);
+	}
+	settle_job(j);
+	job_free(j);
+	schedule(js);
+}
+
 /* What one step's end means for the job. */
 static void settle(struct step *s)
 {
 	struct job *j = s->job;
-	write_journal(s);
+	if (s->failed || s->next)
+		write_journal(s);
+	else
+		j->unwritten = s;
 	telemetry_step(j->js->d->telemetry, s->tool, s->failed, s->ms);
 	if (s->flags & STEP_UNDO)
 		return;

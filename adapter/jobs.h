@@ -9,8 +9,8 @@
  *	job_wait(j, c, answer);
  *	job_submit(j, done);
  *
- * When the last step has ended, `done` runs once (the index is refreshed there), then each waiting
- * call gets its `answer`. A job does not end with its client: a call that is cancelled is merely
+ * When the last step has ended, each waiting call gets its `answer`, then `done` runs once (the index is
+ * refreshed there), before anything else is read or started. A job does not end with its client: a call that is cancelled is merely
  * taken off the list, unless the job has no use without one (JOB_PULL, job_ends_with_client).
  *
  * Order: jobs that change the same object run one after the other as they came. Stops and removals
@@ -76,8 +76,8 @@ void job_plan(struct job *j, void (*plan)(struct job *j));
 void job_ends_with_client(struct job *j);
 /* The call gets `answer` when the job ends; the job may be under way already. */
 void job_wait(struct job *j, struct call *c, void (*answer)(struct call *c, const struct job *j));
-/* Hand it over: it runs when its turn comes and frees itself after `done` (may be NULL) and the
- * answers. */
+/* Hand it over: it runs when its turn comes and frees itself after the answers and
+ * `done` (may be NULL). */
 void job_submit(struct job *j, void (*done)(struct job *j));
 
 /* The unfinished job that was identified by this key, or NULL. */

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "netwatch.h"
 #include "proc.h"
+#include "reaper.h"
 #include "recorder.h"
 #include "reload.h"
 #include "server.h"
@@ -49,6 +50,7 @@ static const struct opt opts[] = {
 static int parts_open(struct crispd *d, struct err *e)
 {
 	d->jobs = jobs_new(d);
+	d->reaper = reaper_new(d);
 	d->standbys = standbys_new(d);
 	d->events = events_open(d, e);
 	d->index = d->events ? index_new(d, e) : NULL;
@@ -77,6 +79,7 @@ static void parts_close(struct crispd *d)
 	netwatch_free(d->netwatch);
 	standbys_free(d->standbys);
 	jobs_free(d->jobs);
+	reaper_free(d->reaper);
 	feed_free(d->feed);
 	disk_free(d->disk);
 	index_free(d->index);
@@ -222,6 +225,7 @@ static int run(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		r = d.loop ? serve(&d, e) : -1;
 	}
 	server_free(d.server);
+	d.server = NULL;
 	parts_close(&d);
 	recorder_free(d.recorder);
 	notify_close(&d.notify);

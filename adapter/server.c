@@ -42,7 +42,7 @@ struct server {
 	struct timer resume; /* accepting was paused */
 	struct conn *conns;
 	unsigned long long accepted;
-	bool draining, freeing;
+	bool draining, freeing, pushing;
 	struct timer grace;
 	struct timer finished;
 	void (*done)(void *);
@@ -132,6 +132,22 @@ static void wake(void *conn)
 	struct conn *c = conn;
 	if (!c->turn.slot)
 		loop_timer(c->server->daemon->loop, &c->turn, 0, on_turn, c);
+}
+
+/* Where a connection breaks, another job may end, and its answers would be sent from within: they wait. */
+void server_push(struct server *s)
+{
+	if (!s || s->pushing || s->freeing)
+		return;
+	s->pushing = true;
+	for (struct conn *c = s->conns, *next; c; c = next) {
+		next = c->next;
+		if (!c->turn.slot || h2_is_busy(c->h2))
+			continue;
+		loop_timer_cancel(s->daemon->loop, &c->turn);
+		push(c);
+	}
+	s->pushing = false;
 }
 
 static void on_greeting(struct timer *t)

@@ -14,6 +14,8 @@ struct server;
 
 /* Listens on d->cfg.listen; d->loop must exist. */
 struct server *server_new(struct crispd *d, struct err *e);
+/* Send the answers that wait for the loop's next turn now. Nothing that has come is read. */
+void server_push(struct server *s);
 /* No new connections; GOAWAY on those there are; streams are ended. done() is called once, from the
  * loop, when every call has been answered or grace_ms have passed. Asking again changes nothing. */
 void server_drain(struct server *s, long long grace_ms, void (*done)(void *arg), void *arg);

@@ -2,15 +2,16 @@
 #include "standby.h"
 
 #include "auto.h"
+#include "fs.h"
 #include "jobs.h"
 #include "log.h"
+#include "reaper.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 
 enum { WORDS_MAX = 32, TURN_MS = 1, REAP_MS = 1000 };
 
@@ -19,12 +20,13 @@ struct standby {
 	struct standbys *all;
 	char **argv; /* NULL-terminated, each word owned */
 	long long for_ms;
-	enum { QUEUED, WAITS, ENDS } state;
+	enum { QUEUED, WAITS } state;
 	bool promised; /* its id is somebody's */
 	struct timer clock;
 	struct toolrun run;
 	struct watch end;
-	struct stat program; /* as it was started: an upgrade is not to run what it has replaced */
+	struct fs_stamp
+		program; /* as it was started: an upgrade is not to run what it has replaced */
 };
 
 struct standbys {
@@ -69,7 +71,8 @@ static void standby_free(struct standby *s)
 	*p = s->next;
 	loop_timer_cancel(all->d->loop, &s->clock);
 	loop_del(all->d->loop, &s->end);
-	auto_close(&s->run.proc.pidfd);
+	if (s->run.proc.pidfd >= 0)
+		reaper_take(all->d->reaper, &s->run.proc);
 	toolrun_close(&s->run);
 	for (size_t i = 0; s->argv[i]; i++)
 		free(s->argv[i]);
@@ -77,34 +80,25 @@ static void standby_free(struct standby *s)
 	free(s);
 }
 
+/* It has ended by itself. */
 static void on_end(struct watch *w, uint32_t events)
 {
-	struct standby *s = w->arg;
-	struct proc_result ignored;
-	struct err e;
 	(void)events;
-	if (proc_try_reap(&s->run.proc, &ignored, &e) != 0)
-		standby_free(s);
+	standby_free(w->arg);
 }
 
-/* Its end is waited for in the loop: a process on a disk that hangs dies when it likes. */
+/* A process on a disk that hangs dies when it likes. */
 static void dismiss(struct standby *s)
 {
-	if (s->state == WAITS) {
+	if (s->state == WAITS)
 		proc_kill(&s->run.proc, SIGKILL);
-		loop_timer_cancel(s->all->d->loop, &s->clock);
-		s->state = ENDS;
-	} else if (s->state == QUEUED) {
-		standby_free(s);
-	}
+	standby_free(s);
 }
 
 void standbys_drop(struct standbys *all)
 {
-	for (struct standby *s = all->head, *next; s; s = next) {
-		next = s->next;
-		dismiss(s);
-	}
+	while (all->head)
+		dismiss(all->head);
 }
 
 /* Those that wait end when their gates are closed. */
@@ -124,11 +118,11 @@ static void on_clock(struct timer *t)
 }
 
 /* A script in a tool's place knows no gate: it would run. */
-static bool is_program(const char *path, struct stat *st)
+static bool is_program(const char *path)
 {
 	char magic[4];
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 && fstat(fd, st) == 0 && read(fd, magic, sizeof magic) == sizeof magic &&
+	return fd >= 0 && read(fd, magic, sizeof magic) == sizeof magic &&
 	       memcmp(magic, "\177ELF", sizeof magic) == 0;
 }
 
@@ -138,7 +132,8 @@ static int start(struct standby *s, struct err *e)
 	const char *const *argv = (const char *const *)s->argv;
 	struct proc_result ignored;
 	struct err late;
-	if (!is_program(argv[0], &s->program))
+	s->program = fs_stamp(argv[0]);
+	if (!is_program(argv[0]))
 		return err_set(e, ERR_UNSUPPORTED, "%s is no program", argv[0]);
 	if (toolrun_wait(&s->run, argv, jobs_env(d->jobs, "", false), e) < 0)
 		return -1;
@@ -172,7 +167,7 @@ static void on_turn(struct timer *t)
 static struct standby *find(const struct standbys *all, const char *const *words)
 {
 	struct standby *s = all->head;
-	while (s && (s->state == ENDS || !same(words, s->argv, WORDS_MAX)))
+	while (s && !same(words, s->argv, WORDS_MAX))
 		s = s->next;
 	return s;
 }
@@ -181,7 +176,7 @@ static struct standby *find(const struct standbys *all, const char *const *words
 static struct standby *find_next(const struct standbys *all, const char *const *words, size_t place)
 {
 	struct standby *s = all->head;
-	while (s && (s->state == ENDS || s->promised || !same(words, s->argv, place)))
+	while (s && (s->promised || !same(words, s->argv, place)))
 		s = s->next;
 	return s;
 }
@@ -192,8 +187,8 @@ static bool make_room(struct standbys *all)
 	struct standby *oldest = NULL;
 	size_t n = 0;
 	for (struct standby *s = all->head; s; s = s->next) {
-		n += s->state != ENDS;
-		if (!oldest && s->state != ENDS && !s->promised)
+		n++;
+		if (!oldest && !s->promised)
 			oldest = s;
 	}
 	if (n >= STANDBYS_MAX && oldest)
@@ -249,10 +244,8 @@ void standby_next_id(struct standbys *all, const char *const *argv, size_t at, c
 
 static bool is_current(const struct standby *s)
 {
-	struct stat now;
-	return stat(s->argv[0], &now) == 0 && now.st_ino == s->program.st_ino &&
-	       now.st_dev == s->program.st_dev && now.st_ctim.tv_sec == s->program.st_ctim.tv_sec &&
-	       now.st_ctim.tv_nsec == s->program.st_ctim.tv_nsec;
+	struct fs_stamp now = fs_stamp(s->argv[0]);
+	return fs_stamp_same(&now, &s->program);
 }
 
 bool standby_begin(struct standbys *all, const char *const *argv, const char *input,

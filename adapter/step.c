@@ -2,6 +2,7 @@
 #include "step.h"
 
 #include "auto.h"
+#include "reaper.h"
 #include "record.h"
 #include "standby.h"
 #include "xalloc.h"
@@ -21,6 +22,7 @@ struct step *step_new(struct job *j, int flags, long long timeout_ms, const char
 	s->tool = tool;
 	s->run = TOOLRUN_NONE;
 	s->watch = WATCH_NONE;
+	s->told = WATCH_NONE;
 	return s;
 }
 
@@ -55,6 +57,7 @@ void step_free(struct step *s)
 {
 	if (s->d) {
 		loop_del(s->d->loop, &s->watch);
+		loop_del(s->d->loop, &s->told);
 		loop_timer_cancel(s->d->loop, &s->clock);
 	}
 	auto_close(&s->run.proc.pidfd);
@@ -102,6 +105,19 @@ static void read_result(struct step *s, const struct proc_result *r)
 	s->output[strcspn(s->output, "\n")] = '\0';
 }
 
+static void finish(struct step *s, const struct proc_result *r)
+{
+	loop_del(s->d->loop, &s->watch);
+	loop_del(s->d->loop, &s->told);
+	loop_timer_cancel(s->d->loop, &s->clock);
+	s->ms = proc_now_ms() - s->started_ms;
+	if (s->run.proc.pidfd >= 0)
+		reaper_take(s->d->reaper, &s->run.proc);
+	read_result(s, r);
+	/* The files are closed when it is freed, which is after the answer. */
+	s->ended(s);
+}
+
 static void on_end(struct watch *w, uint32_t events)
 {
 	struct step *s = w->arg;
@@ -109,16 +125,22 @@ static void on_end(struct watch *w, uint32_t events)
 	struct err e;
 	(void)events;
 	int n = proc_try_reap(&s->run.proc, &r, &e);
-	if (n == 0)
-		return;
-	loop_del(s->d->loop, &s->watch);
-	loop_timer_cancel(s->d->loop, &s->clock);
-	s->ms = proc_now_ms() - s->started_ms;
 	if (n < 0)
 		r = (struct proc_result){.exited = true, .status = 1};
-	read_result(s, &r);
-	toolrun_close(&s->run);
-	s->ended(s);
+	if (n != 0)
+		finish(s, &r);
+}
+
+static void on_told(struct watch *w, uint32_t events)
+{
+	struct step *s = w->arg;
+	struct proc_result r = {.exited = true};
+	(void)events;
+	int n = toolrun_told(&s->run, &r.status);
+	if (n > 0)
+		finish(s, &r);
+	else if (n < 0)
+		loop_del(s->d->loop, w);
 }
 
 static void on_clock(struct timer *t)
@@ -172,7 +194,9 @@ int step_start(struct step *s, struct crispd *d, const char *req, void (*ended)(
 	s->when_ns = record_now_ns();
 	s->started_ms = proc_now_ms();
 	if (launch(s, req, &e) < 0 ||
-	    loop_add(d->loop, &s->watch, s->run.proc.pidfd, EPOLLIN, on_end, s, &e) < 0) {
+	    loop_add(d->loop, &s->watch, s->run.proc.pidfd, EPOLLIN, on_end, s, &e) < 0 ||
+	    (s->run.gate >= 0 &&
+	     loop_add(d->loop, &s->told, s->run.gate, EPOLLIN, on_told, s, &e) < 0)) {
 		proc_kill(&s->run.proc, SIGKILL);
 		s->failed = true;
 		s->exit_code = 127;

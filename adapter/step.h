@@ -22,7 +22,8 @@ struct step {
 
 	struct crispd *d;
 	struct toolrun run;
-	struct watch watch;
+	struct watch watch; /* its end */
+	struct watch told;  /* and, for one that has waited, that its work is done */
 	struct timer clock;
 	bool terminated; /* SIGTERM was sent: the next is SIGKILL */
 	bool timed_out;

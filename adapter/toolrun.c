@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 int toolrun_file(const char *name, const void *data, size_t len, struct err *e)
 {
@@ -76,10 +77,10 @@ int toolrun_wait(struct toolrun *r, const char *const *argv, const char *const *
 		n++;
 	AUTO_FREE const char **words = xcalloc(n + 2, sizeof *words);
 	*r = TOOLRUN_NONE;
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_sys(e, "pipe");
-	r->gate = fds[1];
-	AUTO_CLOSE int theirs = fds[0];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return err_sys(e, "socketpair");
+	r->gate = fds[0];
+	AUTO_CLOSE int theirs = fds[1];
 	snprintf(gate, sizeof gate, GATE_OPTION "%d", theirs);
 	words[0] = argv[0];
 	words[1] = gate;
@@ -102,9 +103,20 @@ int toolrun_begin(struct toolrun *r, const char *input, size_t input_len, const 
 	errno = EIO; /* of a short write */
 	if (input_len && pwrite(r->in, input, input_len, 0) != (ssize_t)input_len)
 		return err_sys(e, "write stdin");
-	if (write(r->gate, line, (size_t)n) != n)
+	if (send(r->gate, line, (size_t)n, MSG_NOSIGNAL) != n)
 		return err_sys(e, "write to a tool that waits");
-	close_one(&r->gate);
 	close_one(&r->in);
 	return 0;
+}
+
+int toolrun_told(const struct toolrun *r, int *status)
+{
+	unsigned char byte;
+	ssize_t n = recv(r->gate, &byte, sizeof byte, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (n <= 0)
+		return -1;
+	*status = byte;
+	return 1;
 }

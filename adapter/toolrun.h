@@ -8,7 +8,7 @@
 struct toolrun {
 	struct proc proc;
 	int in, out, err; /* in: -1 = /dev/null */
-	int gate;         /* it waits for the word to begin (gate.h); -1 = it works */
+	int gate;         /* gate.h; -1 = it was not started to wait */
 };
 #define TOOLRUN_NONE \
 	((struct toolrun){.proc = PROC_NONE, .in = -1, .out = -1, .err = -1, .gate = -1})
@@ -24,5 +24,8 @@ int toolrun_start(struct toolrun *r, const char *const *argv, const char *const 
 int toolrun_wait(struct toolrun *r, const char *const *argv, const char *const *env, struct err *e);
 int toolrun_begin(struct toolrun *r, const char *input, size_t input_len, const char *req,
 		  struct err *e);
+/* What comes through the gate of one that has begun: 1 with the status that it ends with, 0 nothing yet, -1 no more,
+ * its end will tell. */
+int toolrun_told(const struct toolrun *r, int *status);
 void toolrun_close(struct toolrun *r); /* the files, not the process */
 #endif

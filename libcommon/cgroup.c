@@ -407,6 +407,10 @@ bool cgroup_exists(const char *path)
 		AUTO_FREE char *full = xasprintf(CGROUP_ROOT "%s", path);
 		return access(full, F_OK) == 0;
 	}
+	/* The kubelet makes a group in all hierarchies that it uses, so it is in the first one looked at. */
+	AUTO_FREE char *likely = xasprintf(CGROUP_ROOT "/memory%s", path);
+	if (access(likely, F_OK) == 0 && is_cgroup_mount(AT_FDCWD, CGROUP_ROOT "/memory"))
+		return true;
 	/* That it is a hierarchy is asked of those alone that have the path. */
 	AUTO_CLOSEDIR DIR *d = opendir(CGROUP_ROOT);
 	const struct dirent *de;

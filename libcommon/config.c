@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum key_type { KEY_STRING, KEY_INT, KEY_STRINGS, KEY_MAP, KEY_BOOL };
 
@@ -109,6 +110,33 @@ static const struct key {
 #undef BOOL
 };
 
+/* The files and directories that were read, or missed, as they were before that. */
+struct config_seen {
+	struct {
+		char *path;
+		struct fs_stamp stamp;
+	} * v;
+	size_t n;
+	struct timespec when;
+};
+
+static void see(struct config *c, const char *path)
+{
+	struct config_seen *s = c->seen;
+	s->v = xrealloc(s->v, (s->n + 1) * sizeof *s->v);
+	s->v[s->n].path = xstrdup(path);
+	s->v[s->n++].stamp = fs_stamp(path);
+}
+
+static void forget_seen(struct config_seen *s)
+{
+	for (size_t i = 0; s && i < s->n; i++)
+		free(s->v[i].path);
+	if (s)
+		free(s->v);
+	free(s);
+}
+
 static void *field(struct config *c, const struct key *k)
 {
 	return (char *)c + k->offset;
@@ -118,6 +146,8 @@ static void set_defaults(struct config *c)
 {
 	memset(c, 0, sizeof *c);
 	c->sources = json_object();
+	c->seen = xcalloc(1, sizeof *c->seen);
+	clock_gettime(CLOCK_REALTIME, &c->seen->when);
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		const struct key *k = &keys[i];
 		if (k->type == KEY_STRING)
@@ -191,6 +221,7 @@ static const struct key *find_key(const char *name)
 
 static int apply_file(struct config *c, const char *file, struct err *e)
 {
+	see(c, file);
 	AUTO_JSON json_t *j = jsonx_read_at(AT_FDCWD, file, 1 << 20, e);
 	const char *name;
 	json_t *v;
@@ -216,6 +247,7 @@ static int apply_dropins(struct config *c, const char *main_file, struct err *e)
 	AUTO_FREE char *copy = xstrdup(main_file);
 	AUTO_FREE char *dir = xasprintf("%s/conf.d", dirname(copy));
 	struct dirent **list = NULL;
+	see(c, dir);
 	int n = scandir(dir, &list, fs_is_json_file, fs_by_bytes), r = 0;
 	if (n < 0)
 		return errno == ENOENT || errno == ENOTDIR ? 0
@@ -239,12 +271,34 @@ int config_load(struct config *c, const char *file, struct err *e)
 	if (file || access(CONFIG_DEFAULT_FILE, F_OK) == 0) {
 		if (apply_file(c, file ? file : CONFIG_DEFAULT_FILE, e) < 0)
 			return -1;
+	} else {
+		see(c, CONFIG_DEFAULT_FILE);
 	}
 	return apply_dropins(c, file ? file : CONFIG_DEFAULT_FILE, e);
 }
 
+/* The clock of a file system goes in steps: what is written within one leaves no trace. */
+static bool is_young(const struct timespec *changed, const struct timespec *when)
+{
+	return (when->tv_sec - changed->tv_sec) * 1000 +
+		       (when->tv_nsec - changed->tv_nsec) / 1000000 <
+	       FS_STAMP_MS;
+}
+
+bool config_is_current(const struct config *c)
+{
+	const struct config_seen *s = c->seen;
+	for (size_t i = 0; s && i < s->n; i++) {
+		struct fs_stamp now = fs_stamp(s->v[i].path);
+		if (!fs_stamp_same(&s->v[i].stamp, &now) || is_young(&now.changed, &s->when))
+			return false;
+	}
+	return s;
+}
+
 void config_release(struct config *c)
 {
+	forget_seen(c->seen);
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		if (keys[i].type == KEY_STRING)
 			free(*(char **)field(c, &keys[i]));

@@ -53,6 +53,7 @@ struct config {
 	json_t *additional_devices; /* strings HOST[:INSIDE][:rwm], HOST a path or a pattern (glob(7)):
 					 devices that every container gets */
 	json_t *sources;            /* key -> the file that set it; not a key itself */
+	struct config_seen *seen;    /* what was looked at for it; not a key either */
 	json_int_t ctr_stop_timeout; /* seconds a stop waits when nobody says; 30 */
 	json_int_t runtime_timeout;  /* seconds for one call of an OCI runtime; 120 */
 	json_int_t network_timeout;  /* seconds for one CNI plugin; 60 */
@@ -83,6 +84,8 @@ struct config {
 /* file NULL: $CRISP_CONFIG, else the default file. */
 int config_load(struct config *c, const char *file, struct err *e);
 void config_release(struct config *c);
+/* Would it be loaded the same now? False also when that cannot be told, as a file was too young when it was read. */
+bool config_is_current(const struct config *c);
 /* All values as a JSON object (new reference): `crispd config`. */
 json_t *config_dump(const struct config *c);
 /* The names of the keys whose values differ, as a JSON array (new reference). */

@@ -2,6 +2,7 @@
 #include "confine.h"
 
 #include "auto.h"
+#include "sanitizer.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -13,17 +14,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 static const unsigned kept_caps[] = {CAP_CHOWN,  CAP_DAC_OVERRIDE, CAP_FOWNER,
 				     CAP_FSETID, CAP_MKNOD,        CAP_SETFCAP};

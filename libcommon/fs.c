@@ -135,20 +135,26 @@ static int put_in_place(int dirfd, const char *tmp, const char *name, bool durab
 	return -1;
 }
 
+/* Beside the target, for rename to be atomic; hidden, for readers of directories to pass it over. */
+static int make_name(char tmp[PATH_MAX], const char *name, int flags, struct err *e)
+{
+	unsigned long long rnd;
+	const char *base = strrchr(name, '/');
+	base = base ? base + 1 : name;
+	if (!(flags & FS_NEW) && getrandom(&rnd, sizeof rnd, 0) != sizeof rnd)
+		return err_sys(e, "getrandom");
+	int n = flags & FS_NEW ? snprintf(tmp, PATH_MAX, "%s", name)
+			       : snprintf(tmp, PATH_MAX, "%.*s.%s.%016llx", (int)(base - name),
+					  name, base, rnd);
+	return n < PATH_MAX ? 0 : err_set(e, ERR_BAD_INPUT, "name too long: %s", name);
+}
+
 int fs_replace_file_at(int dirfd, const char *name, mode_t mode, const void *data, size_t len,
 		       int flags, struct err *e)
 {
-	unsigned long long rnd;
 	char tmp[PATH_MAX];
-	if (getrandom(&rnd, sizeof rnd, 0) != sizeof rnd)
-		return err_sys(e, "getrandom");
-	/* Beside the target, for rename to be atomic; hidden, for readers of directories to pass it
-	 * over. */
-	const char *base = strrchr(name, '/');
-	base = base ? base + 1 : name;
-	int n = snprintf(tmp, sizeof tmp, "%.*s.%s.%016llx", (int)(base - name), name, base, rnd);
-	if (n < 0 || (size_t)n >= sizeof tmp)
-		return err_set(e, ERR_BAD_INPUT, "name too long: %s", name);
+	if (make_name(tmp, name, flags, e) < 0)
+		return -1;
 	AUTO_CLOSE int fd =
 		openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
@@ -159,7 +165,7 @@ int fs_replace_file_at(int dirfd, const char *name, mode_t mode, const void *dat
 		return -1;
 	}
 	if ((flags & FS_DURABLE && fsync(fd) < 0) ||
-	    put_in_place(dirfd, tmp, name, flags & FS_DURABLE) < 0) {
+	    (!(flags & FS_NEW) && put_in_place(dirfd, tmp, name, flags & FS_DURABLE) < 0)) {
 		err_sys(e, "replace %s", name);
 		unlinkat(dirfd, tmp, 0);
 		return -1;
@@ -167,6 +173,20 @@ int fs_replace_file_at(int dirfd, const char *name, mode_t mode, const void *dat
 	if (flags & FS_DURABLE && fsync(dirfd) < 0)
 		return err_sys(e, "sync directory of %s", name);
 	return 0;
+}
+
+struct fs_stamp fs_stamp(const char *path)
+{
+	struct stat st;
+	if (stat(path, &st) < 0)
+		return (struct fs_stamp){.ino = 0};
+	return (struct fs_stamp){st.st_dev, st.st_ino, st.st_size, st.st_ctim};
+}
+
+bool fs_stamp_same(const struct fs_stamp *a, const struct fs_stamp *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+	       a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
 int fs_mkdirs(int dirfd, const char *path, mode_t mode, struct err *e)

@@ -27,10 +27,23 @@ int fs_read_operand(const char *operand, struct buf *b, struct err *e);
 int fs_write_all(int fd, const void *data, size_t len, struct err *e);
 
 /* Replace dirfd/name atomically: readers see the old content or the new. FS_DURABLE adds the fsyncs
- * of file and directory that make it survive a power cut (image store only; DESIGN section 2). */
-enum fs_flags { FS_DURABLE = 1 };
+ * of file and directory that make it survive a power cut (image store only; DESIGN section 2). FS_NEW: there is none
+ * of the name, and nobody looks for it yet: it is made in its place. */
+enum fs_flags { FS_DURABLE = 1, FS_NEW = 2 };
 int fs_replace_file_at(int dirfd, const char *name, mode_t mode, const void *data, size_t len,
 		       int flags, struct err *e);
+
+/* Which file has this name, as it is now: another one, and one that was written, has another stamp, but for what is
+ * written within FS_STAMP_MS of the last change. So has a name without a file. */
+enum { FS_STAMP_MS = 20 };
+struct fs_stamp {
+	dev_t dev;
+	ino_t ino; /* 0 = there is none */
+	off_t size;
+	struct timespec changed;
+};
+struct fs_stamp fs_stamp(const char *path);
+bool fs_stamp_same(const struct fs_stamp *a, const struct fs_stamp *b);
 
 /* mkdir -p below dirfd for a relative or absolute path; existing directories are left as they are.
  */

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gate.h"
 
+#include "sanitizer.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <link.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+static int gate = -1;
 
 /* What the work will touch is mapped while there is time: later each page of it costs a fault. Where that
  * fails, the faults come. */
@@ -84,23 +89,38 @@ static int gate_of(const char *word)
 	return end > word + n && !*end && fd > 2 && fd < INT_MAX ? (int)fd : -1;
 }
 
-void gate_wait(int *argc, char **argv)
+void gate_take(int *argc, char **argv)
 {
-	char line[GATE_LINE_MAX], name[16], waiting[16];
-	int fd = *argc > 1 ? gate_of(argv[1]) : -1;
-	if (fd < 0)
+	gate = *argc > 1 ? gate_of(argv[1]) : -1;
+	if (gate < 0)
 		return;
 	memmove(argv + 1, argv + 2, (size_t)(*argc - 1) * sizeof *argv);
 	--*argc;
+}
+
+void gate_tell(int status)
+{
+	unsigned char byte = (unsigned char)status;
+	/* What the sanitizer finds at the end is in the status that the end tells. */
+	if (gate >= 0 && !SANITIZED)
+		(void)!send(gate, &byte, sizeof byte, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+bool gate_wait(void)
+{
+	char line[GATE_LINE_MAX], name[16], waiting[16];
+	if (gate < 0)
+		return false;
 	/* ps(1) does not show one that waits as one that works. */
 	prctl(PR_GET_NAME, name);
 	snprintf(waiting, sizeof waiting, "gate:%.10s", name);
 	prctl(PR_SET_NAME, waiting);
 	dl_iterate_phdr(load, NULL);
 	touch();
-	if (!read_line(fd, line))
+	if (!read_line(gate, line))
 		_exit(0);
-	close(fd);
+	fcntl(gate, F_SETFD, FD_CLOEXEC);
 	prctl(PR_SET_NAME, name);
 	setenv("CRISP_REQ", line, 1);
+	return true;
 }

@@ -213,15 +213,16 @@ static int find_named(struct handler *h, const struct config *c, const char *nam
 	return err_set(e, ERR_BAD_INPUT, "unknown runtime handler '%s' (no %s)", name, file);
 }
 
-static const char *default_name(const struct config *c)
+/* h is it when it was found on the way: its path is set. */
+static const char *default_name(const struct config *c, struct handler *h)
 {
 	if (*c->default_runtime)
 		return c->default_runtime;
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
 		struct err ignored;
-		AUTO_HANDLER struct handler h = {0};
-		if (find_named(&h, c, known[i], &ignored) == 0)
+		if (find_named(h, c, known[i], &ignored) == 0)
 			return known[i];
+		handler_release(h);
 	}
 	return known[0];
 }
@@ -230,23 +231,24 @@ int handler_find(struct handler *h, const struct config *c, const char *name, st
 {
 	*h = (struct handler){0};
 	if (!*name)
-		name = default_name(c);
+		name = default_name(c, h);
 	if (!name_is_valid(name))
 		return err_set(e, ERR_BAD_INPUT, "unknown runtime handler '%.80s'", name);
-	if (find_named(h, c, name, e) < 0) {
+	if (!h->path && find_named(h, c, name, e) < 0) {
 		handler_release(h);
 		return -1;
 	}
 	h->name = xstrdup(name);
 	if (!h->root)
 		h->root = xasprintf("%s/runtimes/%s", c->runroot, name);
-	if (!h->rro_said) {
-		AUTO_JSON json_t *can = handler_can(c, h);
-		int said = handler_can_do(can, "recursive_read_only");
-		h->rro = said < 0 ? h->rro : said;
-	}
-	h->rro = h->rro && kernel_has_rro();
 	return 0;
+}
+
+bool handler_rro(const struct config *c, const struct handler *h)
+{
+	AUTO_JSON json_t *can = h->rro_said ? NULL : handler_can(c, h);
+	int said = handler_can_do(can, "recursive_read_only");
+	return (said < 0 ? h->rro : said) && kernel_has_rro();
 }
 
 void handler_release(struct handler *h)
@@ -284,7 +286,8 @@ json_t *handler_list(const struct config *c)
 	json_t *list = json_array();
 	struct dirent **files = NULL;
 	struct err ignored;
-	json_array_append_new(list, json_string(default_name(c)));
+	AUTO_HANDLER struct handler first = {0};
+	json_array_append_new(list, json_string(default_name(c, &first)));
 	int n = scandir(c->handlers_dir, &files, fs_is_json_file, fs_by_bytes);
 	for (int i = 0; i < n; i++) {
 		files[i]->d_name[strlen(files[i]->d_name) - 5] = '\0';

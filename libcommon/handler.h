@@ -62,12 +62,14 @@ struct handler {
 	long log_rate_limit; /* 0 = none */
 	char *log_rate_policy;
 	bool rro_said; /* by its file */
-	bool rro;      /* recursive read-only mounts, by runtime and kernel */
+	bool rro;      /* recursive read-only mounts, as said or as its name has it: handler_rro */
 };
 
 /* ERR_BAD_INPUT "unknown runtime handler 'x'" when there is none. */
 int handler_find(struct handler *h, const struct config *c, const char *name, struct err *e);
 void handler_release(struct handler *h);
+/* Are recursive read-only mounts honoured, by its runtime and this kernel? */
+bool handler_rro(const struct config *c, const struct handler *h);
 #define AUTO_HANDLER __attribute__((cleanup(handler_release)))
 
 /* Names of all handlers, sorted, the default first; a new array of strings. */

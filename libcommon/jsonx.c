@@ -59,6 +59,12 @@ int jsonx_replace_bounded_at(int dirfd, const char *name, mode_t mode, const jso
 	return replace(dirfd, name, mode, j, limit, 0, e);
 }
 
+int jsonx_create_at(int dirfd, const char *name, mode_t mode, const json_t *j, size_t limit,
+		    struct err *e)
+{
+	return replace(dirfd, name, mode, j, limit, FS_NEW, e);
+}
+
 json_t *jsonx_get(json_t *j, const char *what, json_type type, struct err *e, ...)
 {
 	char path[256] = "";

@@ -26,6 +26,10 @@ int jsonx_replace_at(int dirfd, const char *name, mode_t mode, const json_t *j, 
 int jsonx_replace_bounded_at(int dirfd, const char *name, mode_t mode, const json_t *j,
 			     size_t limit, struct err *e);
 
+/* The same for a name that is not there yet (FS_NEW). */
+int jsonx_create_at(int dirfd, const char *name, mode_t mode, const json_t *j, size_t limit,
+		    struct err *e);
+
 /* The member at a path of keys (NULL ends), borrowed; NULL with an error when missing or of another
  * type. */
 json_t *jsonx_get(json_t *j, const char *what, json_type type, struct err *e, ...)

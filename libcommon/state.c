@@ -33,7 +33,7 @@ const char *object_kind_name(enum object_kind kind)
 
 int object_config_write(int dir, enum object_kind kind, const json_t *config, struct err *e)
 {
-	return jsonx_replace_bounded_at(dir, kinds[kind].config, 0600, config, CONFIG_MAX, e);
+	return jsonx_create_at(dir, kinds[kind].config, 0600, config, CONFIG_MAX, e);
 }
 
 json_t *object_config_read(int dir, enum object_kind kind, struct err *e)
@@ -72,6 +72,18 @@ int state_open(struct state *s, const char *root, const char *runroot, struct er
 		return -1;
 	s->run = open_top(runroot, run_dirs, e);
 	return s->run < 0 ? -1 : 0;
+}
+
+static bool is_at(int fd, const char *path)
+{
+	struct stat a, b;
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+bool state_is_current(const struct state *s)
+{
+	return is_at(s->root, s->root_path) && is_at(s->run, s->run_path);
 }
 
 void state_close(struct state *s)

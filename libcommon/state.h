@@ -37,6 +37,8 @@ enum object_kind { OBJ_POD, OBJ_CONTAINER };
  * a relative path is ERR_BAD_INPUT. */
 int state_open(struct state *s, const char *root, const char *runroot, struct err *e);
 void state_close(struct state *s);
+/* Are they what their paths name still? */
+bool state_is_current(const struct state *s);
 
 bool id_is_valid(const char *s);
 void id_new(char id[ID_SIZE]);
@@ -53,7 +55,7 @@ int object_open(const struct state *s, enum object_kind kind, const char *id, st
 int object_open_run(const struct state *s, enum object_kind kind, const char *id, bool create,
 		    struct err *e);
 
-/* pod.json and container.json in the object's directory. What could not be read again is refused
+/* pod.json and container.json in the object's directory, written once. What could not be read again is refused
  * with ERR_EXHAUSTED; a new reference, or NULL. */
 int object_config_write(int dir, enum object_kind kind, const json_t *config, struct err *e);
 json_t *object_config_read(int dir, enum object_kind kind, struct err *e);

@@ -3,15 +3,12 @@
 
 #include "auto.h"
 #include "gate.h"
+#include "log.h"
 #include "tool_run.h"
 #include "xalloc.h"
 
-static int prepare(struct tool_ctx *c, const struct tool_common *k, struct err *e)
+static int load(struct tool_ctx *c, const struct tool_common *k, struct err *e)
 {
-	if (tool_prepare_common(c, k, e) < 0)
-		return -1;
-	if (c->flags & TOOL_NO_CONFIG)
-		return 0;
 	if (config_load(&c->cfg, k->config, e) < 0)
 		return -1;
 	if (k->root) {
@@ -24,9 +21,19 @@ static int prepare(struct tool_ctx *c, const struct tool_common *k, struct err *
 		c->cfg.runroot = xstrdup(k->runroot);
 		json_object_set_new(c->cfg.sources, "runroot", json_string("--runroot"));
 	}
-	if (c->flags & TOOL_STATE && !(c->flags & TOOL_STATE_LATER))
-		return state_open(&c->st, c->cfg.root, c->cfg.runroot, e);
 	return 0;
+}
+
+static bool uses_state(const struct tool_ctx *c)
+{
+	return c->flags & TOOL_STATE && !(c->flags & TOOL_STATE_LATER);
+}
+
+static int begin(struct tool_ctx *c, const struct tool_common *k, struct err *e)
+{
+	if (load(c, k, e) < 0)
+		return -1;
+	return uses_state(c) ? state_open(&c->st, c->cfg.root, c->cfg.runroot, e) : 0;
 }
 
 static void finish(struct tool_ctx *c)
@@ -35,8 +42,28 @@ static void finish(struct tool_ctx *c)
 	config_release(&c->cfg);
 }
 
+static int prepare(struct tool_ctx *c, const struct tool_common *k, struct err *e)
+{
+	if (tool_prepare_common(c, k, e) < 0)
+		return -1;
+	if (c->flags & TOOL_NO_CONFIG) {
+		gate_wait();
+		return 0;
+	}
+	int r = begin(c, k, e);
+	if (!gate_wait())
+		return r;
+	log_init(log_prog());
+	if (r == 0 && config_is_current(&c->cfg) && (!uses_state(c) || state_is_current(&c->st)))
+		return 0;
+	finish(c);
+	return begin(c, k, e);
+}
+
 int tool_main(const struct tool *t, int argc, char **argv)
 {
-	gate_wait(&argc, argv);
-	return tool_run(t, argc, argv, prepare, finish);
+	gate_take(&argc, argv);
+	int status = tool_run(t, argc, argv, prepare, finish);
+	gate_tell(status);
+	return status;
 }

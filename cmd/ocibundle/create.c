@@ -224,16 +224,16 @@ static int make_bundle(struct creation *k, struct err *e)
 	AUTO_CLOSE int bundle = spec ? fs_open_dir(run, "bundle", e) : -1;
 	if (bundle < 0 ||
 	    fs_replace_file_at(bundle, "sources", 0600, b->why->data ? b->why->data : "",
-			       b->why->len, 0, e) < 0)
+			       b->why->len, FS_NEW, e) < 0)
 		return -1;
-	return jsonx_replace_at(bundle, "config.json", 0600, spec, 0, e);
+	return jsonx_replace_at(bundle, "config.json", 0600, spec, FS_NEW, e);
 }
 
 /* The request must never become weaker silently. */
 static int check_handler(const struct bundle *b, const struct handler *h, struct err *e)
 {
 	for (size_t i = 0; i < b->ctr->n_mounts; i++)
-		if (b->ctr->mounts[i]->recursive_read_only && !h->rro)
+		if (b->ctr->mounts[i]->recursive_read_only && !handler_rro(b->cfg, h))
 			return err_set(
 				e, ERR_RRO,
 				"mounts[%zu].recursive_read_only: runtime handler '%s' or this "

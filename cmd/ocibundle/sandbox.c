@@ -225,9 +225,9 @@ static int make_bundle(struct making *k, struct err *e)
 	AUTO_CLOSE int bundle = spec ? fs_open_dir(run, "bundle", e) : -1;
 	if (bundle < 0 ||
 	    fs_replace_file_at(bundle, "sources", 0600, b->why->data ? b->why->data : "",
-			       b->why->len, 0, e) < 0)
+			       b->why->len, FS_NEW, e) < 0)
 		return -1;
-	return jsonx_replace_at(bundle, "config.json", 0600, spec, 0, e);
+	return jsonx_replace_at(bundle, "config.json", 0600, spec, FS_NEW, e);
 }
 
 static int make(struct making *k, struct err *e)

@@ -132,8 +132,8 @@ static int make_files(const struct creation *k, struct err *e)
 	if (buf_addf(&name, e, "%s\n", k->spec->hostname) < 0)
 		return -1;
 	if (fs_replace_file_at(run, "resolv.conf", 0644, resolv.data ? resolv.data : "", resolv.len,
-			       0, e) < 0 ||
-	    fs_replace_file_at(run, "hostname", 0644, name.data, name.len, 0, e) < 0)
+			       FS_NEW, e) < 0 ||
+	    fs_replace_file_at(run, "hostname", 0644, name.data, name.len, FS_NEW, e) < 0)
 		return -1;
 	/* The files are bound into containers, whose users are not ours: no umask on them. */
 	if (fchmodat(run, "resolv.conf", 0644, 0) < 0 || fchmodat(run, "hostname", 0644, 0) < 0)

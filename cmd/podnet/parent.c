@@ -84,6 +84,9 @@ int parent_intend(const struct tool_ctx *c, const char *parent, const char *id, 
 	const struct state *s = &c->st;
 	char mark[NAME_MAX + 16];
 	AUTO_FREE char *path = parent_path(&c->cfg, parent, id);
+	/* The kubelet makes it first. */
+	if (path && cgroup_exists(path))
+		return 0;
 	AUTO_FREE char *top = path ? first_prefix(path, is_missing, s) : NULL;
 	if (!top || !mark_name(top, mark))
 		return 0;

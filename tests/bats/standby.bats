@@ -17,6 +17,8 @@ setup() {
 }
 teardown() {
   local id
+  [ ! -e "$BATS_TEST_TMPDIR/good.json" ] || cp "$BATS_TEST_TMPDIR/good.json" "$CRISP_CONFIG"
+  rm -rf "${CRISP_CONFIG%/*}/conf.d"
   # The second daemon of a test that failed.
   if [ -n "${own:-}" ] && kill "$own" 2>/dev/null; then wait "$own" || true; fi
   for id in $(cri ListPodSandbox | jq -r '.items[]?.id'); do cri RemovePodSandbox "{\"pod_sandbox_id\":\"$id\"}"; done
@@ -99,8 +101,31 @@ id_of() { words "$1" | grep -oE -- '--id [0-9a-f]{64}' | cut -d' ' -f2; }
   run -2 podnet --gate=1 --version
   run -2 podnet --gate= --version
   # nobody holds the other end: not wanted
-  [ -z "$(podnet --gate=9 --version 9</dev/null)" ]
-  [ "$(echo 7 | podnet --gate=9 --version 9<&0)" != "" ]
+  [ -z "$(podnet --gate=9 network 9</dev/null)" ]
+  [ "$(echo 7 | podnet --gate=9 network 9<&0)" = "$(podnet network)" ]
+}
+
+@test "a configuration that is another by the time it is wanted is read again" {
+  run_pod before
+  pid=$(awaited podnet)
+  id=$(id_of "$pid")
+  cp "$CRISP_CONFIG" "$BATS_TEST_TMPDIR/good.json"
+  jq '.default_sysctls = { "net.ipv4.ip_unprivileged_port_start": "79" }' "$BATS_TEST_TMPDIR/good.json" >"$CRISP_CONFIG"
+  [ "$(run_pod after)" = "$id" ]
+  [ "$(podnet exec "$id" -- cat /proc/sys/net/ipv4/ip_unprivileged_port_start)" = 79 ]
+  pid=$(awaited podnet)
+  echo '{ "rot": 1 }' >"$CRISP_CONFIG"
+  run_err 6 cri RunPodSandbox "{\"config\":$(pod_json bad)}"
+  [[ $stderr == *"rot: unknown key"* ]]
+  # one that begins with it is not told from one that finds it later
+  mkdir "${CRISP_CONFIG%/*}/conf.d"
+  cp "$BATS_TEST_TMPDIR/good.json" "$CRISP_CONFIG"
+  run_pod again
+  pid=$(awaited podnet)
+  id=$(id_of "$pid")
+  echo '{ "default_sysctls": { "net.ipv4.ip_unprivileged_port_start": "78" } }' >"${CRISP_CONFIG%/*}/conf.d/9.json"
+  [ "$(run_pod last)" = "$id" ]
+  [ "$(podnet exec "$id" -- cat /proc/sys/net/ipv4/ip_unprivileged_port_start)" = 78 ]
 }
 
 @test "one that was killed is not missed, nor a zombie" {

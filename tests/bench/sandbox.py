@@ -2,6 +2,7 @@
 nobody's of them; prints one JSON object, medians in milliseconds. Called by tests/bench/podnet.
 
 pod       a pod with a network of its own     host      one on the host's network
+busy      another of these at once, without a pause before it
 remove    StopPodSandbox and RemovePodSandbox of the first
 parallel  PARALLEL pods at once, until the last is there
 nothing   Version: what a call takes that does nothing
@@ -63,17 +64,27 @@ def plugins(command):
 
 
 alone = []
-took = {name: {"pod": [], "host": [], "nothing": [], "remove": [], "parallel": []} for name in clients}
+made = {name: [] for name in clients}
+took = {name: {"pod": [], "host": [], "busy": [], "nothing": [], "remove": [], "parallel": []} for name in clients}
+for i in range(n + 1):  # nothing is removed between two, which would be paid for by the next
+    for name, client in clients.items():
+        t = took[name] if i else {k: [] for k in took[name]}  # the first round warms up
+        time.sleep(0.02)
+        timed(t["nothing"], lambda c=client: c.send("Version", c.request("Version")))
+        for kind, pause in ("host", 0.02), ("busy", 0):
+            time.sleep(pause)  # of a kubelet that does other things between two pods, or of one in a hurry
+            made[name].append(run(client, t[kind], config("%s-%d" % (kind, i), 2)))
+for name, client in clients.items():
+    for pod in made[name]:
+        remove(client, pod)
 for i in range(n + 1):
     ms = plugins("ADD")
     plugins("DEL")
     alone += [ms] if i else []
     for name, client in clients.items():
-        t = took[name] if i else {k: [] for k in took[name]}  # the first round warms up
+        t = took[name] if i else {k: [] for k in took[name]}
         pod = run(client, t["pod"], config("one", 0))
         timed(t["remove"], lambda c=client, p=pod: remove(c, p))
-        remove(client, run(client, t["host"], config("host", 2)))
-        timed(t["nothing"], lambda c=client: c.send("Version", c.request("Version")))
 for name, client in clients.items():
     def together(c=client):
         asked = [c.future("RunPodSandbox", config=config("many-%d" % i, 0)) for i in range(parallel)]

@@ -18,6 +18,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 static char top[64] = "/tmp/crisp-unit.XXXXXX";
 
@@ -262,6 +263,24 @@ static void expect_config_error(const char *text, const char *want)
 	config_release(&c);
 }
 
+/* Loaded until the files are old enough for it to be told that they are the same. */
+static void test_current(const char *file, const char *other, const char *text)
+{
+	struct err e;
+	const struct timespec tick = {.tv_nsec = 5000000};
+	bool current = false;
+	for (int i = 0; i < 400 && !current; i++) {
+		AUTO_CONFIG struct config c = {0};
+		nanosleep(&tick, NULL);
+		current = config_load(&c, file, &e) == 0 && config_is_current(&c);
+		if (!current)
+			continue;
+		put(other, text);
+		ok(!config_is_current(&c), "%s is another", other);
+	}
+	ok(current, "the same file");
+}
+
 static void test_config(void)
 {
 	struct err e;
@@ -279,6 +298,11 @@ static void test_config(void)
 	ok(strcmp(c.runroot, "/run/crisp") == 0, "defaults");
 	AUTO_FREE char *a = under("conf.d/10.json");
 	AUTO_FREE char *b = under("conf.d/20.json");
+	test_current(file, "crisp.json", "{\"root\":\"/a\",\"ctr_stop_timeout\":6}");
+	test_current(file, "conf.d/20.json", "{\"plugin_dirs\":[\"/q\"]}");
+	test_current(file, "conf.d/30.json", "{}");
+	AUTO_FREE char *third = under("conf.d/30.json");
+	unlink(third);
 	unlink(a);
 	unlink(b);
 	expect_config_error("{\"rot\":\"/a\"}", "rot: unknown key");

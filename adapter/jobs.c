@@ -36,7 +36,6 @@ struct job {
 	struct step *steps, **tail;
 	struct step *group; /* the first step of what runs now */
 	size_t group_left;
-	const struct step *unwritten; /* the journal gets it after the answers */
 	bool submitted, started, stopped, cancelled, progress, mortal;
 	bool failed;
 	struct err error;
@@ -51,6 +50,7 @@ struct jobs {
 	struct job *head; /* in order of submission */
 	size_t count, running[JOB_CLASS_COUNT];
 	bool scheduling, again;
+	bool ending; /* a call is being cancelled: its connection is in use */
 	struct jobs_tools tools;
 };
 
@@ -262,8 +262,11 @@ static void on_cancel(void *arg)
 	for (struct step *s = j->steps; s; s = s->next)
 		if (!(s->flags & (STEP_UNDO | STEP_ALWAYS)))
 			step_cancel(s);
-	if (!j->started)
-		schedule(j->js);
+	if (j->started)
+		return;
+	j->js->ending = true;
+	schedule(j->js);
+	j->js->ending = false;
 }
 
 void job_wait(struct job *j, struct call *c, void (*answer)(struct call *c, const struct job *j))
@@ -274,6 +277,42 @@ void job_wait(struct job *j, struct call *c, void (*answer)(struct call *c, cons
 		p = &(*p)->next;
 	*p = w;
 	call_on_cancel(c, on_cancel, w);
+}
+
+/* What the answers need not wait for. The index is brought up to date before anybody asks it: nothing is read in between,
+ * and what ends with a client that is gone starts no job. */
+static void settle_job(struct job *j)
+{
+	struct jobs *js = j->js;
+	bool outer = js->scheduling;
+	js->scheduling = true;
+	if (!js->ending)
+		server_push(js->d->server);
+	js->scheduling = outer;
+	if (j->done)
+		j->done(j);
+}
+
+static void finish(struct job *j)
+{
+	struct jobs *js = j->js;
+	*j->link = j->next;
+	if (j->next)
+		j->next->link = j->link;
+	js->count--;
+	if (j->started)
+		js->running[j->class]--;
+	while (j->waiters) {
+		struct waiter *w = j->waiters;
+		struct call *c = w->call;
+		void (*answer)(struct call *, const struct job *) = w->answer;
+		j->waiters = w->next;
+		free(w);
+		answer(c, j);
+	}
+	settle_job(j);
+	job_free(j);
+	schedule(js);
 }
 
 static void write_journal(const struct step *s)
@@ -302,51 +341,11 @@ static void write_journal(const struct step *s)
 		s->ms, s->failed ? ": " : "", s->failed ? s->error.msg : "");
 }
 
-/* What the answers need not wait for. The index is brought up to date before anybody asks it: nothing is read in between,
- * and what ends with a client that is gone starts no job. */
-static void settle_job(struct job *j)
-{
-	struct jobs *js = j->js;
-	bool outer = js->scheduling;
-	js->scheduling = true;
-	server_push(js->d->server);
-	js->scheduling = outer;
-	if (j->unwritten)
-		write_journal(j->unwritten);
-	if (j->done)
-		j->done(j);
-}
-
-static void finish(struct job *j)
-{
-	struct jobs *js = j->js;
-	*j->link = j->next;
-	if (j->next)
-		j->next->link = j->link;
-	js->count--;
-	if (j->started)
-		js->running[j->class]--;
-	while (j->waiters) {
-		struct waiter *w = j->waiters;
-		struct call *c = w->call;
-		void (*answer)(struct call *, const struct job *) = w->answer;
-		j->waiters = w->next;
-		free(w);
-		answer(c, j);
-	}
-	settle_job(j);
-	job_free(j);
-	schedule(js);
-}
-
 /* What one step's end means for the job. */
 static void settle(struct step *s)
 {
 	struct job *j = s->job;
-	if (s->failed || s->next)
-		write_journal(s);
-	else
-		j->unwritten = s;
+	write_journal(s);
 	telemetry_step(j->js->d->telemetry, s->tool, s->failed, s->ms);
 	if (s->flags & STEP_UNDO)
 		return;

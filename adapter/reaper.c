@@ -39,8 +39,10 @@ static void forget(struct leaving *l)
 
 void reaper_free(struct reaper *r)
 {
-	while (r && r->head)
-		forget(r->head);
+	for (struct leaving *l = r ? r->head : NULL, *next; l; l = next) {
+		next = l->next;
+		forget(l);
+	}
 	free(r);
 }
 

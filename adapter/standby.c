@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-enum { WORDS_MAX = 32, TURN_MS = 1, REAP_MS = 1000 };
+enum { WORDS_MAX = 32, TURN_MS = 1 };
 
 struct standby {
 	struct standby *next;
@@ -130,8 +130,6 @@ static int start(struct standby *s, struct err *e)
 {
 	struct crispd *d = s->all->d;
 	const char *const *argv = (const char *const *)s->argv;
-	struct proc_result ignored;
-	struct err late;
 	s->program = fs_stamp(argv[0]);
 	if (!is_program(argv[0]))
 		return err_set(e, ERR_UNSUPPORTED, "%s is no program", argv[0]);
@@ -139,7 +137,6 @@ static int start(struct standby *s, struct err *e)
 		return -1;
 	if (loop_add(d->loop, &s->end, s->run.proc.pidfd, EPOLLIN, on_end, s, e) < 0) {
 		proc_kill(&s->run.proc, SIGKILL);
-		(void)proc_wait(&s->run.proc, REAP_MS, &ignored, &late);
 		return -1;
 	}
 	s->state = WAITS;
@@ -191,9 +188,12 @@ static bool make_room(struct standbys *all)
 		if (!oldest && !s->promised)
 			oldest = s;
 	}
-	if (n >= STANDBYS_MAX && oldest)
-		dismiss(oldest);
-	return n < STANDBYS_MAX || oldest;
+	if (n < STANDBYS_MAX)
+		return true;
+	if (!oldest)
+		return false;
+	dismiss(oldest);
+	return true;
 }
 
 void standby_want(struct standbys *all, long long for_ms, const char *const *argv)

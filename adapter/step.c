@@ -2,6 +2,7 @@
 #include "step.h"
 
 #include "auto.h"
+#include "log.h"
 #include "reaper.h"
 #include "record.h"
 #include "standby.h"
@@ -194,15 +195,19 @@ int step_start(struct step *s, struct crispd *d, const char *req, void (*ended)(
 	s->when_ns = record_now_ns();
 	s->started_ms = proc_now_ms();
 	if (launch(s, req, &e) < 0 ||
-	    loop_add(d->loop, &s->watch, s->run.proc.pidfd, EPOLLIN, on_end, s, &e) < 0 ||
-	    (s->run.gate >= 0 &&
-	     loop_add(d->loop, &s->told, s->run.gate, EPOLLIN, on_told, s, &e) < 0)) {
+	    loop_add(d->loop, &s->watch, s->run.proc.pidfd, EPOLLIN, on_end, s, &e) < 0) {
 		proc_kill(&s->run.proc, SIGKILL);
+		if (s->run.proc.pidfd >= 0)
+			reaper_take(d->reaper, &s->run.proc);
 		s->failed = true;
 		s->exit_code = 127;
 		s->error = e;
 		return -1;
 	}
+	/* Without it the process's end tells. */
+	if (s->run.gate >= 0 &&
+	    loop_add(d->loop, &s->told, s->run.gate, EPOLLIN, on_told, s, &e) < 0)
+		log_err(&e);
 	if (s->timeout_ms >= 0)
 		loop_timer(d->loop, &s->clock, s->timeout_ms, on_clock, s);
 	return 0;

@@ -104,7 +104,7 @@ static Runtime__V1__RuntimeHandler *handler_named(struct arena *a, const struct 
 	if (handler_find(&known, cfg, name, &ignored) < 0)
 		return h;
 	AUTO_JSON json_t *can = handler_can(cfg, &known);
-	h->features->recursive_read_only_mounts = known.rro;
+	h->features->recursive_read_only_mounts = handler_rro(cfg, &known);
 	h->features->user_namespaces = handler_can_do(can, "user_namespaces") == 1 &&
 				       handler_can_do(can, "idmapped_layers") == 1;
 	return h;

@@ -277,12 +277,12 @@ int config_load(struct config *c, const char *file, struct err *e)
 	return apply_dropins(c, file ? file : CONFIG_DEFAULT_FILE, e);
 }
 
-/* The clock of a file system goes in steps: what is written within one leaves no trace. */
+/* The clock of a file system goes in steps, of seconds here and there: what is written within one leaves no trace. */
 static bool is_young(const struct timespec *changed, const struct timespec *when)
 {
-	return (when->tv_sec - changed->tv_sec) * 1000 +
-		       (when->tv_nsec - changed->tv_nsec) / 1000000 <
-	       FS_STAMP_MS;
+	long long ms = (long long)(when->tv_sec - changed->tv_sec) * 1000 +
+		       (when->tv_nsec - changed->tv_nsec) / 1000000;
+	return ms < (changed->tv_nsec ? FS_STAMP_MS : 2000);
 }
 
 bool config_is_current(const struct config *c)

@@ -220,9 +220,12 @@ static const char *default_name(const struct config *c, struct handler *h)
 		return c->default_runtime;
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
 		struct err ignored;
-		if (find_named(h, c, known[i], &ignored) == 0)
+		struct handler one = {0};
+		if (find_named(&one, c, known[i], &ignored) == 0) {
+			*h = one;
 			return known[i];
-		handler_release(h);
+		}
+		handler_release(&one);
 	}
 	return known[0];
 }

@@ -74,18 +74,6 @@ int state_open(struct state *s, const char *root, const char *runroot, struct er
 	return s->run < 0 ? -1 : 0;
 }
 
-static bool is_at(int fd, const char *path)
-{
-	struct stat a, b;
-	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
-	       a.st_ino == b.st_ino;
-}
-
-bool state_is_current(const struct state *s)
-{
-	return is_at(s->root, s->root_path) && is_at(s->run, s->run_path);
-}
-
 void state_close(struct state *s)
 {
 	auto_close(&s->root);

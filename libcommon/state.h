@@ -11,7 +11,8 @@
  *
  * An object (pod, container) is a directory named by 64 hex digits. Its `lock` file serialises
  * whoever changes it: order pod, container, store. Readers take no lock: every JSON file is replaced
- * atomically.
+ * atomically, but for what an object is made with (pod.json, container.json, the bundle), which is there when its
+ * state.json says that it is complete.
  *
  * A creation claims a name (pod name, namespace, uid, attempt; or pod, container name, attempt) by
  * a symlink reserved/<sha256 of the name> -> id. The claim counts while the object's directory
@@ -37,8 +38,6 @@ enum object_kind { OBJ_POD, OBJ_CONTAINER };
  * a relative path is ERR_BAD_INPUT. */
 int state_open(struct state *s, const char *root, const char *runroot, struct err *e);
 void state_close(struct state *s);
-/* Are they what their paths name still? */
-bool state_is_current(const struct state *s);
 
 bool id_is_valid(const char *s);
 void id_new(char id[ID_SIZE]);

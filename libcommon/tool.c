@@ -2,6 +2,7 @@
 #include "tool.h"
 
 #include "auto.h"
+#include "fs.h"
 #include "gate.h"
 #include "log.h"
 #include "tool_run.h"
@@ -29,11 +30,31 @@ static bool uses_state(const struct tool_ctx *c)
 	return c->flags & TOOL_STATE && !(c->flags & TOOL_STATE_LATER);
 }
 
-static int begin(struct tool_ctx *c, const struct tool_common *k, struct err *e)
+/* The state directories, and which there are in them. */
+struct looks {
+	struct fs_stamp root, run;
+};
+
+static struct looks look(const struct tool_ctx *c)
+{
+	return (struct looks){fs_stamp(c->cfg.root), fs_stamp(c->cfg.runroot)};
+}
+
+static int begin(struct tool_ctx *c, const struct tool_common *k, struct looks *seen, struct err *e)
 {
 	if (load(c, k, e) < 0)
 		return -1;
-	return uses_state(c) ? state_open(&c->st, c->cfg.root, c->cfg.runroot, e) : 0;
+	if (!uses_state(c))
+		return 0;
+	*seen = look(c);
+	return state_open(&c->st, c->cfg.root, c->cfg.runroot, e);
+}
+
+static bool is_current(const struct tool_ctx *c, const struct looks *seen)
+{
+	struct looks now = uses_state(c) ? look(c) : *seen;
+	return fs_stamp_same(&now.root, &seen->root) && fs_stamp_same(&now.run, &seen->run) &&
+	       config_is_current(&c->cfg);
 }
 
 static void finish(struct tool_ctx *c)
@@ -50,14 +71,15 @@ static int prepare(struct tool_ctx *c, const struct tool_common *k, struct err *
 		gate_wait();
 		return 0;
 	}
-	int r = begin(c, k, e);
+	struct looks seen = {.root = {.ino = 0}};
+	int r = begin(c, k, &seen, e);
 	if (!gate_wait())
 		return r;
 	log_init(log_prog());
-	if (r == 0 && config_is_current(&c->cfg) && (!uses_state(c) || state_is_current(&c->st)))
+	if (r == 0 && is_current(c, &seen))
 		return 0;
 	finish(c);
-	return begin(c, k, e);
+	return begin(c, k, &seen, e);
 }
 
 int tool_main(const struct tool *t, int argc, char **argv)

@@ -232,14 +232,16 @@ static int make_bundle(struct creation *k, struct err *e)
 /* The request must never become weaker silently. */
 static int check_handler(const struct bundle *b, const struct handler *h, struct err *e)
 {
-	for (size_t i = 0; i < b->ctr->n_mounts; i++)
-		if (b->ctr->mounts[i]->recursive_read_only && !handler_rro(b->cfg, h))
-			return err_set(
-				e, ERR_RRO,
-				"mounts[%zu].recursive_read_only: runtime handler '%s' or this "
-				"kernel is not known to honour it",
-				i, h->name);
-	return 0;
+	size_t i = 0;
+	while (i < b->ctr->n_mounts && !b->ctr->mounts[i]->recursive_read_only)
+		i++;
+	if (i == b->ctr->n_mounts || handler_rro(b->cfg, h))
+		return 0;
+	return err_set(
+		e, ERR_RRO,
+		"mounts[%zu].recursive_read_only: runtime handler '%s' or this kernel is not known "
+		"to honour it",
+		i, h->name);
 }
 
 /* After the claim: everything that is made is undone when a step fails. */

@@ -86,7 +86,7 @@ static bool add_host_sys(const struct bundle *b, json_t *out, const char *at)
 		return false;
 	add_mount(out, at, "bind", "/sys",
 		  words(handler_rro(b->cfg, b->handler) ? "rbind rprivate nosuid noexec nodev rro"
-					: "rbind rprivate nosuid noexec nodev ro"));
+							: "rbind rprivate nosuid noexec nodev ro"));
 	why(b, "mounts[/sys]",
 	    "pod linux.security_context.namespace_options (network NODE, userns)");
 	return true;

@@ -397,8 +397,8 @@ prepare() { CTR=$(ctr_json "$2" "$IMAGE" "${@:3}" | ocibundle create "$1" -); }
     [ "$status" = 0 ]
     cri Version
   done
-  same_fds() { [ "$(ls "/proc/$CRISPD_PID/fd" | wc -l)" = "$fds" ]; }
-  wait_for 15 same_fds
+  no_more_fds() { [ "$(ls "/proc/$CRISPD_PID/fd" | wc -l)" -le "$fds" ]; } # what waits for its step may have ended
+  wait_for 15 no_more_fds
   nothing_left
 }
 

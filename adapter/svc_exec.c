@@ -26,8 +26,7 @@ enum {
 	READS = 16,      /* chunks of one stream before others get a turn */
 	LATE_MS = 10000, /* beyond the command's own timeout */
 	KILL_AFTER_MS = 5000,
-	TURN_MS = 1,    /* between two starts */
-	LISTEN_MS = 50, /* a command that ends sooner, as probes do, is read at its end alone */
+	TURN_MS = 1, /* between two starts */
 };
 
 enum stream { OUT, ERR, STREAMS };
@@ -44,10 +43,9 @@ struct exec {
 	struct proc proc;
 	struct proc_result result;
 	struct watch end, watch[STREAMS];
-	int fd[STREAMS]; /* -1 once it is at its end */
 	struct buf buf[STREAMS];
 	int status; /* what ctrrun says, read at its end */
-	struct timer clock, listen;
+	struct timer clock;
 	int64_t when_ns;
 	long long started_ms;
 };
@@ -71,11 +69,12 @@ struct execs *execs_new(struct crispd *d)
 	return x;
 }
 
-static void close_stream(struct exec *ex, int s)
+static void close_watch(struct execs *x, struct watch *w)
 {
-	loop_del(ex->all->d->loop, &ex->watch[s]);
-	auto_close(&ex->fd[s]);
-	ex->fd[s] = -1;
+	int fd = w->fd;
+	loop_del(x->d->loop, w);
+	if (fd >= 0)
+		close(fd);
 }
 
 static void exec_free(struct exec *ex)
@@ -89,14 +88,13 @@ static void exec_free(struct exec *ex)
 	if (ex->started)
 		x->running--;
 	for (int i = 0; i < STREAMS; i++) {
-		close_stream(ex, i);
+		close_watch(x, &ex->watch[i]);
 		x->held -= ex->buf[i].len;
 		buf_release(&ex->buf[i]);
 	}
 	auto_close(&ex->status);
 	loop_del(x->d->loop, &ex->end);
 	loop_timer_cancel(x->d->loop, &ex->clock);
-	loop_timer_cancel(x->d->loop, &ex->listen);
 	if (!ex->ended && ex->proc.pidfd >= 0) {
 		proc_kill(&ex->proc, SIGTERM);
 		reaper_take(x->d->reaper, &ex->proc);
@@ -227,7 +225,7 @@ static void check_end(struct exec *ex)
 {
 	if (!ex->ended)
 		return;
-	if (!ex->call || (ex->fd[OUT] < 0 && ex->fd[ERR] < 0))
+	if (!ex->call || (ex->watch[OUT].fd < 0 && ex->watch[ERR].fd < 0))
 		finish(ex);
 }
 
@@ -247,12 +245,12 @@ static void keep(struct exec *ex, enum stream s, const char *data, size_t n)
 static void pump(struct exec *ex, enum stream s)
 {
 	char chunk[CHUNK];
-	for (int i = 0; i < READS && ex->fd[s] >= 0; i++) {
-		ssize_t n = read(ex->fd[s], chunk, sizeof chunk);
+	for (int i = 0; i < READS && ex->watch[s].fd >= 0; i++) {
+		ssize_t n = read(ex->watch[s].fd, chunk, sizeof chunk);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n <= 0)
-			close_stream(ex, s);
+			close_watch(ex->all, &ex->watch[s]);
 		else
 			keep(ex, s, chunk, (size_t)n);
 	}
@@ -266,25 +264,6 @@ static void on_data(struct watch *w, uint32_t events)
 		if (w == &ex->watch[s])
 			pump(ex, (enum stream)s);
 	check_end(ex);
-}
-
-static void listen_to(struct exec *ex)
-{
-	struct loop *l = ex->all->d->loop;
-	struct err e;
-	loop_timer_cancel(l, &ex->listen);
-	for (int s = 0; s < STREAMS; s++) {
-		if (ex->fd[s] < 0 || ex->watch[s].fd >= 0 ||
-		    loop_add(l, &ex->watch[s], ex->fd[s], EPOLLIN, on_data, ex, &e) == 0)
-			continue;
-		log_err(&e);
-		close_stream(ex, s); /* it would wait for ever */
-	}
-}
-
-static void on_listen(struct timer *t)
-{
-	listen_to(t->arg);
 }
 
 static void on_end(struct watch *w, uint32_t events)
@@ -301,7 +280,6 @@ static void on_end(struct watch *w, uint32_t events)
 	ex->ended = true;
 	for (int s = 0; s < STREAMS; s++)
 		pump(ex, (enum stream)s);
-	listen_to(ex);
 	/* Whatever else holds the pipes gets this long. */
 	loop_timer(ex->all->d->loop, &ex->clock, ex->all->d->cfg.exec_drain_timeout * 1000,
 		   on_drained, ex);
@@ -348,6 +326,17 @@ static int open_pipe(int *ours, int *theirs, struct err *e)
 	return 0;
 }
 
+static int open_stream(struct exec *ex, enum stream s, int *theirs, struct err *e)
+{
+	int ours = -1;
+	if (open_pipe(&ours, theirs, e) < 0)
+		return -1;
+	if (loop_add(ex->all->d->loop, &ex->watch[s], ours, EPOLLIN, on_data, ex, e) == 0)
+		return 0;
+	close(ours);
+	return -1;
+}
+
 /* /dev/null, opened once and not for each; -1 asks for the latter. */
 static int stdin_of(struct execs *x)
 {
@@ -364,7 +353,7 @@ static int start(struct exec *ex, struct err *e)
 	AUTO_CLOSE int status = -1;
 	AUTO_FREE const char **argv = xcalloc(ex->n_cmd + 16, sizeof *argv);
 	char seconds[24], number[16];
-	if (open_pipe(&ex->fd[OUT], &out, e) < 0 || open_pipe(&ex->fd[ERR], &err, e) < 0 ||
+	if (open_stream(ex, OUT, &out, e) < 0 || open_stream(ex, ERR, &err, e) < 0 ||
 	    open_pipe(&ex->status, &status, e) < 0)
 		return -1;
 	size_t n = jobs_argv(d->jobs, "ctrrun", argv);
@@ -389,7 +378,6 @@ static int start(struct exec *ex, struct err *e)
 	spec.new_group = true;
 	if (proc_start(&ex->proc, &spec, e) < 0)
 		return -1;
-	loop_timer(d->loop, &ex->listen, LISTEN_MS, on_listen, ex);
 	return loop_add(d->loop, &ex->end, ex->proc.pidfd, EPOLLIN, on_end, ex, e);
 }
 
@@ -461,7 +449,6 @@ void svc_exec_sync(struct call *c, const ProtobufCMessage *request)
 	ex->status = -1;
 	for (int i = 0; i < STREAMS; i++) {
 		ex->watch[i] = WATCH_NONE;
-		ex->fd[i] = -1;
 		ex->buf[i] = BUF_INIT(STREAM_MAX);
 	}
 	memcpy(ex->ctr, k->o.id, ID_SIZE);

@@ -41,8 +41,10 @@ static char *build(const Runtime__V1__ContainerConfig *ctr, json_t *config, stru
 	if (!cfg.root && config_load(&cfg, NULL, e) < 0)
 		abort();
 	struct state st = {.root_path = root, .run_path = run};
-	struct handler handler = {
-		.name = xstrdup("crun"), .path = xstrdup("/usr/bin/crun"), .rro = true, .rro_said = true};
+	struct handler handler = {.name = xstrdup("crun"),
+				  .path = xstrdup("/usr/bin/crun"),
+				  .rro = true,
+				  .rro_said = true};
 	AUTO_BUF struct buf why = BUF_INIT(4 << 20);
 	static Runtime__V1__PodSandboxConfig *pod;
 	if (!pod)

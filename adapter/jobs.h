@@ -10,8 +10,8 @@
  *	job_submit(j, done);
  *
  * When the last step has ended, each waiting call gets its `answer`, then `done` runs once (the index is
- * refreshed there), before anything else is read or started. A job does not end with its client: a call that is cancelled is merely
- * taken off the list, unless the job has no use without one (JOB_PULL, job_ends_with_client).
+ * refreshed there), before anything else is read. A job does not end with its client: a call that is cancelled
+ * is merely taken off the list, unless the job has no use without one (JOB_PULL, job_ends_with_client).
  *
  * Order: jobs that change the same object run one after the other as they came. Stops and removals
  * wait for changes under way, never for a stop: a second one with a shorter grace runs beside the

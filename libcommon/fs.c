@@ -136,38 +136,37 @@ static int put_in_place(int dirfd, const char *tmp, const char *name, bool durab
 }
 
 /* Beside the target, for rename to be atomic; hidden, for readers of directories to pass it over. */
-static int make_name(char tmp[PATH_MAX], const char *name, int flags, struct err *e)
+static int name_beside(char tmp[PATH_MAX], const char *name, struct err *e)
 {
 	unsigned long long rnd;
+	if (getrandom(&rnd, sizeof rnd, 0) != sizeof rnd)
+		return err_sys(e, "getrandom");
 	const char *base = strrchr(name, '/');
 	base = base ? base + 1 : name;
-	if (!(flags & FS_NEW) && getrandom(&rnd, sizeof rnd, 0) != sizeof rnd)
-		return err_sys(e, "getrandom");
-	int n = flags & FS_NEW ? snprintf(tmp, PATH_MAX, "%s", name)
-			       : snprintf(tmp, PATH_MAX, "%.*s.%s.%016llx", (int)(base - name),
-					  name, base, rnd);
-	return n < PATH_MAX ? 0 : err_set(e, ERR_BAD_INPUT, "name too long: %s", name);
+	int n = snprintf(tmp, PATH_MAX, "%.*s.%s.%016llx", (int)(base - name), name, base, rnd);
+	return n < 0 || n >= PATH_MAX ? err_set(e, ERR_BAD_INPUT, "name too long: %s", name) : 0;
 }
 
 int fs_replace_file_at(int dirfd, const char *name, mode_t mode, const void *data, size_t len,
 		       int flags, struct err *e)
 {
 	char tmp[PATH_MAX];
-	if (make_name(tmp, name, flags, e) < 0)
+	const char *at = flags & FS_NEW ? name : tmp;
+	if (at == tmp && name_beside(tmp, name, e) < 0)
 		return -1;
 	AUTO_CLOSE int fd =
-		openat(dirfd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+		openat(dirfd, at, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
-		return err_sys(e, "create %s", tmp);
+		return err_sys(e, "create %s", at);
 	if (fs_write_all(fd, data, len, e) < 0) {
 		err_wrap(e, "%s", name);
-		unlinkat(dirfd, tmp, 0);
+		unlinkat(dirfd, at, 0);
 		return -1;
 	}
 	if ((flags & FS_DURABLE && fsync(fd) < 0) ||
-	    (!(flags & FS_NEW) && put_in_place(dirfd, tmp, name, flags & FS_DURABLE) < 0)) {
+	    (at == tmp && put_in_place(dirfd, tmp, name, flags & FS_DURABLE) < 0)) {
 		err_sys(e, "replace %s", name);
-		unlinkat(dirfd, tmp, 0);
+		unlinkat(dirfd, at, 0);
 		return -1;
 	}
 	if (flags & FS_DURABLE && fsync(dirfd) < 0)

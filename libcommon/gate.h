@@ -4,8 +4,8 @@
 /* A tool that is started before it is wanted. To load a program takes longer than many a step does, and which
  * step is likely to be next is known while the one before it still works: crispd starts that tool then, with
  * its whole command line. It parses that, reads the configuration, opens the state directories and waits in
- * gate_wait; a configuration or a directory that is another by the time it is wanted is read or opened again. Only what runs anyhow runs
- * earlier.
+ * gate_wait; a configuration or a directory that is another by the time it is wanted is read or opened again. Only
+ * what runs anyhow runs earlier.
  *
  * Its first word is GATE_OPTION and the number of a socket, which is taken off before anybody parses: a tool that
  * knows no gate refuses the word and does nothing. What comes through the socket is one line, the id of the request
@@ -14,9 +14,9 @@
  *
  * What goes back is one byte, the status that the tool is about to end with, once all is done, written and let go: to
  * take a process down takes a while. One that does not get there says nothing, and its end tells. */
-#define GATE_OPTION "--gate="
 #include <stdbool.h>
 
+#define GATE_OPTION "--gate="
 enum { GATE_LINE_MAX = 64 };
 
 /* Takes the word off, when it is there. */

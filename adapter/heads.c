@@ -94,7 +94,6 @@ int head_fd(const struct head *h)
 void head_done(struct head *h)
 {
 	struct heads *s = h->s;
-	int fd = h->watch.fd;
 	for (struct head **p = &s->list; *p; p = &(*p)->next)
 		if (*p == h) {
 			*p = h->next;
@@ -102,8 +101,7 @@ void head_done(struct head *h)
 		}
 	s->count--;
 	loop_timer_cancel(s->loop, &h->clock);
-	loop_del(s->loop, &h->watch);
-	auto_close(&fd);
+	loop_close(s->loop, &h->watch);
 	free(h->answer);
 	free(h);
 }
@@ -321,9 +319,7 @@ void heads_free(struct heads *s)
 {
 	if (!s)
 		return;
-	int fd = s->listen.fd;
-	loop_del(s->loop, &s->listen);
-	auto_close(&fd);
+	loop_close(s->loop, &s->listen);
 	loop_timer_cancel(s->loop, &s->again);
 	for (struct head *h = s->list, *next; h; h = next) {
 		next = h->next;

@@ -101,11 +101,8 @@ bool ctr_visible(const struct ctr *c)
 static void unwatch(struct ctr *c)
 {
 	struct loop *l = c->index->d->loop;
-	int fd = c->watch.fd;
-	loop_del(l, &c->watch);
+	loop_close(l, &c->watch);
 	loop_timer_cancel(l, &c->again);
-	if (fd >= 0)
-		close(fd);
 }
 
 static void on_again(struct timer *t)

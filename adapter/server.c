@@ -62,7 +62,6 @@ static void tell_done(struct timer *t)
 static void close_conn(struct conn *c)
 {
 	struct server *s = c->server;
-	int fd = c->watch.fd;
 	log_debug("connection %llu: closed", c->number);
 	loop_timer_cancel(s->daemon->loop, &c->greeting);
 	if (c->prev)
@@ -73,8 +72,7 @@ static void close_conn(struct conn *c)
 		c->next->prev = c->prev;
 	h2_free(c->h2);
 	loop_timer_cancel(s->daemon->loop, &c->turn);
-	loop_del(s->daemon->loop, &c->watch);
-	close(fd);
+	loop_close(s->daemon->loop, &c->watch);
 	buf_release(&c->out);
 	free(c);
 	if (s->draining && !s->conns && !s->freeing)

@@ -26,7 +26,6 @@ enum {
 	READS = 16,      /* chunks of one stream before others get a turn */
 	LATE_MS = 10000, /* beyond the command's own timeout */
 	KILL_AFTER_MS = 5000,
-	TURN_MS = 1, /* between two starts */
 };
 
 enum stream { OUT, ERR, STREAMS };
@@ -54,8 +53,7 @@ struct execs {
 	struct crispd *d;
 	struct exec *head; /* as they came */
 	size_t running, held;
-	long long last_ms; /* when one was started */
-	struct timer turn;
+	struct timer turn; /* of the next that is started */
 	int devnull; /* their stdin */
 };
 
@@ -69,14 +67,6 @@ struct execs *execs_new(struct crispd *d)
 	return x;
 }
 
-static void close_watch(struct execs *x, struct watch *w)
-{
-	int fd = w->fd;
-	loop_del(x->d->loop, w);
-	if (fd >= 0)
-		close(fd);
-}
-
 static void exec_free(struct exec *ex)
 {
 	struct execs *x = ex->all;
@@ -88,7 +78,7 @@ static void exec_free(struct exec *ex)
 	if (ex->started)
 		x->running--;
 	for (int i = 0; i < STREAMS; i++) {
-		close_watch(x, &ex->watch[i]);
+		loop_close(x->d->loop, &ex->watch[i]);
 		x->held -= ex->buf[i].len;
 		buf_release(&ex->buf[i]);
 	}
@@ -250,7 +240,7 @@ static void pump(struct exec *ex, enum stream s)
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
 		if (n <= 0)
-			close_watch(ex->all, &ex->watch[s]);
+			loop_close(ex->all->d->loop, &ex->watch[s]);
 		else
 			keep(ex, s, chunk, (size_t)n);
 	}
@@ -397,11 +387,6 @@ static void begin(struct exec *ex)
 	}
 }
 
-static void on_turn(struct timer *t)
-{
-	begin_waiting(t->arg);
-}
-
 static struct exec *next_waiting(const struct execs *x)
 {
 	struct exec *ex = x->head;
@@ -410,19 +395,21 @@ static struct exec *next_waiting(const struct execs *x)
 	return ex;
 }
 
-/* One, then whatever else there is to do: a start holds the loop up for a few milliseconds, and a kubelet's
- * probes come many at a time. */
+/* One, then whatever else there is to do: a start holds the loop up, and a kubelet's probes come many at a
+ * time. */
+static void on_turn(struct timer *t)
+{
+	struct execs *x = t->arg;
+	struct exec *ex = next_waiting(x);
+	if (ex && x->running < RUNNING_MAX)
+		begin(ex);
+	begin_waiting(x);
+}
+
 static void begin_waiting(struct execs *x)
 {
-	struct exec *ex = next_waiting(x);
-	if (!ex || x->running >= RUNNING_MAX || x->turn.slot)
-		return;
-	if (proc_now_ms() >= x->last_ms + TURN_MS) {
-		begin(ex);
-		x->last_ms = proc_now_ms();
-	}
-	if (next_waiting(x))
-		loop_timer(x->d->loop, &x->turn, TURN_MS, on_turn, x);
+	if (next_waiting(x) && x->running < RUNNING_MAX && !x->turn.slot)
+		loop_timer(x->d->loop, &x->turn, 0, on_turn, x);
 }
 
 void svc_exec_sync(struct call *c, const ProtobufCMessage *request)

@@ -18,11 +18,13 @@ struct loop {
 	 * was deleted (and whose memory may be gone) finds no match and is dropped. */
 	struct slot {
 		struct watch *w;
-		uint32_t generation;
+		uint32_t generation, next_free; /* next_free: 1-based, 0 = none */
 	} * slots;
 	size_t slot_count;
+	uint32_t free_slot; /* as next_free */
 	struct timer **heap; /* 1-based binary heap by due_ms */
 	size_t heap_len, heap_cap;
+	unsigned turn; /* counts the looks at the timers */
 	struct watch signal_watch;
 	void (*signal_cb)(int, void *);
 	void *signal_arg;
@@ -53,20 +55,29 @@ void loop_free(struct loop *l)
 	free(l);
 }
 
+static void leave_slot(struct loop *l, size_t at)
+{
+	struct slot *s = &l->slots[at];
+	s->w = NULL;
+	s->generation++;
+	s->next_free = l->free_slot;
+	l->free_slot = (uint32_t)at + 1;
+}
+
 static size_t take_slot(struct loop *l, struct watch *w)
 {
-	for (size_t i = 0; i < l->slot_count; i++) {
-		if (!l->slots[i].w) {
-			l->slots[i].w = w;
-			return i;
-		}
+	if (!l->free_slot) {
+		size_t at = l->slot_count, n = at ? 2 * at : 16;
+		l->slots = xrealloc(l->slots, n * sizeof *l->slots);
+		memset(l->slots + at, 0, (n - at) * sizeof *l->slots);
+		l->slot_count = n;
+		while (n-- > at)
+			leave_slot(l, n);
 	}
-	size_t n = l->slot_count ? 2 * l->slot_count : 16, at = l->slot_count;
-	l->slots = xrealloc(l->slots, n * sizeof *l->slots);
-	memset(l->slots + at, 0, (n - at) * sizeof *l->slots);
-	l->slot_count = n;
-	l->slots[at].w = w;
-	return at;
+	struct slot *s = &l->slots[l->free_slot - 1];
+	l->free_slot = s->next_free;
+	s->w = w;
+	return (size_t)(s - l->slots);
 }
 
 static struct epoll_event event_of(const struct loop *l, const struct watch *w)
@@ -84,7 +95,7 @@ int loop_add(struct loop *l, struct watch *w, int fd, uint32_t events,
 	w->slot = take_slot(l, w);
 	struct epoll_event ev = event_of(l, w);
 	if (epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev) < 0) {
-		l->slots[w->slot].w = NULL;
+		leave_slot(l, w->slot);
 		w->fd = -1;
 		return err_sys(e, "epoll add");
 	}
@@ -105,9 +116,16 @@ void loop_del(struct loop *l, struct watch *w)
 	if (w->fd < 0)
 		return;
 	epoll_ctl(l->epfd, EPOLL_CTL_DEL, w->fd, NULL);
-	l->slots[w->slot].w = NULL;
-	l->slots[w->slot].generation++;
+	leave_slot(l, w->slot);
 	w->fd = -1;
+}
+
+void loop_close(struct loop *l, struct watch *w)
+{
+	int fd = w->fd;
+	loop_del(l, w);
+	if (fd >= 0)
+		close(fd);
 }
 
 static void heap_put(struct loop *l, size_t at, struct timer *t)
@@ -159,7 +177,8 @@ void loop_timer(struct loop *l, struct timer *t, long long in_ms, void (*cb)(str
 		l->heap_cap = l->heap_cap ? 2 * l->heap_cap : 16;
 		l->heap = xrealloc(l->heap, l->heap_cap * sizeof(struct timer *));
 	}
-	*t = (struct timer){.due_ms = proc_now_ms() + in_ms, .cb = cb, .arg = arg};
+	*t = (struct timer){
+		.due_ms = proc_now_ms() + in_ms, .cb = cb, .arg = arg, .turn = l->turn};
 	heap_put(l, ++l->heap_len, t);
 	heap_up(l, l->heap_len);
 }
@@ -191,11 +210,14 @@ int loop_signals(struct loop *l, const sigset_t *set, void (*cb)(int signo, void
 
 static int run_timers(struct loop *l)
 {
+	l->turn++;
 	while (l->heap_len && !l->stop) {
 		struct timer *t = l->heap[1];
 		long long left = t->due_ms - proc_now_ms();
 		if (left > 0)
 			return left > 1 << 30 ? 1 << 30 : (int)left;
+		if (t->turn == l->turn)
+			return 0;
 		loop_timer_cancel(l, t);
 		t->cb(t);
 	}

@@ -28,6 +28,7 @@ struct timer {
 	void (*cb)(struct timer *t);
 	void *arg;
 	size_t slot; /* 1-based heap position, 0 = not armed */
+	unsigned turn;
 };
 
 struct loop *loop_new(struct err *e);
@@ -38,9 +39,13 @@ int loop_add(struct loop *l, struct watch *w, int fd, uint32_t events,
 	     void (*cb)(struct watch *, uint32_t), void *arg, struct err *e);
 int loop_modify(struct loop *l, struct watch *w, uint32_t events, struct err *e);
 void loop_del(struct loop *l, struct watch *w); /* harmless when not added */
+/* The same, and the descriptor is closed. */
+void loop_close(struct loop *l, struct watch *w);
 
+/* Arms or re-arms. What a timer's callback arms to be due at once has its turn after whatever has come by
+ * then; nothing sleeps in between. */
 void loop_timer(struct loop *l, struct timer *t, long long in_ms, void (*cb)(struct timer *),
-		void *arg); /* arms or re-arms */
+		void *arg);
 void loop_timer_cancel(struct loop *l, struct timer *t);
 
 /* Block the signals of `set` in this thread and have cb called for each that arrives. */

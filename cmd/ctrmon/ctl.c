@@ -15,10 +15,8 @@ enum { REQUEST_MAX = 4096, REPLY_MAX = 8192 };
 
 void ctl_drop(struct ctl_client *c)
 {
-	int fd = c->watch.fd;
 	attach_end(c);
-	loop_del(c->m->loop, &c->watch);
-	close(fd);
+	loop_close(c->m->loop, &c->watch);
 	guard_end(c);
 }
 
@@ -261,15 +259,13 @@ int ctl_open(struct monitor *m, struct err *e)
 
 void ctl_close(struct monitor *m)
 {
-	int fd = m->ctl.listen.fd;
-	if (fd < 0)
+	if (m->ctl.listen.fd < 0)
 		return;
 	for (size_t i = 0; i < m->ctl.high; i++) {
 		guard_release(&m->ctl.client[i]);
 		if (m->ctl.client[i].watch.fd >= 0)
 			ctl_drop(&m->ctl.client[i]);
 	}
-	loop_del(m->loop, &m->ctl.listen);
-	close(fd);
+	loop_close(m->loop, &m->ctl.listen);
 	unlinkat(m->run_dir, "ctl.sock", 0);
 }

@@ -58,9 +58,5 @@ bool oom_happened(struct monitor *m)
 
 void oom_close(struct monitor *m)
 {
-	int fd = m->oom.watch.fd;
-	if (fd < 0)
-		return;
-	loop_del(m->loop, &m->oom.watch);
-	close(fd);
+	loop_close(m->loop, &m->oom.watch);
 }

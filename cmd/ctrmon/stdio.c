@@ -116,14 +116,12 @@ static void close_stream(struct stream *t)
 {
 	struct crilog_sink sink = {emit, t};
 	char stamp[CRILOG_STAMP_SIZE];
-	int fd = t->watch.fd;
-	if (fd < 0)
+	if (t->watch.fd < 0)
 		return;
 	stamp_now(stamp);
 	crilog_end(&t->log, stamp, &sink);
 	crilog_release(&t->log);
-	loop_del(t->m->loop, &t->watch);
-	close(fd);
+	loop_close(t->m->loop, &t->watch);
 	attach_output_ended(t->m, t == &t->m->io.err);
 }
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 #define SH(script) ((const char *const[]){"/bin/sh", "-c", script, NULL})
 
@@ -209,6 +210,68 @@ static void test_loop(void)
 	close(q[1]);
 }
 
+/* Each turn of the timer wants another at once; the watch has its turn after the first all the same. */
+struct turns {
+	struct loop *l;
+	struct watch a;
+	struct timer t;
+	int turns, seen;
+};
+
+static void on_turn(struct timer *t)
+{
+	struct turns *x = t->arg;
+	if (++x->turns == 3)
+		loop_stop(x->l);
+	else
+		loop_timer(x->l, t, 0, on_turn, x);
+}
+
+static void on_other(struct watch *w, uint32_t events)
+{
+	struct turns *x = w->arg;
+	(void)events;
+	x->seen = x->turns;
+	loop_close(x->l, w);
+}
+
+static void test_turns(void)
+{
+	struct err e;
+	struct turns x = {.a = WATCH_NONE};
+	int p[2];
+	x.l = loop_new(&e);
+	ok(x.l && pipe2(p, O_CLOEXEC) == 0 && write(p[1], "x", 1) == 1, "loop");
+	ok(loop_add(x.l, &x.a, p[0], EPOLLIN, on_other, &x, &e) == 0, "add");
+	loop_timer(x.l, &x.t, 0, on_turn, &x);
+	ok(loop_run(x.l, &e) == 0 && x.turns == 3 && x.seen == 1, "seen after turn %d", x.seen);
+	ok(fcntl(p[0], F_GETFD) < 0 && x.a.fd < 0, "closed with its watch");
+	loop_free(x.l);
+	close(p[1]);
+}
+
+/* More than there are places at first, twice. */
+static void test_places(void)
+{
+	struct err e;
+	struct watch many[40];
+	size_t high = 0;
+	struct loop *l = loop_new(&e);
+	for (int round = 0; l && round < 2; round++) {
+		size_t added = 0;
+		for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+			int fd = eventfd(0, EFD_CLOEXEC);
+			added += loop_add(l, &many[i], fd, EPOLLIN, on_other, NULL, &e) == 0;
+			high = many[i].slot > high ? many[i].slot : high;
+		}
+		ok(added == ARRAY_LEN(many), "%zu watches", added);
+		for (size_t i = 0; i < ARRAY_LEN(many); i++)
+			loop_close(l, &many[i]);
+	}
+	ok(high < 64, "their places are used again: %zu", high);
+	loop_free(l);
+}
+
 int main(void)
 {
 	test_start();
@@ -217,5 +280,7 @@ int main(void)
 	test_sealed();
 	test_identity();
 	test_loop();
+	test_turns();
+	test_places();
 	return tap_done();
 }

@@ -54,7 +54,7 @@ struct execs {
 	struct exec *head; /* as they came */
 	size_t running, held;
 	struct timer turn; /* of the next that is started */
-	int devnull; /* their stdin */
+	int devnull;       /* their stdin */
 };
 
 static void begin_waiting(struct execs *x);

@@ -21,7 +21,7 @@ struct loop {
 		uint32_t generation, next_free; /* next_free: 1-based, 0 = none */
 	} * slots;
 	size_t slot_count;
-	uint32_t free_slot; /* as next_free */
+	uint32_t free_slot;  /* as next_free */
 	struct timer **heap; /* 1-based binary heap by due_ms */
 	size_t heap_len, heap_cap;
 	unsigned turn; /* counts the looks at the timers */
@@ -177,8 +177,7 @@ void loop_timer(struct loop *l, struct timer *t, long long in_ms, void (*cb)(str
 		l->heap_cap = l->heap_cap ? 2 * l->heap_cap : 16;
 		l->heap = xrealloc(l->heap, l->heap_cap * sizeof(struct timer *));
 	}
-	*t = (struct timer){
-		.due_ms = proc_now_ms() + in_ms, .cb = cb, .arg = arg, .turn = l->turn};
+	*t = (struct timer){.due_ms = proc_now_ms() + in_ms, .cb = cb, .arg = arg, .turn = l->turn};
 	heap_put(l, ++l->heap_len, t);
 	heap_up(l, l->heap_len);
 }

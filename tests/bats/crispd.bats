@@ -129,6 +129,18 @@ restart() {
   ctr_status "$ctr" | jq -e '.state == "CONTAINER_EXITED" and .reason == "StartError" and .exit_code == 128'
 }
 
+nice_of() { awk '{ sub(/.*\) /, ""); print $17 }' "/proc/$1/stat"; }
+
+@test "crispd goes first, what it starts does not" {
+  [ "$(nice)" = 0 ] || skip "the tests have a priority of their own"
+  [ "$(nice -n -1 nice 2>/dev/null)" = -1 ] || skip "no right to a higher priority"
+  ctr=$(run_ctr "$(run_pod first)" c . sleep 100)
+  [ "$(nice_of "$CRISPD_PID")" -eq -10 ]
+  [ "$(nice_of "$(jq .monitor "$ROOT/containers/$ctr/state.json")")" -eq 0 ]
+  [ "$(nice_of "$(jq .pid "$ROOT/containers/$ctr/state.json")")" -eq 0 ]
+  cri ExecSync "{\"container_id\":\"$ctr\",\"cmd\":[\"nice\"]}" | jq -e '.stdout | @base64d == "0\n"'
+}
+
 @test "kill -9 of crispd: containers go on, their exits are not lost" {
   pod=$(run_pod kill9)
   stays=$(run_ctr "$pod" stays '.linux.resources = { cpu_shares: 512, oom_score_adj: -998 }' sleep 1000)

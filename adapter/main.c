@@ -26,14 +26,10 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
-#include <linux/sched.h>
-#include <linux/sched/types.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 
 /* How long calls may go on after SIGTERM, and the children of one that was killed be about to execute. */
 enum { DRAIN_MS = 5000, ORPHANS_MS = 5000 };
@@ -140,23 +136,8 @@ static int catch_signals(struct crispd *d, struct err *e)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
-	signal(SIGPIPE, SIG_IGN);
+	proc_ignore(SIGPIPE);
 	return loop_signals(d->loop, &set, on_signal, d, e);
-}
-
-/* An answer that takes a millisecond is not to wait for its turn behind twenty probes. What is started is as
- * everything else again; who started us with a priority has made up his mind. */
-static void go_first(void)
-{
-	enum { OUR_NICE = -10 };
-	struct sched_attr a = {
-		.size = sizeof a,
-		.sched_policy = SCHED_NORMAL,
-		.sched_flags = SCHED_FLAG_RESET_ON_FORK,
-		.sched_nice = OUR_NICE,
-	};
-	if (getpriority(PRIO_PROCESS, 0) == 0 && syscall(SYS_sched_setattr, 0, &a, 0) < 0)
-		log_debug("priority: %s", strerror(errno));
 }
 
 static int serve(struct crispd *d, struct err *e)
@@ -168,7 +149,9 @@ static int serve(struct crispd *d, struct err *e)
 	d->server = server_new(d, e);
 	if (!d->server)
 		return -1;
-	go_first();
+	/* An answer that takes a millisecond is not to wait for its turn behind twenty probes. */
+	if (!proc_go_first())
+		log_debug("no priority: %s", strerror(errno));
 	log_info("crisp %s: serving the CRI on %s", VERSION, d->cfg.listen);
 	tell_ready(d, "");
 	return loop_run(d->loop, e);

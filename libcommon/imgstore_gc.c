@@ -6,6 +6,7 @@
 #include "imgmount.h"
 #include "imgpin.h"
 #include "jsonx.h"
+#include "proc.h"
 #include "ref.h"
 
 #include <fcntl.h>
@@ -355,7 +356,7 @@ int imgstore_gc_later(const struct state *s, struct err *e)
 	if (pid > 0)
 		return 0;
 	(void)setsid();
-	(void)signal(SIGHUP, SIG_IGN);
+	(void)proc_ignore(SIGHUP);
 	let_go(s);
 	_exit(run(s, NULL, true, &unheard) < 0);
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -23,6 +24,47 @@ extern char **environ;
 /* A sanitizer would take a stack that it does not know for a fault. */
 #define OWN_STACK __attribute__((no_sanitize("address"), noinline))
 enum { STACK_SIZE = 16384 };
+
+/* Signals that are not as by default: inherited so (put into the background by a shell we ignore SIGINT), which
+ * is looked up once, as it takes a system call a signal, or set by proc_ignore. */
+static struct {
+	bool inherited;
+	sigset_t set;
+} odd;
+
+static void look_at_signals(void)
+{
+	struct sigaction sa;
+	if (odd.inherited)
+		return;
+	odd.inherited = true;
+	for (int sig = 1; sig < NSIG; sig++)
+		if (sigaction(sig, NULL, &sa) == 0 && sa.sa_handler != SIG_DFL)
+			sigaddset(&odd.set, sig);
+}
+
+void (*proc_ignore(int signo))(int)
+{
+	sigaddset(&odd.set, signo);
+	return signal(signo, SIG_IGN);
+}
+
+enum { FIRST = -10 };
+static bool goes_first;
+
+bool proc_go_first(void)
+{
+	if (getpriority(PRIO_PROCESS, 0) != 0)
+		return true;
+	goes_first = setpriority(PRIO_PROCESS, 0, FIRST) == 0;
+	return goes_first;
+}
+
+void proc_as_others(void)
+{
+	if (getenv("CRISP_REQ") && getpriority(PRIO_PROCESS, 0) == FIRST)
+		setpriority(PRIO_PROCESS, 0, 0);
+}
 
 /* Until it executes its program the child runs in our memory while we stand still: nothing is copied
  * or mapped anew, which is most of what a fork costs. On a stack of its own, with all signals
@@ -38,10 +80,10 @@ OWN_STACK static int child_setup(const struct proc_spec *s, int devnull, pid_t p
 	int src[3] = {s->in, s->out, s->err};
 	sigset_t none;
 	sigemptyset(&none);
-	/* The parent may block signals for a signalfd, ignore SIGPIPE, and, put into the background
-	 * by a shell, ignore SIGINT: nothing of that is a container's. */
+	/* What the parent ignores, or blocks for a signalfd, is no container's affair. */
 	for (int sig = 1; sig < NSIG; sig++)
-		signal(sig, SIG_DFL);
+		if (sigismember(&odd.set, sig) == 1)
+			signal(sig, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (s->new_session)
 		setsid();
@@ -98,12 +140,15 @@ static int start(struct proc *p, const struct proc_spec *spec, struct err *e)
 	    (devnull = open("/dev/null", O_RDWR | O_CLOEXEC)) < 0)
 		return err_sys(e, "open /dev/null");
 	c.devnull = devnull;
+	look_at_signals();
 	/* A handler of ours must not run in the child. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
 	pid_t pid = clone(child_run, stack + sizeof stack,
 			  CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &c, &pidfd);
 	int failed = errno;
+	if (goes_first && pid > 0)
+		setpriority(PRIO_PROCESS, (id_t)pid, 0);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	errno = pid < 0 ? failed : c.errnum;
 	if (pid < 0)

@@ -77,5 +77,16 @@ bool proc_is_alive(pid_t pid, unsigned long long start_time);
 /* Block SIGINT, SIGTERM and SIGHUP: a non-blocking descriptor that is readable once one has come. */
 int proc_end_signals(struct err *e);
 
+/* For a daemon that starts programs of ours: a nice value of -10 for itself, unless it has another than 0, whose giver
+ * had his reasons. A child keeps it until it executes its program, for which we stand still; whatever the program
+ * is, it then gets 0 from us, and one of ours, told by CRISP_REQ, takes it by itself before it does anything:
+ * proc_as_others. False with errno when that was refused. */
+bool proc_go_first(void);
+void proc_as_others(void);
+
+/* As signal(signo, SIG_IGN), but not for what is started: use it in place of that, and set no handlers (they
+ * would run in a child that shares our memory). */
+void (*proc_ignore(int signo))(int);
+
 long long proc_now_ms(void); /* CLOCK_MONOTONIC */
 #endif

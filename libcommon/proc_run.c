@@ -127,7 +127,7 @@ int proc_run(const struct proc_spec *spec, const void *input, size_t input_len, 
 		return -1;
 	if (errout && (x = s.err = open_pipe(&r, STREAM_ERR, e)) < 0)
 		return -1;
-	void (*old)(int) = signal(SIGPIPE, SIG_IGN);
+	void (*old)(int) = proc_ignore(SIGPIPE);
 	int started = proc_start(&p, &s, e);
 	auto_close(&in);
 	auto_close(&o);

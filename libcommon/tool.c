@@ -5,6 +5,7 @@
 #include "fs.h"
 #include "gate.h"
 #include "log.h"
+#include "proc.h"
 #include "tool_run.h"
 #include "xalloc.h"
 
@@ -84,6 +85,7 @@ static int prepare(struct tool_ctx *c, const struct tool_common *k, struct err *
 
 int tool_main(const struct tool *t, int argc, char **argv)
 {
+	proc_as_others();
 	gate_take(&argc, argv);
 	int status = tool_run(t, argc, argv, prepare, finish);
 	gate_tell(status);

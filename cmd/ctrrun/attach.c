@@ -8,6 +8,7 @@
 #include "fs.h"
 #include "jsonx.h"
 #include "log.h"
+#include "proc.h"
 #include "tty.h"
 
 #include <fcntl.h>
@@ -110,7 +111,7 @@ static int prepare_signals(struct session *s, struct err *e)
 	sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_LEN(caught); i++)
 		sigaddset(&set, caught[i]);
-	signal(SIGPIPE, SIG_IGN);
+	proc_ignore(SIGPIPE);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return err_sys(e, "block signals");
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

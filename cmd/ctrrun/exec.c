@@ -9,6 +9,7 @@
 #include "jsonx.h"
 #include "log.h"
 #include "podroot.h"
+#include "proc.h"
 #include "proctree.h"
 #include "rtwords.h"
 
@@ -62,7 +63,7 @@ static int prepare_signals(struct exec *x, struct err *e)
 		return err_sys(e, "prctl");
 	if (getppid() != parent)
 		x->signo = SIGTERM;
-	signal(SIGPIPE, SIG_IGN);
+	proc_ignore(SIGPIPE);
 	return 0;
 }
 

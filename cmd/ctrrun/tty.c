@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tty.h"
 
+#include "proc.h"
+
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,7 +11,7 @@ void tty_raw(struct tty *t)
 {
 	struct termios raw;
 	/* A background process that sets a terminal would be stopped. */
-	signal(SIGTTOU, SIG_IGN);
+	proc_ignore(SIGTTOU);
 	if (t->raw || tcgetattr(STDIN_FILENO, &t->saved) < 0)
 		return;
 	raw = t->saved;

@@ -582,6 +582,6 @@ int keep(const struct keep_spec *s, struct err *e)
 		return -1;
 	if (!s->foreground)
 		return 0;
-	signal(SIGINT, SIG_IGN);
+	proc_ignore(SIGINT);
 	return wait_for(pid, e);
 }

@@ -3,6 +3,7 @@
 
 #include "auto.h"
 #include "log.h"
+#include "proc.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -71,7 +72,7 @@ static int prepare(struct start *s, struct tool_ctx *c, char *head, struct err *
 	s->client.creation_ms = c->cfg.stream_creation_timeout * 1000;
 	if (read_head(s, head, e) < 0)
 		return -1;
-	signal(SIGPIPE, SIG_IGN);
+	proc_ignore(SIGPIPE);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);

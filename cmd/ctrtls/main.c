@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "proc.h"
 #include "relay.h"
 #include "secret.h"
 #include "tool.h"
@@ -30,7 +31,7 @@ static int verb_serve(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	(void)argc, (void)argv;
 	if (take_socket(tls_fd, "fd", e) < 0 || take_socket(plain_fd, "plain-fd", e) < 0)
 		return -1;
-	signal(SIGPIPE, SIG_IGN);
+	proc_ignore(SIGPIPE);
 	secret_init();
 	AUTO_SSL SSL *ssl = secret_session(&c->cfg, e);
 	return ssl ? relay_run(ssl, (int)tls_fd, (int)plain_fd, e) : -1;

@@ -19,7 +19,7 @@ int engine_init(struct engine *en, struct err *e)
 	if (en->signals < 0)
 		return -1;
 	fs_lock_heeds_signals = true;
-	signal(SIGPIPE, SIG_IGN);
+	proc_ignore(SIGPIPE);
 	if (curl_global_init(CURL_GLOBAL_ALL) != 0 || !(en->multi = curl_multi_init()))
 		return err_set(e, ERR_FAILED, "cannot set up libcurl");
 	return 0;

@@ -85,7 +85,7 @@ static int feed(struct verify *v, struct recipe *r, struct reader *child, struct
 static int check_streams(struct verify *v, int dir, struct recipe *r, struct err *e)
 {
 	struct reader child;
-	void (*old)(int) = signal(SIGPIPE, SIG_IGN);
+	void (*old)(int) = proc_ignore(SIGPIPE);
 	AUTO_CLOSE int diff = fs_open_dir(dir, "diff", e);
 	int rc = diff < 0 || start(&child, e) < 0 ? -1 : 0;
 	if (rc == 0) {

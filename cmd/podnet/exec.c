@@ -2,6 +2,7 @@
 #include "auto.h"
 #include "ns.h"
 #include "podnet.h"
+#include "proc.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -77,8 +78,8 @@ static int become(char **argv, struct err *e)
 static int run_inside(char **argv, int own, struct err *e)
 {
 	int status;
-	signal(SIGINT, SIG_IGN);
-	signal(SIGQUIT, SIG_IGN);
+	proc_ignore(SIGINT);
+	proc_ignore(SIGQUIT);
 	pid_t pid = fork();
 	if (pid < 0)
 		return err_sys(e, "fork");

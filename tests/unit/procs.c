@@ -84,7 +84,7 @@ static void test_hygiene(void)
 	sigemptyset(&m);
 	sigaddset(&m, SIGTERM);
 	sigprocmask(SIG_BLOCK, &m, NULL);
-	signal(SIGPIPE, SIG_IGN);
+	proc_ignore(SIGPIPE);
 	struct proc_spec s = PROC_SPEC(
 		SH("ls /proc/self/fd | wc -l; grep -h -e SigBlk -e SigIgn /proc/self/status"));
 	ok(proc_run(&s, NULL, 0, &out, NULL, 5000, &r, &e) == 0, "run");
@@ -274,6 +274,7 @@ static void test_places(void)
 
 int main(void)
 {
+	signal(SIGUSR2, SIG_IGN); /* as if we had it from our parent */
 	test_start();
 	test_run();
 	test_hygiene();

@@ -38,6 +38,8 @@ void jobs_tools_init(struct jobs_tools *t, const struct crispd *d)
 	t->base[t->n_base++] = xasprintf("CRISP_DAEMON=%d", (int)getpid());
 	if ((v = variable("CRISP_CONFIG")))
 		t->base[t->n_base++] = v;
+	if ((v = variable("CRISP_NICE")))
+		t->base[t->n_base++] = v;
 	for (size_t i = 0; proxy_names[i]; i++) {
 		v = variable(proxy_names[i]);
 		if (v)

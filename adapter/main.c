@@ -144,14 +144,14 @@ static int serve(struct crispd *d, struct err *e)
 {
 	if (*d->cfg.record && !(d->recorder = recorder_new(d, e)))
 		return -1;
+	/* An answer that takes a millisecond is not to wait for its turn behind what is started. */
+	if (!proc_go_first())
+		log_debug("no priority: %s", strerror(errno));
 	if (catch_signals(d, e) < 0 || parts_open(d, e) < 0)
 		return -1;
 	d->server = server_new(d, e);
 	if (!d->server)
 		return -1;
-	/* An answer that takes a millisecond is not to wait for its turn behind twenty probes. */
-	if (!proc_go_first())
-		log_debug("no priority: %s", strerror(errno));
 	log_info("crisp %s: serving the CRI on %s", VERSION, d->cfg.listen);
 	tell_ready(d, "");
 	return loop_run(d->loop, e);

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "proc.h"
 #include "reaper.h"
+#include "server.h"
 #include "services.h"
 #include "svc.h"
 #include "xalloc.h"
@@ -400,6 +401,7 @@ static struct exec *next_waiting(const struct execs *x)
 static void on_turn(struct timer *t)
 {
 	struct execs *x = t->arg;
+	server_push(x->d->server); /* what was answered meanwhile goes out before */
 	struct exec *ex = next_waiting(x);
 	if (ex && x->running < RUNNING_MAX)
 		begin(ex);

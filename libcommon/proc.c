@@ -56,14 +56,19 @@ bool proc_go_first(void)
 {
 	if (getpriority(PRIO_PROCESS, 0) != 0)
 		return true;
-	goes_first = setpriority(PRIO_PROCESS, 0, FIRST) == 0;
-	return goes_first;
+	if (setpriority(PRIO_PROCESS, 0, FIRST) < 0)
+		return false;
+	setenv("CRISP_NICE", "0", 1);
+	goes_first = true;
+	return true;
 }
 
 void proc_as_others(void)
 {
-	if (getenv("CRISP_REQ") && getpriority(PRIO_PROCESS, 0) == FIRST)
-		setpriority(PRIO_PROCESS, 0, 0);
+	if (!getenv("CRISP_NICE"))
+		return;
+	setpriority(PRIO_PROCESS, 0, 0);
+	unsetenv("CRISP_NICE");
 }
 
 /* Until it executes its program the child runs in our memory while we stand still: nothing is copied
@@ -147,7 +152,8 @@ static int start(struct proc *p, const struct proc_spec *spec, struct err *e)
 	pid_t pid = clone(child_run, stack + sizeof stack,
 			  CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &c, &pidfd);
 	int failed = errno;
-	if (goes_first && pid > 0)
+	/* Not of one that has given itself another by now. */
+	if (goes_first && pid > 0 && getpriority(PRIO_PROCESS, (id_t)pid) == FIRST)
 		setpriority(PRIO_PROCESS, (id_t)pid, 0);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	errno = pid < 0 ? failed : c.errnum;

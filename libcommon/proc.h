@@ -79,8 +79,8 @@ int proc_end_signals(struct err *e);
 
 /* For a daemon that starts programs of ours: a nice value of -10 for itself, unless it has another than 0, whose giver
  * had his reasons. A child keeps it until it executes its program, for which we stand still; whatever the program
- * is, it then gets 0 from us, and one of ours, told by CRISP_REQ, takes it by itself before it does anything:
- * proc_as_others. False with errno when that was refused. */
+ * is, it then gets 0 from us, and one of ours, told by CRISP_NICE in the environment that we set, takes 0 by itself
+ * before it does anything: proc_as_others. False with errno when that was refused. */
 bool proc_go_first(void);
 void proc_as_others(void);
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 
 #define SH(script) ((const char *const[]){"/bin/sh", "-c", script, NULL})
 
@@ -147,9 +148,9 @@ static void test_identity(void)
 
 struct loop_test {
 	struct loop *l;
-	struct watch a, b;
+	struct watch a, b, c;
 	struct timer t1, t2, t3;
-	int order[4], n, fired;
+	int order[4], n, fired, quiet;
 };
 
 static void on_timer(struct timer *t)
@@ -160,8 +161,15 @@ static void on_timer(struct timer *t)
 		loop_stop(x->l);
 }
 
-/* Both are ready in one batch; whichever comes first deletes the other, whose callback must not
- * run. */
+static void on_quiet(struct watch *w, uint32_t events)
+{
+	struct loop_test *x = w->arg;
+	(void)events;
+	x->fired = -1;
+}
+
+/* Both are ready in one batch; whichever comes first deletes the other, whose callback must not run, nor that of
+ * the watch, of something that is not ready, which has its place now. */
 static void on_ready(struct watch *w, uint32_t events)
 {
 	struct loop_test *x = w->arg;
@@ -169,6 +177,8 @@ static void on_ready(struct watch *w, uint32_t events)
 	x->fired++;
 	loop_del(x->l, &x->a);
 	loop_del(x->l, &x->b);
+	if (loop_add(x->l, &x->c, x->quiet, EPOLLIN, on_quiet, x, &(struct err){0}) < 0)
+		x->fired = -1;
 }
 
 static int got_signal;
@@ -181,10 +191,11 @@ static void on_signal(int signo, void *arg)
 static void test_loop(void)
 {
 	struct err e;
-	struct loop_test x = {.a = WATCH_NONE, .b = WATCH_NONE};
+	struct loop_test x = {.a = WATCH_NONE, .b = WATCH_NONE, .c = WATCH_NONE};
 	int p[2], q[2];
 	x.l = loop_new(&e);
 	ok(x.l && pipe2(p, O_CLOEXEC) == 0 && pipe2(q, O_CLOEXEC) == 0, "loop");
+	x.quiet = eventfd(0, EFD_CLOEXEC);
 	ok(write(p[1], "x", 1) == 1 && write(q[1], "x", 1) == 1, "make both readable");
 	ok(loop_add(x.l, &x.a, p[0], EPOLLIN, on_ready, &x, &e) == 0 &&
 		   loop_add(x.l, &x.b, q[0], EPOLLIN, on_ready, &x, &e) == 0,
@@ -203,6 +214,7 @@ static void test_loop(void)
 	ok(x.n == 3 && x.order[0] == 2 && x.order[1] == 1 && x.order[2] == 3,
 	   "timers in order of their time");
 	ok(got_signal == SIGUSR1, "the signal arrived");
+	loop_close(x.l, &x.c);
 	loop_free(x.l);
 	close(p[0]);
 	close(p[1]);
@@ -265,11 +277,36 @@ static void test_places(void)
 			high = many[i].slot > high ? many[i].slot : high;
 		}
 		ok(added == ARRAY_LEN(many), "%zu watches", added);
+		size_t twice = 0;
+		for (size_t i = 0; i < ARRAY_LEN(many); i++)
+			for (size_t k = 0; k < i; k++)
+				twice += many[i].slot == many[k].slot;
+		ok(twice == 0, "each with a place of its own");
 		for (size_t i = 0; i < ARRAY_LEN(many); i++)
 			loop_close(l, &many[i]);
 	}
 	ok(high < 64, "their places are used again: %zu", high);
 	loop_free(l);
+}
+
+/* Last: this process goes before others from here on. */
+static void test_first(void)
+{
+	struct err e;
+	struct proc p;
+	struct proc_result r;
+	if (getpriority(PRIO_PROCESS, 0) != 0 || !proc_go_first()) {
+		ok(true, "priorities # skip no right to one, or we have one");
+		return;
+	}
+	ok(getpriority(PRIO_PROCESS, 0) == -10 && getenv("CRISP_NICE"), "we go first");
+	struct proc_spec s = PROC_SPEC(SH("sleep 10"));
+	ok(proc_start(&p, &s, &e) == 0 && getpriority(PRIO_PROCESS, (id_t)p.pid) == 0,
+	   "what we start does not");
+	proc_kill(&p, SIGKILL);
+	proc_wait(&p, -1, &r, &e);
+	proc_as_others();
+	ok(getpriority(PRIO_PROCESS, 0) == 0 && !getenv("CRISP_NICE"), "as all others again");
 }
 
 int main(void)
@@ -283,5 +320,6 @@ int main(void)
 	test_loop();
 	test_turns();
 	test_places();
+	test_first();
 	return tap_done();
 }

@@ -98,6 +98,11 @@ void gate_take(int *argc, char **argv)
 	--*argc;
 }
 
+bool gate_given(void)
+{
+	return gate >= 0;
+}
+
 void gate_tell(int status)
 {
 	unsigned char byte = (unsigned char)status;

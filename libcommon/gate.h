@@ -21,6 +21,7 @@ enum { GATE_LINE_MAX = 64 };
 
 /* Takes the word off, when it is there. */
 void gate_take(int *argc, char **argv);
+bool gate_given(void);
 /* Until the tool is wanted; false, at once, in one without a gate. */
 bool gate_wait(void);
 void gate_tell(int status);

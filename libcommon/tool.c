@@ -74,6 +74,8 @@ static int prepare(struct tool_ctx *c, const struct tool_common *k, struct err *
 	}
 	struct looks seen = {.root = {.ino = 0}};
 	int r = begin(c, k, &seen, e);
+	if (uses_state(c) && gate_given())
+		(void)state_boot_id(); /* most steps ask for it */
 	if (!gate_wait())
 		return r;
 	log_init(log_prog());

@@ -85,10 +85,12 @@ int parent_intend(const struct tool_ctx *c, const char *parent, const char *id, 
 	char mark[NAME_MAX + 16];
 	AUTO_FREE char *path = parent_path(&c->cfg, parent, id);
 	/* The kubelet makes it first. */
-	if (path && cgroup_exists(path))
+	if (!path || !*path || cgroup_exists(path))
 		return 0;
-	AUTO_FREE char *top = path ? first_prefix(path, is_missing, s) : NULL;
-	if (!top || !mark_name(top, mark))
+	AUTO_FREE char *above = xstrndup(path, (size_t)(strrchr(path, '/') - path));
+	AUTO_FREE char *missing = first_prefix(above, is_missing, s);
+	const char *top = missing ? missing : path;
+	if (!mark_name(top, mark))
 		return 0;
 	if (mkdirat(s->root, "cgroups", 0700) < 0 && errno != EEXIST)
 		return err_sys(e, "mkdir cgroups");

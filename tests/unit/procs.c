@@ -256,7 +256,8 @@ static void test_turns(void)
 	ok(x.l && pipe2(p, O_CLOEXEC) == 0 && write(p[1], "x", 1) == 1, "loop");
 	ok(loop_add(x.l, &x.a, p[0], EPOLLIN, on_other, &x, &e) == 0, "add");
 	loop_timer(x.l, &x.t, 0, on_turn, &x);
-	ok(loop_run(x.l, &e) == 0 && x.turns == 3 && x.seen == 1, "seen after turn %d", x.seen);
+	int ended = loop_run(x.l, &e);
+	ok(ended == 0 && x.turns == 3 && x.seen == 1, "seen after turn %d", x.seen);
 	ok(fcntl(p[0], F_GETFD) < 0 && x.a.fd < 0, "closed with its watch");
 	loop_free(x.l);
 	close(p[1]);

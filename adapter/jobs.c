@@ -9,6 +9,7 @@
 #include "standby.h"
 #include "step.h"
 #include "svc.h"
+#include "svc_exec.h"
 #include "telemetry.h"
 #include "xalloc.h"
 
@@ -69,6 +70,7 @@ void jobs_reload(struct jobs *js, const struct config *said)
 {
 	jobs_tools_reload(&js->tools, said);
 	standbys_drop(js->d->standbys);
+	execs_drop(js->d->execs);
 }
 
 static void job_free(struct job *j)

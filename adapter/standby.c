@@ -8,7 +8,6 @@
 #include "reaper.h"
 #include "xalloc.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -117,21 +116,12 @@ static void on_clock(struct timer *t)
 	dismiss(t->arg);
 }
 
-/* A script in a tool's place knows no gate: it would run. */
-static bool is_program(const char *path)
-{
-	char magic[4];
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd >= 0 && read(fd, magic, sizeof magic) == sizeof magic &&
-	       memcmp(magic, "\177ELF", sizeof magic) == 0;
-}
-
 static int start(struct standby *s, struct err *e)
 {
 	struct crispd *d = s->all->d;
 	const char *const *argv = (const char *const *)s->argv;
 	s->program = fs_stamp(argv[0]);
-	if (!is_program(argv[0]))
+	if (!toolrun_can_wait(argv[0]))
 		return err_set(e, ERR_UNSUPPORTED, "%s is no program", argv[0]);
 	if (toolrun_wait(&s->run, argv, jobs_env(d->jobs, "", false), e) < 0)
 		return -1;

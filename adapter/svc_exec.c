@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "journal.h"
 #include "jsonx.h"
+#include "keeper.h"
 #include "log.h"
 #include "proc.h"
 #include "reaper.h"
@@ -16,12 +17,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 enum {
 	STREAM_MAX = 16 << 20, /* bytes of stdout, and of stderr; the CRI's number */
 	REPLY_SLACK = 4096,    /* what a reply needs beside the two */
 	HELD_MAX = 128 << 20,  /* bytes of output over all commands */
-	STATUS_MAX = 16 << 10,
+	LINE_MAX_BYTES = 16 << 10,
 	RUNNING_MAX = 64,
 	CHUNK = 64 << 10,
 	READS = 16,      /* chunks of one stream before others get a turn */
@@ -40,11 +42,13 @@ struct exec {
 	size_t n_cmd;
 	long long timeout_s;
 	bool started, ended, killed, late;
-	struct proc proc;
+	struct proc proc; /* none when the keeper has it */
 	struct proc_result result;
-	struct watch end, watch[STREAMS];
+	struct watch end, watch[STREAMS]; /* end: of the process, or the run's gate */
 	struct buf buf[STREAMS];
-	int status; /* what ctrrun says, read at its end */
+	int told;       /* through it ctrrun tells how it went */
+	int said, code; /* 1: the code, -1: an error, 0: nothing yet */
+	struct err error;
 	struct timer clock;
 	int64_t when_ns;
 	long long started_ms;
@@ -53,6 +57,7 @@ struct exec {
 struct execs {
 	struct crispd *d;
 	struct exec *head; /* as they came */
+	struct keeper *keeper;
 	size_t running, held;
 	struct timer turn; /* of the next that is started */
 	int devnull;       /* their stdin */
@@ -64,8 +69,14 @@ struct execs *execs_new(struct crispd *d)
 {
 	struct execs *x = xcalloc(1, sizeof *x);
 	x->d = d;
+	x->keeper = keeper_new(d, "ctrrun", "exec");
 	x->devnull = -1;
 	return x;
+}
+
+void execs_drop(struct execs *x)
+{
+	keeper_drop(x->keeper);
 }
 
 static void exec_free(struct exec *ex)
@@ -83,8 +94,8 @@ static void exec_free(struct exec *ex)
 		x->held -= ex->buf[i].len;
 		buf_release(&ex->buf[i]);
 	}
-	auto_close(&ex->status);
 	loop_del(x->d->loop, &ex->end);
+	auto_close(&ex->told); /* with that the keeper knows, if it does not yet */
 	loop_timer_cancel(x->d->loop, &ex->clock);
 	if (!ex->ended && ex->proc.pidfd >= 0) {
 		proc_kill(&ex->proc, SIGTERM);
@@ -103,34 +114,44 @@ void execs_free(struct execs *x)
 	while (x->head)
 		exec_free(x->head);
 	loop_timer_cancel(x->d->loop, &x->turn);
+	keeper_free(x->keeper);
 	auto_close(&x->devnull);
 	free(x);
 }
 
-/* What ctrrun said about the run: the last line of the status descriptor that tells an exit code or
- * an error. Returns 1 for a code, -1 for an error, 0 when it said nothing. */
-static int read_status(const struct exec *ex, int *code, struct err *e)
+/* A line with an exit code or an error. */
+static void read_line(struct exec *ex, const char *line, size_t len)
 {
-	char text[STATUS_MAX];
-	ssize_t len = read(ex->status, text, sizeof text);
-	int found = 0;
-	for (size_t at = 0; len > 0 && at < (size_t)len;) {
-		const char *nl = memchr(text + at, '\n', (size_t)len - at);
-		size_t n = (nl ? (size_t)(nl - text) : (size_t)len) - at;
-		AUTO_JSON json_t *j = json_loadb(text + at, n, 0, NULL);
-		const json_t *told = json_object_get(j, "code");
-		const char *kind = json_string_value(told);
-		at += n + 1;
-		if (json_is_integer(told)) {
-			*code = (int)json_integer_value(told);
-			found = 1;
-		} else if (kind) {
-			err_set(e, err_kind_of_name(kind), "%s",
-				jsonx_opt_string(j, "msg", "exec failed"));
-			found = -1;
-		}
+	AUTO_JSON json_t *j = json_loadb(line, len, 0, NULL);
+	const json_t *told = json_object_get(j, "code");
+	const char *kind = json_string_value(told);
+	if (json_is_integer(told)) {
+		ex->code = (int)json_integer_value(told);
+		ex->said = 1;
+	} else if (kind) {
+		err_set(&ex->error, err_kind_of_name(kind), "%s",
+			jsonx_opt_string(j, "msg", "exec failed"));
+		ex->said = -1;
 	}
-	return found;
+}
+
+/* Whether there is nothing more to wait for: a line that says it, the status of one that ended without, or its
+ * keeper's end. */
+static bool read_told(struct exec *ex)
+{
+	char text[LINE_MAX_BYTES];
+	while (!ex->said) {
+		ssize_t n = recv(ex->told, text, sizeof text, MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return false;
+		ex->result = (struct proc_result){.exited = n > 0, .status = SIGKILL};
+		if (n == 1)
+			ex->result.status = (unsigned char)*text;
+		if (n <= 1)
+			return true;
+		read_line(ex, text, (size_t)n);
+	}
+	return true;
 }
 
 static void timed_out(const struct exec *ex, struct err *e)
@@ -142,14 +163,16 @@ static void timed_out(const struct exec *ex, struct err *e)
 /* 0 with the command's exit code, or the error. */
 static int outcome(const struct exec *ex, int *code, struct err *e)
 {
-	int said = read_status(ex, code, e), status = proc_exit_code(&ex->result);
-	if (said > 0)
+	int status = proc_exit_code(&ex->result);
+	*code = ex->code;
+	if (ex->said > 0)
 		return 0;
-	if (ex->late || (said < 0 ? e->kind == ERR_TIMEOUT : status == 124)) {
+	*e = ex->error;
+	if (ex->late || (ex->said < 0 ? e->kind == ERR_TIMEOUT : status == 124)) {
 		timed_out(ex, e);
 		return -1;
 	}
-	if (said == 0)
+	if (ex->said == 0)
 		jobs_read_stderr("ctrrun", ex->buf[ERR].data ? ex->buf[ERR].data : "",
 				 ex->buf[ERR].len, status ? status : 1, NULL, e);
 	return -1;
@@ -257,16 +280,25 @@ static void on_data(struct watch *w, uint32_t events)
 	check_end(ex);
 }
 
+/* Of a process of ours: 1 has ended, 0 has not. */
+static int reap(struct exec *ex)
+{
+	struct proc_result r = {.exited = true, .status = 1};
+	struct err e;
+	int n = proc_try_reap(&ex->proc, &r, &e);
+	if (n == 0)
+		return 0;
+	(void)read_told(ex);
+	ex->result = r;
+	return 1;
+}
+
 static void on_end(struct watch *w, uint32_t events)
 {
 	struct exec *ex = w->arg;
-	struct err e;
 	(void)events;
-	int n = proc_try_reap(&ex->proc, &ex->result, &e);
-	if (n == 0)
+	if (ex->proc.pidfd >= 0 ? reap(ex) == 0 : !read_told(ex))
 		return;
-	if (n < 0)
-		ex->result = (struct proc_result){.exited = true, .status = 1};
 	loop_del(ex->all->d->loop, &ex->end);
 	ex->ended = true;
 	for (int s = 0; s < STREAMS; s++)
@@ -281,7 +313,10 @@ static void on_clock(struct timer *t);
 
 static void end_it(struct exec *ex)
 {
-	proc_kill(&ex->proc, ex->killed ? SIGKILL : SIGTERM);
+	if (ex->proc.pidfd >= 0)
+		proc_kill(&ex->proc, ex->killed ? SIGKILL : SIGTERM);
+	else
+		shutdown(ex->told, SHUT_WR); /* the keeper does the rest */
 	ex->killed = true;
 	loop_timer(ex->all->d->loop, &ex->clock, KILL_AFTER_MS, on_clock, ex);
 }
@@ -305,26 +340,16 @@ static void on_cancel(void *arg)
 		end_it(ex);
 }
 
-/* Ours does not block. */
-static int open_pipe(int *ours, int *theirs, struct err *e)
+static int open_stream(struct exec *ex, enum stream s, int *theirs, struct err *e)
 {
 	int fds[2];
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return err_sys(e, "pipe");
-	*ours = fds[0];
 	*theirs = fds[1];
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
-	return 0;
-}
-
-static int open_stream(struct exec *ex, enum stream s, int *theirs, struct err *e)
-{
-	int ours = -1;
-	if (open_pipe(&ours, theirs, e) < 0)
-		return -1;
-	if (loop_add(ex->all->d->loop, &ex->watch[s], ours, EPOLLIN, on_data, ex, e) == 0)
+	if (loop_add(ex->all->d->loop, &ex->watch[s], fds[0], EPOLLIN, on_data, ex, e) == 0)
 		return 0;
-	close(ours);
+	close(fds[0]);
 	return -1;
 }
 
@@ -336,40 +361,61 @@ static int stdin_of(struct execs *x)
 	return x->devnull;
 }
 
-static int start(struct exec *ex, struct err *e)
+/* Until it executes its program we stand still. */
+static int start_own(struct exec *ex, const char *const *words, const int streams[3], struct err *e)
 {
 	struct crispd *d = ex->all->d;
-	AUTO_CLOSE int out = -1;
-	AUTO_CLOSE int err = -1;
-	AUTO_CLOSE int status = -1;
-	AUTO_FREE const char **argv = xcalloc(ex->n_cmd + 16, sizeof *argv);
-	char seconds[24], number[16];
-	if (open_stream(ex, OUT, &out, e) < 0 || open_stream(ex, ERR, &err, e) < 0 ||
-	    open_pipe(&ex->status, &status, e) < 0)
-		return -1;
+	AUTO_FREE const char **argv = xcalloc(ex->n_cmd + 20, sizeof *argv);
+	char number[16];
+	int fds[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return err_sys(e, "socketpair");
+	ex->told = fds[0];
+	AUTO_CLOSE int theirs = fds[1];
 	size_t n = jobs_argv(d->jobs, "ctrrun", argv);
+	snprintf(number, sizeof number, "%d", theirs);
 	argv[n++] = "exec";
-	if (ex->timeout_s > 0) {
-		snprintf(seconds, sizeof seconds, "%lld", ex->timeout_s);
-		argv[n++] = "--timeout";
-		argv[n++] = seconds;
-	}
-	snprintf(number, sizeof number, "%d", status);
 	argv[n++] = "--status-fd";
 	argv[n++] = number;
-	argv[n++] = ex->ctr;
-	for (size_t i = 0; i < ex->n_cmd; i++)
-		argv[n++] = ex->cmd[i];
+	while (*words)
+		argv[n++] = *words++;
 	struct proc_spec spec = PROC_SPEC(argv);
 	spec.envp = jobs_env(d->jobs, ex->req, false);
-	spec.in = stdin_of(d->execs);
-	spec.out = out;
-	spec.err = err;
-	spec.keep = (const int[]){status, -1};
+	spec.in = streams[0];
+	spec.out = streams[1];
+	spec.err = streams[2];
+	spec.keep = (const int[]){theirs, -1};
 	spec.new_group = true;
 	if (proc_start(&ex->proc, &spec, e) < 0)
 		return -1;
 	return loop_add(d->loop, &ex->end, ex->proc.pidfd, EPOLLIN, on_end, ex, e);
+}
+
+static int start(struct exec *ex, struct err *e)
+{
+	struct execs *x = ex->all;
+	AUTO_CLOSE int out = -1;
+	AUTO_CLOSE int err = -1;
+	AUTO_FREE const char **words = xcalloc(ex->n_cmd + 4, sizeof *words);
+	char seconds[24];
+	struct err why;
+	size_t n = 0;
+	if (open_stream(ex, OUT, &out, e) < 0 || open_stream(ex, ERR, &err, e) < 0)
+		return -1;
+	if (ex->timeout_s > 0) {
+		snprintf(seconds, sizeof seconds, "%lld", ex->timeout_s);
+		words[n++] = "--timeout";
+		words[n++] = seconds;
+	}
+	words[n++] = ex->ctr;
+	for (size_t i = 0; i < ex->n_cmd; i++)
+		words[n++] = ex->cmd[i];
+	const int streams[3] = {stdin_of(x), out, err};
+	ex->told = keeper_run(x->keeper, words, ex->req, streams, &why);
+	if (ex->told >= 0)
+		return loop_add(x->d->loop, &ex->end, ex->told, EPOLLIN, on_end, ex, e);
+	log_debug("ExecSync: %s", why.msg);
+	return start_own(ex, words, streams, e);
 }
 
 static void begin(struct exec *ex)
@@ -435,7 +481,7 @@ void svc_exec_sync(struct call *c, const ProtobufCMessage *request)
 	ex->call = c;
 	ex->proc = PROC_NONE;
 	ex->end = WATCH_NONE;
-	ex->status = -1;
+	ex->told = -1;
 	for (int i = 0; i < STREAMS; i++) {
 		ex->watch[i] = WATCH_NONE;
 		ex->buf[i] = BUF_INIT(STREAM_MAX);

@@ -68,6 +68,14 @@ int toolrun_start(struct toolrun *r, const char *const *argv, const char *const 
 	return -1;
 }
 
+bool toolrun_can_wait(const char *path)
+{
+	char magic[4];
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd >= 0 && read(fd, magic, sizeof magic) == sizeof magic &&
+	       memcmp(magic, "\177ELF", sizeof magic) == 0;
+}
+
 int toolrun_wait(struct toolrun *r, const char *const *argv, const char *const *env, struct err *e)
 {
 	int fds[2];

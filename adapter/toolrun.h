@@ -19,6 +19,8 @@ int toolrun_file(const char *name, const void *data, size_t len, struct err *e);
 /* Start it at once. input NULL = none; secret: a descriptor to pass under its number, -1 = none. */
 int toolrun_start(struct toolrun *r, const char *const *argv, const char *const *env,
 		  const char *input, size_t input_len, int secret, struct err *e);
+/* A script in a tool's place knows no gate and no turnstile: it would run. */
+bool toolrun_can_wait(const char *path);
 /* Start it to wait; give it its input and the word. One that has not got it has done nothing, and ends when
  * its gate is closed. */
 int toolrun_wait(struct toolrun *r, const char *const *argv, const char *const *env, struct err *e);

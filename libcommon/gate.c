@@ -78,12 +78,11 @@ static bool read_line(int fd, char *line)
 	return false;
 }
 
-/* The number of the descriptor, or -1 when the word is another. */
-static int gate_of(const char *word)
+int gate_number(const char *word, const char *option)
 {
-	size_t n = strlen(GATE_OPTION);
+	size_t n = strlen(option);
 	char *end;
-	if (!word || strncmp(word, GATE_OPTION, n) != 0)
+	if (!word || strncmp(word, option, n) != 0)
 		return -1;
 	long fd = strtol(word + n, &end, 10);
 	return end > word + n && !*end && fd > 2 && fd < INT_MAX ? (int)fd : -1;
@@ -91,7 +90,7 @@ static int gate_of(const char *word)
 
 void gate_take(int *argc, char **argv)
 {
-	gate = *argc > 1 ? gate_of(argv[1]) : -1;
+	gate = *argc > 1 ? gate_number(argv[1], GATE_OPTION) : -1;
 	if (gate < 0)
 		return;
 	memmove(argv + 1, argv + 2, (size_t)(*argc - 1) * sizeof *argv);
@@ -103,12 +102,27 @@ bool gate_given(void)
 	return gate >= 0;
 }
 
-void gate_tell(int status)
+void gate_set(int fd)
+{
+	gate = fd;
+}
+
+int gate_fd(void)
+{
+	return gate;
+}
+
+void gate_send(int fd, int status)
 {
 	unsigned char byte = (unsigned char)status;
+	(void)!send(fd, &byte, sizeof byte, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void gate_tell(int status)
+{
 	/* What the sanitizer finds at the end is in the status that the end tells. */
 	if (gate >= 0 && !SANITIZED)
-		(void)!send(gate, &byte, sizeof byte, MSG_NOSIGNAL | MSG_DONTWAIT);
+		gate_send(gate, status);
 }
 
 bool gate_wait(void)

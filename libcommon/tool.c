@@ -7,6 +7,7 @@
 #include "log.h"
 #include "proc.h"
 #include "tool_run.h"
+#include "turnstile.h"
 #include "xalloc.h"
 
 static int load(struct tool_ctx *c, const struct tool_common *k, struct err *e)
@@ -43,6 +44,8 @@ static struct looks look(const struct tool_ctx *c)
 
 static int begin(struct tool_ctx *c, const struct tool_common *k, struct looks *seen, struct err *e)
 {
+	if (c->flags & TOOL_NO_CONFIG)
+		return 0;
 	if (load(c, k, e) < 0)
 		return -1;
 	if (!uses_state(c))
@@ -53,6 +56,8 @@ static int begin(struct tool_ctx *c, const struct tool_common *k, struct looks *
 
 static bool is_current(const struct tool_ctx *c, const struct looks *seen)
 {
+	if (c->flags & TOOL_NO_CONFIG)
+		return true;
 	struct looks now = uses_state(c) ? look(c) : *seen;
 	return fs_stamp_same(&now.root, &seen->root) && fs_stamp_same(&now.run, &seen->run) &&
 	       config_is_current(&c->cfg);
@@ -64,31 +69,47 @@ static void finish(struct tool_ctx *c)
 	config_release(&c->cfg);
 }
 
+/* What was begun (r: with which success) is taken up when it is still what it would be now. */
+static int begin_again(struct tool_ctx *c, const struct tool_common *k, struct looks *seen, int r,
+		       struct err *e)
+{
+	log_init(log_prog());
+	if (r == 0 && is_current(c, seen))
+		return 0;
+	finish(c);
+	return begin(c, k, seen, e);
+}
+
+/* Returns in each run; the one that stays keeps what it has read for the next. */
+static int take_turns(struct tool_ctx *c, const struct tool_common *k, struct looks *seen, int r,
+		      struct err *e)
+{
+	do {
+		turnstile_wait();
+		r = begin_again(c, k, seen, r, e);
+	} while (!turnstile_enter());
+	log_init(log_prog());
+	return r;
+}
+
 static int prepare(struct tool_ctx *c, const struct tool_common *k, struct err *e)
 {
 	if (tool_prepare_common(c, k, e) < 0)
 		return -1;
-	if (c->flags & TOOL_NO_CONFIG) {
-		gate_wait();
-		return 0;
-	}
 	struct looks seen = {.root = {.ino = 0}};
 	int r = begin(c, k, &seen, e);
-	if (uses_state(c) && gate_given())
+	if (uses_state(c) && (gate_given() || turnstile_given()))
 		(void)state_boot_id(); /* most steps ask for it */
-	if (!gate_wait())
-		return r;
-	log_init(log_prog());
-	if (r == 0 && is_current(c, &seen))
-		return 0;
-	finish(c);
-	return begin(c, k, &seen, e);
+	if (turnstile_given())
+		return take_turns(c, k, &seen, r, e);
+	return gate_wait() ? begin_again(c, k, &seen, r, e) : r;
 }
 
 int tool_main(const struct tool *t, int argc, char **argv)
 {
 	proc_as_others();
 	gate_take(&argc, argv);
+	turnstile_take(&argc, argv);
 	int status = tool_run(t, argc, argv, prepare, finish);
 	gate_tell(status);
 	return status;

@@ -2,7 +2,9 @@
 #include "tool_run.h"
 
 #include "auto.h"
+#include "gate.h"
 #include "log.h"
+#include "turnstile.h"
 #include "xalloc.h"
 
 #include <fcntl.h>
@@ -221,8 +223,18 @@ static int run(struct parse *p, int argc, char **argv, tool_prepare_fn *prepare,
 		tool_print_table(p->t, &p->common);
 		return 0;
 	}
-	if (n < 0 || check_operands(p, n, e) < 0 || prepare(p->c, &p->common, e) < 0)
+	/* Behind a turnstile the first words are what all runs have in common. */
+	if (n < 0 || (!turnstile_given() && check_operands(p, n, e) < 0) ||
+	    prepare(p->c, &p->common, e) < 0)
 		return -1;
+	if (turnstile_given()) {
+		argv = turnstile_words(&argc);
+		n = parse_args(p, argc, argv, e);
+		if (n < 0 || check_operands(p, n, e) < 0 ||
+		    tool_prepare_common(p->c, &p->common, e) < 0)
+			return -1;
+		p->c->status_fd = gate_fd();
+	}
 	return p->v->run(p->c, n, argv, e);
 }
 

@@ -12,6 +12,7 @@
 #include "proc.h"
 #include "proctree.h"
 #include "rtwords.h"
+#include "sanitizer.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -31,16 +32,30 @@ enum { END_MS = 5000, STAND_IN_MS = 2000 };
 
 bool exec_tty, exec_stdin;
 
-static void status_line(int fd, json_t *j)
+/* Nothing is said on our own streams after that: whoever hears how it went finds that they have ended, but for what
+ * the command has left behind. A sanitizer speaks later. */
+static void let_go_of_streams(void)
+{
+	AUTO_CLOSE int none = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (none >= 0 && !SANITIZED) {
+		fflush(stdout);
+		dup2(none, STDOUT_FILENO);
+		dup2(none, STDERR_FILENO);
+	}
+}
+
+/* The last that is done. */
+static void tell(struct exec *x)
 {
 	struct err ignored;
-	AUTO_JSON json_t *own = j;
-	AUTO_FREE char *text = json_dumps(own, JSON_COMPACT);
-	if (fd < 0 || !text)
+	AUTO_JSON json_t *line = TAKE(x->told);
+	AUTO_FREE char *text = json_dumps(line, JSON_COMPACT);
+	if (x->status_fd < 0 || !text)
 		return;
 	size_t n = strlen(text);
 	text[n] = '\n';
-	fs_write_all(fd, text, n + 1, &ignored);
+	let_go_of_streams();
+	fs_write_all(x->status_fd, text, n + 1, &ignored);
 }
 
 static int prepare_signals(struct exec *x, struct err *e)
@@ -341,12 +356,12 @@ static void drop_fence(struct exec *x, bool kill)
 	x->fence = -1;
 }
 
-static int fail(const struct exec *x, int status, const struct err *e)
+static int fail(struct exec *x, int status, const struct err *e)
 {
 	if (x->signo)
 		status = 128 + x->signo;
-	status_line(x->status_fd, json_pack("{s:s, s:s, s:i, s:s}", "event", "error", "code",
-					    err_name(e), "exit", status, "msg", e->msg));
+	x->told = json_pack("{s:s, s:s, s:i, s:s}", "event", "error", "code", err_name(e), "exit",
+			    status, "msg", e->msg);
 	log_err(e);
 	return status;
 }
@@ -383,10 +398,9 @@ static int run(struct exec *x, struct err *e)
 	if (status == 0) {
 		status = finish(x, &signal_number, e);
 		if (status >= 0) {
-			json_t *j = json_pack("{s:s, s:i}", "event", "exited", "code", status);
+			x->told = json_pack("{s:s, s:i}", "event", "exited", "code", status);
 			if (signal_number)
-				json_object_set_new(j, "signal", json_integer(signal_number));
-			status_line(x->status_fd, j);
+				json_object_set_new(x->told, "signal", json_integer(signal_number));
 			return status;
 		}
 		status = e->kind == ERR_TIMEOUT ? err_exit_status(e) : OWN_FAILURE;
@@ -441,5 +455,6 @@ int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		auto_close(&fds[i]);
 	ctr_release(&x.k);
+	tell(&x);
 	return status;
 }

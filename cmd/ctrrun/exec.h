@@ -28,6 +28,7 @@ struct exec {
 	int run_dir;
 	char *const *command;
 	int status_fd;
+	json_t *told;       /* what goes there when all is done */
 	long long deadline; /* ms, -1 = none */
 	int signals;        /* signalfd */
 	int signo;          /* what ended us, 0 = nothing */

@@ -10,58 +10,88 @@
 #include "turnstile.h"
 #include "xalloc.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { WORDS_MAX = 16 };
+enum { WORDS_MAX = 16, ENV_MAX = 16 };
+
+struct stand {
+	struct stand *next;
+	struct keeper *k;
+	struct proc proc;
+	struct watch end, told;
+	struct fs_stamp program; /* as it was started */
+	bool retired;            /* gets no more, and goes with its last */
+	size_t n_runs;
+};
 
 struct keeper {
 	struct crispd *d;
 	const char *tool, *verb;
-	struct proc proc;
-	struct watch end;
-	int socket; /* -1 = none stands there */
+	struct stand *head; /* the newest first; none but that is not retired */
+	struct keeper_run *runs;
+	unsigned long long last;
 	struct timer idle;
-	struct fs_stamp program; /* as it was started */
+	struct answer in;
 	char text[TURNSTILE_MAX];
 };
 
 struct keeper *keeper_new(struct crispd *d, const char *tool, const char *verb)
 {
 	struct keeper *k = xcalloc(1, sizeof *k);
-	*k = (struct keeper){.d = d,
-			     .tool = tool,
-			     .verb = verb,
-			     .proc = PROC_NONE,
-			     .end = WATCH_NONE,
-			     .socket = -1};
+	k->d = d;
+	k->tool = tool;
+	k->verb = verb;
 	return k;
+}
+
+/* Its runs end with it, where there are any. */
+static void stand_close(struct stand *s)
+{
+	struct stand **p = &s->k->head;
+	while (*p != s)
+		p = &(*p)->next;
+	*p = s->next;
+	loop_del(s->k->d->loop, &s->end);
+	loop_close(s->k->d->loop, &s->told);
+	if (s->proc.pidfd >= 0)
+		reaper_take(s->k->d->reaper, &s->proc);
+	free(s);
+}
+
+static void over(struct keeper *k, struct keeper_run *r)
+{
+	struct keeper_run **p = &k->runs;
+	while (*p != r)
+		p = &(*p)->next;
+	*p = r->next;
+	r->at->n_runs--;
+	if (r->at->retired && !r->at->n_runs)
+		stand_close(r->at);
+	r->at = NULL;
 }
 
 void keeper_drop(struct keeper *k)
 {
 	loop_timer_cancel(k->d->loop, &k->idle);
-	loop_del(k->d->loop, &k->end);
-	if (k->proc.pidfd >= 0)
-		reaper_take(k->d->reaper, &k->proc);
-	auto_close(&k->socket);
-	k->socket = -1;
+	if (!k->head || k->head->retired)
+		return;
+	k->head->retired = true;
+	if (!k->head->n_runs)
+		stand_close(k->head);
 }
 
 void keeper_free(struct keeper *k)
 {
-	if (k)
-		keeper_drop(k);
+	if (!k)
+		return;
+	loop_timer_cancel(k->d->loop, &k->idle);
+	while (k->head)
+		stand_close(k->head);
 	free(k);
-}
-
-/* It was killed, or found its words wrong. */
-static void on_end(struct watch *w, uint32_t events)
-{
-	(void)events;
-	keeper_drop(w->arg);
 }
 
 static void on_idle(struct timer *t)
@@ -69,101 +99,166 @@ static void on_idle(struct timer *t)
 	keeper_drop(t->arg);
 }
 
-static int start(struct keeper *k, const char *program, struct err *e)
+static void take_answer(struct keeper *k)
 {
-	const char *argv[WORDS_MAX], *common[WORDS_MAX];
+	unsigned long long number = strtoull(k->in.id, NULL, 10);
+	struct keeper_run *r = k->runs;
+	while (r && r->number != number)
+		r = r->next;
+	if (r) {
+		over(k, r);
+		r->cb(r, &k->in);
+	}
+	answer_release(&k->in);
+}
+
+static void on_told(struct watch *w, uint32_t events)
+{
+	struct stand *s = w->arg;
+	struct keeper *k = s->k;
+	(void)events;
+	/* With a retired one's last answer it is gone. */
+	while (answer_receive(w->fd, &k->in) > 0) {
+		bool last = s->retired && s->n_runs == 1;
+		take_answer(k);
+		if (last)
+			return;
+	}
+}
+
+/* It was killed, or found its words wrong. What its runs have told by then counts. */
+static void on_end(struct watch *w, uint32_t events)
+{
+	struct stand *s = w->arg;
+	struct keeper *k = s->k;
+	(void)events;
+	s->retired = true;
+	s->n_runs++; /* it stays until the end of this */
+	on_told(&s->told, 0);
+	for (struct keeper_run *r = k->runs; r; r = r ? r->next : k->runs) {
+		if (r->at != s)
+			continue;
+		over(k, r);
+		r->cb(r, NULL);
+		r = NULL; /* from the beginning, whatever that has changed */
+	}
+	stand_close(s);
+}
+
+/* Its log is ours, so it is told in our way. */
+static void copy_env(const struct keeper *k, const char **env)
+{
+	size_t n = 0;
+	for (const char *const *from = jobs_env(k->d->jobs, "", false); *from; from++)
+		if (strncmp(*from, "CRISP_LOG=", 10) != 0 && n + 2 < ENV_MAX)
+			env[n++] = *from;
+	env[n] = NULL;
+}
+
+static int start(struct stand *s, const char *const *common, size_t n_common, struct err *e)
+{
+	struct keeper *k = s->k;
+	const char *argv[WORDS_MAX + 4], *env[ENV_MAX];
 	char option[32];
 	int fds[2];
 	size_t n = 0;
-	if (!toolrun_can_wait(program))
-		return err_set(e, ERR_UNSUPPORTED, "%s is no program", program);
+	if (!toolrun_can_wait(common[0]))
+		return err_set(e, ERR_UNSUPPORTED, "%s is no program", common[0]);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return err_sys(e, "socketpair");
-	k->socket = fds[0];
+	AUTO_CLOSE int ours = fds[0];
 	AUTO_CLOSE int theirs = fds[1];
 	snprintf(option, sizeof option, TURNSTILE_OPTION "%d", theirs);
-	size_t n_common = jobs_argv(k->d->jobs, k->tool, common);
 	argv[n++] = common[0];
 	argv[n++] = option;
 	for (size_t i = 1; i < n_common; i++)
 		argv[n++] = common[i];
 	argv[n++] = k->verb;
 	argv[n] = NULL;
+	copy_env(k, env);
 	struct proc_spec spec = PROC_SPEC(argv);
-	spec.envp = jobs_env(k->d->jobs, "", false);
+	spec.envp = env;
 	spec.keep = (const int[]){theirs, -1};
 	spec.new_group = true;
-	if (proc_start(&k->proc, &spec, e) < 0)
+	if (loop_add(k->d->loop, &s->told, ours, EPOLLIN, on_told, s, e) < 0)
 		return -1;
-	return loop_add(k->d->loop, &k->end, k->proc.pidfd, EPOLLIN, on_end, k, e);
+	ours = -1;
+	if (proc_start(&s->proc, &spec, e) < 0)
+		return -1;
+	return loop_add(k->d->loop, &s->end, s->proc.pidfd, EPOLLIN, on_end, s, e);
 }
 
 /* One that is what would be started now. */
-static int need(struct keeper *k, struct err *e)
+static struct stand *need(struct keeper *k, struct err *e)
 {
 	const char *common[WORDS_MAX];
-	jobs_argv(k->d->jobs, k->tool, common);
+	size_t n = jobs_argv(k->d->jobs, k->tool, common);
 	struct fs_stamp now = fs_stamp(common[0]);
-	if (k->socket >= 0 && fs_stamp_same(&now, &k->program))
-		return 0;
+	if (k->head && !k->head->retired && fs_stamp_same(&now, &k->head->program))
+		return k->head;
 	keeper_drop(k);
-	k->program = now;
-	if (start(k, common[0], e) == 0)
-		return 0;
-	keeper_drop(k);
-	return -1;
+	struct stand *s = xcalloc(1, sizeof *s);
+	*s = (struct stand){.next = k->head,
+			    .k = k,
+			    .proc = PROC_NONE,
+			    .end = WATCH_NONE,
+			    .told = WATCH_NONE,
+			    .program = now};
+	k->head = s;
+	if (start(s, common, n, e) == 0)
+		return s;
+	stand_close(s);
+	return NULL;
 }
 
-/* The message's length, or -1 when it is too long. */
-static ssize_t write_words(struct keeper *k, const char *req, const char *const *words)
+static int add(struct keeper *k, size_t *len, const char *word, struct err *e)
 {
-	size_t len = 0;
-	for (const char *word = req; word; word = *words++) {
-		size_t n = strlen(word) + 1;
-		if (n > sizeof k->text - len)
-			return -1;
-		memcpy(k->text + len, word, n);
-		len += n;
-	}
-	return (ssize_t)len;
-}
-
-static int pass(struct keeper *k, size_t len, const int fds[TURNSTILE_FDS], struct err *e)
-{
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(TURNSTILE_FDS * sizeof(int))];
-	} control = {.room = {0}};
-	struct iovec io = {.iov_base = k->text, .iov_len = len};
-	struct msghdr m = {.msg_iov = &io,
-			   .msg_iovlen = 1,
-			   .msg_control = &control,
-			   .msg_controllen = sizeof control};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(TURNSTILE_FDS * sizeof(int));
-	memcpy(CMSG_DATA(c), fds, TURNSTILE_FDS * sizeof(int));
-	if (sendmsg(k->socket, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		return err_sys(e, "send to the %s %s that waits", k->tool, k->verb);
+	size_t n = strlen(word) + 1;
+	if (n > sizeof k->text - *len)
+		return err_set(e, ERR_UNSUPPORTED, "more than %d bytes of words", TURNSTILE_MAX);
+	memcpy(k->text + *len, word, n);
+	*len += n;
 	return 0;
 }
 
-int keeper_run(struct keeper *k, const char *const *words, const char *req, const int streams[3],
-	       struct err *e)
+int keeper_run(struct keeper *k, struct keeper_run *r, const char *const *words, const char *req,
+	       void (*cb)(struct keeper_run *, const struct answer *), struct err *e)
 {
-	int fds[2];
-	ssize_t len = write_words(k, req, words);
-	if (len < 0)
-		return err_set(e, ERR_UNSUPPORTED, "more than %d bytes of words", TURNSTILE_MAX);
-	if (need(k, e) < 0)
+	char number[24];
+	size_t len = 0;
+	*r = (struct keeper_run){.number = ++k->last, .cb = cb};
+	snprintf(number, sizeof number, "%llu", r->number);
+	if (add(k, &len, number, e) < 0 || add(k, &len, req, e) < 0)
 		return -1;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
-		return err_sys(e, "socketpair");
-	AUTO_CLOSE int ours = fds[0];
-	AUTO_CLOSE int theirs = fds[1];
+	for (; *words; words++)
+		if (add(k, &len, *words, e) < 0)
+			return -1;
+	struct stand *s = need(k, e);
+	if (!s)
+		return -1;
 	loop_timer(k->d->loop, &k->idle, KEEPER_IDLE_MS, on_idle, k);
-	if (pass(k, (size_t)len, (const int[]){streams[0], streams[1], streams[2], theirs}, e) < 0)
-		return -1;
-	return TAKE_FD(ours);
+	if (send(s->told.fd, k->text, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		return err_sys(e, "send to the %s %s that waits", k->tool, k->verb);
+	r->at = s;
+	s->n_runs++;
+	r->next = k->runs;
+	k->runs = r;
+	return 0;
+}
+
+void keeper_end(struct keeper_run *r)
+{
+	char number[24];
+	int n = snprintf(number, sizeof number, "%llu", r->number);
+	if (r->at && send(r->at->told.fd, number, (size_t)n + 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		log_warn("run %s of %s %s cannot be ended: %s", number, r->at->k->tool,
+			 r->at->k->verb, strerror(errno));
+}
+
+void keeper_forget(struct keeper *k, struct keeper_run *r)
+{
+	if (!r->at)
+		return;
+	keeper_end(r);
+	over(k, r);
 }

@@ -2,21 +2,35 @@
 #ifndef CRISP_KEEPER_H
 #define CRISP_KEEPER_H
 /* The process of a tool that stands at a turnstile (turnstile.h) and forks for each run: started with the first, gone
- * KEEPER_IDLE_MS after the last, and replaced when the tool was. */
+ * KEEPER_IDLE_MS after the last, replaced when the tool was. */
+#include "answer.h"
 #include "crispd.h"
 
 struct keeper;
 
 enum { KEEPER_IDLE_MS = 60000 };
 
-struct keeper *keeper_new(struct crispd *d, const char *tool, const char *verb);
-/* Runs under way go on, each by its gate. */
-void keeper_free(struct keeper *k);
-void keeper_drop(struct keeper *k); /* command lines may be others from now on */
+/* Embedded in its owner. */
+struct keeper_run {
+	struct keeper_run *next;
+	struct stand *at; /* NULL = not under way */
+	unsigned long long number;
+	/* It is over: with the run's answer, or NULL when its keeper was killed. */
+	void (*cb)(struct keeper_run *r, const struct answer *a);
+};
 
-/* One run with these words (NULL-terminated) after the verb, for the request `req`: our end of its gate, which does
- * not block. The streams (stdin, stdout, stderr) stay the caller's. -1 when it cannot be, of which nothing has come: the
- * tool is a script, the words are too many, or too many runs come at once. */
-int keeper_run(struct keeper *k, const char *const *words, const char *req, const int streams[3],
-	       struct err *e);
+struct keeper *keeper_new(struct crispd *d, const char *tool, const char *verb);
+/* What is under way is ended. */
+void keeper_free(struct keeper *k);
+/* Command lines may be others from now on. What is under way goes on. */
+void keeper_drop(struct keeper *k);
+
+/* One with these words (NULL-terminated) after the verb, for the request `req`. -1 when it cannot be, of which nothing
+ * has come: the tool is a script, the words are too many, or too many runs come at once. */
+int keeper_run(struct keeper *k, struct keeper_run *r, const char *const *words, const char *req,
+	       void (*cb)(struct keeper_run *, const struct answer *), struct err *e);
+/* Have it end, of which it gives an answer as well. */
+void keeper_end(struct keeper_run *r);
+/* The same, and nobody hears of it. Harmless when it is over. */
+void keeper_forget(struct keeper *k, struct keeper_run *r);
 #endif

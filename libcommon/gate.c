@@ -102,27 +102,12 @@ bool gate_given(void)
 	return gate >= 0;
 }
 
-void gate_set(int fd)
-{
-	gate = fd;
-}
-
-int gate_fd(void)
-{
-	return gate;
-}
-
-void gate_send(int fd, int status)
-{
-	unsigned char byte = (unsigned char)status;
-	(void)!send(fd, &byte, sizeof byte, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 void gate_tell(int status)
 {
+	unsigned char byte = (unsigned char)status;
 	/* What the sanitizer finds at the end is in the status that the end tells. */
 	if (gate >= 0 && !SANITIZED)
-		gate_send(gate, status);
+		(void)!send(gate, &byte, sizeof byte, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 bool gate_wait(void)

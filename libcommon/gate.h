@@ -25,11 +25,6 @@ bool gate_given(void);
 /* Until the tool is wanted; false, at once, in one without a gate. */
 bool gate_wait(void);
 void gate_tell(int status);
-
-/* For turnstile.h, whose runs get their gate later: the number that such a word gives, or -1 when it is another; the
- * gate itself, -1 = none; what goes through one. */
+/* The number of a descriptor that is given by such a word (turnstile.h has another), or -1 when it is none. */
 int gate_number(const char *word, const char *option);
-void gate_set(int fd);
-int gate_fd(void);
-void gate_send(int fd, int status);
 #endif

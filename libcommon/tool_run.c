@@ -2,7 +2,6 @@
 #include "tool_run.h"
 
 #include "auto.h"
-#include "gate.h"
 #include "log.h"
 #include "turnstile.h"
 #include "xalloc.h"
@@ -233,7 +232,7 @@ static int run(struct parse *p, int argc, char **argv, tool_prepare_fn *prepare,
 		if (n < 0 || check_operands(p, n, e) < 0 ||
 		    tool_prepare_common(p->c, &p->common, e) < 0)
 			return -1;
-		p->c->status_fd = gate_fd();
+		p->c->status_fd = turnstile_socket();
 	}
 	return p->v->run(p->c, n, argv, e);
 }

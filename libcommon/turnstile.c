@@ -1,51 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "turnstile.h"
 
+#include "answer.h"
 #include "auto.h"
 #include "gate.h"
 #include "proc.h"
 #include "xalloc.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-enum { RUNS_MAX = 128, WORDS_MAX = TURNSTILE_MAX / 2 };
+enum { RUNS_MAX = 128, NAME_SIZE = 24 };
+
+/* What a run says of itself, in memory that all share. */
+struct place {
+	atomic_size_t held;
+	atomic_bool told;
+};
 
 struct run {
-	pid_t pid;
-	int gate;         /* we hold it until the run has ended */
+	pid_t pid; /* 0 = there is none */
+	char name[NAME_SIZE];
 	long long due_ms; /* of SIGKILL, once it is not wanted; 0 = it is */
 };
 
 static struct {
-	int socket, signals; /* socket: -1 = it has ended */
 	bool given;
-	sigset_t before; /* a run's, as ours was */
+	int socket, signals;
+	sigset_t before; /* of signals, a run's as ours was */
 	struct run runs[RUNS_MAX];
+	struct place *places; /* as many */
 	size_t n_runs;
 	char *program;
 	char text[TURNSTILE_MAX];
+	/* in a run */
+	struct place *place;
 	char **words;
 	int n_words;
 } t = {.socket = -1, .signals = -1};
 
-/* SIGCHLD comes by a descriptor. Without one we are of no use, and whoever started us finds another way. */
+/* Without these we are of no use, and whoever started us finds another way. */
 static void prepare(void)
 {
 	char name[16], waiting[16];
 	sigset_t set;
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &set, &t.before) < 0 ||
+	t.places = mmap(NULL, RUNS_MAX * sizeof *t.places, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (t.places == MAP_FAILED || sigprocmask(SIG_BLOCK, &set, &t.before) < 0 ||
 	    (t.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
 		_exit(1);
+	fcntl(t.socket, F_SETFD, FD_CLOEXEC);
 	/* ps(1) does not show one that waits as one that works. */
 	prctl(PR_GET_NAME, name);
 	snprintf(waiting, sizeof waiting, "turn:%.10s", name);
@@ -68,10 +84,14 @@ bool turnstile_given(void)
 	return t.given;
 }
 
-static void forget(size_t i)
+/* For one that has not. */
+static void tell_end(const char *name, int status)
 {
-	close(t.runs[i].gate);
-	t.runs[i] = t.runs[--t.n_runs];
+	const struct iovec none[ANSWER_PARTS] = {{0}};
+	struct err ignored;
+	char line[48];
+	snprintf(line, sizeof line, "{\"event\":\"ended\",\"exit\":%d}", status);
+	(void)answer_send(t.socket, name, line, none, &ignored);
 }
 
 static void reap(void)
@@ -82,143 +102,130 @@ static void reap(void)
 		;
 	while (si.si_pid = 0, waitid(P_ALL, 0, &si, WEXITED | WNOHANG) == 0 && si.si_pid > 0) {
 		size_t i = 0;
-		while (i < t.n_runs && t.runs[i].pid != si.si_pid)
+		while (i < RUNS_MAX && t.runs[i].pid != si.si_pid)
 			i++;
-		if (i == t.n_runs)
+		if (i == RUNS_MAX)
 			continue;
-		/* Heard only when the run has not told by itself. */
-		gate_send(t.runs[i].gate,
-			  si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status);
-		forget(i);
+		if (!atomic_load(&t.places[i].told))
+			tell_end(t.runs[i].name,
+				 si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status);
+		atomic_store(&t.places[i].held, 0);
+		t.runs[i].pid = 0;
+		t.n_runs--;
 	}
 }
 
-static void end_unwanted(const struct pollfd *p, long long now)
+static void withdraw(const char *name)
 {
-	for (size_t i = 0; i < t.n_runs; i++) {
+	for (size_t i = 0; i < RUNS_MAX; i++) {
 		struct run *r = &t.runs[i];
-		if (!r->due_ms && p[i].revents) {
-			r->due_ms = now + TURNSTILE_KILL_MS;
+		if (r->pid && strcmp(r->name, name) == 0 && !r->due_ms) {
 			kill(r->pid, SIGTERM);
-		} else if (r->due_ms && r->due_ms <= now) {
-			r->due_ms = now + TURNSTILE_KILL_MS;
-			kill(r->pid, SIGKILL);
+			r->due_ms = proc_now_ms() + TURNSTILE_KILL_MS;
 		}
 	}
 }
 
-/* Fills the entries; the time until the next SIGKILL, -1 = none. */
-static int want(struct pollfd *p, long long now)
+/* Those whose time is up are killed; the time until the next is, -1 = none. */
+static int kill_unwanted(void)
 {
-	long long left = -1;
-	p[0] = (struct pollfd){.fd = t.n_runs < RUNS_MAX ? t.socket : -1, .events = POLLIN};
-	p[1] = (struct pollfd){.fd = t.signals, .events = POLLIN};
-	for (size_t i = 0; i < t.n_runs; i++) {
-		const struct run *r = &t.runs[i];
-		long long mine = r->due_ms > now ? r->due_ms - now : 0;
-		p[2 + i] = (struct pollfd){.fd = r->due_ms ? -1 : r->gate, .events = POLLRDHUP};
-		if (r->due_ms && (left < 0 || mine < left))
-			left = mine;
+	long long now = 0, left = -1;
+	for (size_t i = 0, seen = 0; seen < t.n_runs; i++) {
+		struct run *r = &t.runs[i];
+		seen += r->pid != 0;
+		if (!r->pid || !r->due_ms)
+			continue;
+		now = now ? now : proc_now_ms();
+		if (r->due_ms <= now) {
+			kill(r->pid, SIGKILL);
+			r->due_ms = now + TURNSTILE_KILL_MS;
+		}
+		if (left < 0 || r->due_ms - now < left)
+			left = r->due_ms - now;
 	}
 	return (int)left;
 }
 
 void turnstile_wait(void)
 {
-	struct pollfd p[2 + RUNS_MAX];
 	if (t.signals < 0)
 		prepare();
 	for (;;) {
-		if (t.socket < 0 && !t.n_runs)
-			_exit(0);
-		int timeout = want(p, proc_now_ms());
-		if (poll(p, 2 + t.n_runs, timeout) < 0)
+		struct pollfd p[2] = {{.fd = t.socket, .events = POLLIN},
+				      {.fd = t.signals, .events = POLLIN}};
+		if (t.n_runs == RUNS_MAX)
+			p[0].events = 0;
+		if (poll(p, 2, kill_unwanted()) <= 0)
 			continue;
-		end_unwanted(p + 2, proc_now_ms());
 		if (p[1].revents)
 			reap();
+		if (p[0].revents && t.n_runs == RUNS_MAX)
+			_exit(0); /* it has ended */
 		if (p[0].revents)
 			return;
 	}
 }
 
-/* The length of the message with its descriptors, or -1 for none that is one. */
-static ssize_t receive(int fds[TURNSTILE_FDS])
+/* The length of the message, 0 for none that is one. */
+static size_t receive(void)
 {
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(TURNSTILE_FDS * sizeof(int))];
-	} control;
-	struct iovec io = {.iov_base = t.text, .iov_len = sizeof t.text};
-	struct msghdr m = {.msg_iov = &io,
-			   .msg_iovlen = 1,
-			   .msg_control = &control,
-			   .msg_controllen = sizeof control};
-	ssize_t n = recvmsg(t.socket, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	const struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
-	size_t got = 0;
-	if (n == 0)
-		close(TAKE_FD(t.socket));
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		got = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	if (got)
-		memcpy(fds, CMSG_DATA(c), got * sizeof(int));
-	if (got == TURNSTILE_FDS && !(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) && !t.text[n - 1])
-		return n;
-	while (got)
-		close(fds[--got]);
-	return -1;
+	ssize_t n = recv(t.socket, t.text, sizeof t.text, MSG_DONTWAIT | MSG_TRUNC);
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		_exit(0);
+	if (n < 0 || (size_t)n > sizeof t.text || t.text[n - 1])
+		return 0;
+	return strlen(t.text) < NAME_SIZE ? (size_t)n : 0;
 }
 
-/* The request's id, then the words. */
-static void read_words(size_t len)
+/* From behind the run's name: the request's id, then the words. */
+static void read_words(const char *from, size_t len)
 {
 	size_t n = 0;
-	setenv("CRISP_REQ", t.text, 1);
+	setenv("CRISP_REQ", from, 1);
 	t.words = xcalloc(len + 2, sizeof *t.words);
 	t.words[n++] = t.program;
-	for (size_t at = strlen(t.text) + 1; at < len; at += strlen(t.text + at) + 1)
-		t.words[n++] = t.text + at;
+	for (size_t at = strlen(from) + 1; at < len; at += strlen(from + at) + 1)
+		t.words[n++] = (char *)from + at;
 	t.n_words = (int)n;
 }
 
-static void become_run(const int fds[TURNSTILE_FDS], size_t len)
+static void become_run(size_t place, size_t len)
 {
+	size_t name_len = strlen(t.text) + 1;
 	char name[16];
+	t.place = &t.places[place];
 	prctl(PR_GET_NAME, name);
 	prctl(PR_SET_NAME, name + strlen("turn:"));
 	setpgid(0, 0);
-	close(TAKE_FD(t.socket));
 	close(TAKE_FD(t.signals));
-	while (t.n_runs)
-		forget(t.n_runs - 1);
-	for (int i = 0; i < 3; i++)
-		if (dup2(fds[i], i) < 0 || close(fds[i]) < 0)
-			_exit(1);
-	gate_set(fds[3]);
-	read_words(len);
+	read_words(t.text + name_len, len - name_len);
 	sigprocmask(SIG_SETMASK, &t.before, NULL);
 }
 
 bool turnstile_enter(void)
 {
-	int fds[TURNSTILE_FDS];
-	ssize_t len = receive(fds);
-	if (len < 0)
+	size_t len = receive(), place = 0;
+	if (!len)
 		return false;
+	if (strlen(t.text) + 1 == len) {
+		withdraw(t.text);
+		return false;
+	}
+	while (t.runs[place].pid)
+		place++;
+	atomic_store(&t.places[place].told, false);
 	pid_t pid = fork();
 	if (pid == 0) {
-		become_run(fds, (size_t)len);
+		become_run(place, len);
 		return true;
 	}
-	for (int i = 0; i < 3; i++)
-		close(fds[i]);
 	if (pid < 0) {
-		gate_send(fds[3], 1);
-		close(fds[3]);
+		tell_end(t.text, 1);
 		return false;
 	}
-	t.runs[t.n_runs++] = (struct run){.pid = pid, .gate = fds[3]};
+	t.runs[place] = (struct run){.pid = pid};
+	memcpy(t.runs[place].name, t.text, strlen(t.text) + 1);
+	t.n_runs++;
 	return false;
 }
 
@@ -226,4 +233,33 @@ char **turnstile_words(int *argc)
 {
 	*argc = t.n_words;
 	return t.words;
+}
+
+int turnstile_socket(void)
+{
+	return t.socket;
+}
+
+const char *turnstile_run(void)
+{
+	return t.place ? t.text : "";
+}
+
+bool turnstile_hold(size_t n)
+{
+	size_t sum = n;
+	if (!t.place)
+		return true;
+	for (size_t i = 0; i < RUNS_MAX; i++)
+		sum += atomic_load_explicit(&t.places[i].held, memory_order_relaxed);
+	if (sum > TURNSTILE_HELD_MAX)
+		return false;
+	atomic_fetch_add(&t.place->held, n);
+	return true;
+}
+
+void turnstile_told(void)
+{
+	if (t.place)
+		atomic_store(&t.place->told, true);
 }

@@ -4,31 +4,42 @@
 /* A tool that is wanted again and again, as `ctrrun exec` is by a kubelet's probes: to load it takes longer than its
  * work does, and holds up who starts it. It is started once, with the words that all its runs have in common, reads
  * the configuration, opens the state directories and waits. Each message is one run: it forks, and what comes out
- * goes on as if it had been started with the words and the streams of the message. So there is one process a run
- * here as well.
+ * goes on as if it had been started with the words of the message. So there is one process a run here as well.
  *
  * Its first word is TURNSTILE_OPTION and the number of a socket (AF_UNIX, SOCK_SEQPACKET), which is taken off before
- * anybody parses. A message is the id of the request (CRISP_REQ is set to that) and the words that come after its own,
- * each with its NUL, TURNSTILE_MAX bytes at the most, and TURNSTILE_FDS descriptors: the run's stdin, stdout, stderr
- * and gate. The gate is what gate.h says, a SOCK_SEQPACKET too; before the byte it carries, each as a message, the
- * lines that a verb has for --status-fd.
+ * anybody parses. A message is words, each with its NUL, TURNSTILE_MAX bytes at the most:
  *
- * The gate's other end tells that nobody wants the run any more by being shut for writing, or closed: the run gets
- * SIGTERM, and SIGKILL after TURNSTILE_KILL_MS. For a run that ends without a word we tell its status, 128+n for a
- * signal: an end of the gate without one means that we were killed as well. When the turnstile's socket ends there
- * are no more runs, and we end with the last. */
+ *	RUN REQUEST WORD...   begin the run of this name; CRISP_REQ is set to the request's id, the words come after
+ *	                      the tool's own
+ *	RUN                   nobody wants it any more: SIGTERM, and SIGKILL after TURNSTILE_KILL_MS
+ *
+ * What comes back are answers (answer.h) by the run's name. A run gives its own, and --status-fd is the socket for
+ * it; for one that ends without we give {"event":"ended","exit":N}, 128+n for a signal. When the socket's other end is
+ * closed we end, and so do the runs, which have PR_SET_PDEATHSIG for that. */
 #include <stdbool.h>
+#include <stddef.h>
 
 #define TURNSTILE_OPTION "--turnstile="
-enum { TURNSTILE_MAX = 64 << 10, TURNSTILE_FDS = 4, TURNSTILE_KILL_MS = 5000 };
+enum {
+	TURNSTILE_MAX = 64 << 10,
+	TURNSTILE_KILL_MS = 5000,
+	TURNSTILE_HELD_MAX = 128 << 20, /* bytes that all runs together keep for their answers */
+};
 
 /* Takes the word off, when it is there. */
 void turnstile_take(int *argc, char **argv);
 bool turnstile_given(void);
-/* Until a message is there; serves the runs meanwhile. */
+/* Until a run is wanted; serves the others meanwhile. */
 void turnstile_wait(void);
-/* Takes it. True in the run, which has its streams and its gate; false in the one that stays. */
+/* Begins it. True in the run; false in the one that stays. */
 bool turnstile_enter(void);
-/* The run's words, after argv[0]. They may be moved. */
+
+/* In a run: its words, after argv[0] (they may be moved), the socket, and its name, "" in one that is none. */
 char **turnstile_words(int *argc);
+int turnstile_socket(void);
+const char *turnstile_run(void);
+/* May it keep n bytes more? Always, when it is none. */
+bool turnstile_hold(size_t n);
+/* It has given its answer. */
+void turnstile_told(void);
 #endif

@@ -122,7 +122,7 @@ int ctl_ask(const struct ctr *k, const char *request, struct err *e);
 int inside_start(struct ctr *k, struct err *e);
 
 /* ---- verbs */
-extern bool create_defer_errors, rm_force, exec_tty, exec_stdin;
+extern bool create_defer_errors, rm_force, exec_tty, exec_stdin, exec_collect;
 int verb_create(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_start(struct tool_ctx *c, int argc, char **argv, struct err *e);
 int verb_stop(struct tool_ctx *c, int argc, char **argv, struct err *e);

@@ -12,7 +12,6 @@
 #include "proc.h"
 #include "proctree.h"
 #include "rtwords.h"
-#include "sanitizer.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -30,32 +29,26 @@
 enum { OWN_FAILURE = 125, CANNOT_EXECUTE = 126, NOT_FOUND = 127, LOG_TAIL = 4096 };
 enum { END_MS = 5000, STAND_IN_MS = 2000 };
 
-bool exec_tty, exec_stdin;
-
-/* Nothing is said on our own streams after that: whoever hears how it went finds that they have ended, but for what
- * the command has left behind. A sanitizer speaks later. */
-static void let_go_of_streams(void)
-{
-	AUTO_CLOSE int none = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (none >= 0 && !SANITIZED) {
-		fflush(stdout);
-		dup2(none, STDOUT_FILENO);
-		dup2(none, STDERR_FILENO);
-	}
-}
+bool exec_tty, exec_stdin, exec_collect;
 
 /* The last that is done. */
 static void tell(struct exec *x)
 {
-	struct err ignored;
+	struct err e;
 	AUTO_JSON json_t *line = TAKE(x->told);
+	if (x->status_fd < 0 || !line)
+		return;
+	if (x->got.used) {
+		if (collect_tell(&x->got, x->status_fd, line, &e) < 0)
+			log_err(&e);
+		return;
+	}
 	AUTO_FREE char *text = json_dumps(line, JSON_COMPACT);
-	if (x->status_fd < 0 || !text)
+	if (!text)
 		return;
 	size_t n = strlen(text);
 	text[n] = '\n';
-	let_go_of_streams();
-	fs_write_all(x->status_fd, text, n + 1, &ignored);
+	fs_write_all(x->status_fd, text, n + 1, &e);
 }
 
 static int prepare_signals(struct exec *x, struct err *e)
@@ -191,24 +184,30 @@ static int start_runtime(struct exec *x, struct err *e)
 	s.envp = rt_env();
 	s.new_group = true;
 	s.die_with_parent = true;
-	if (!x->term.used) {
+	if (x->got.used) {
+		s.out = x->got.command[0];
+		s.err = x->got.command[1];
+	} else if (!x->term.used) {
 		s.in = exec_stdin ? STDIN_FILENO : -1;
 		s.out = STDOUT_FILENO;
 		s.err = STDERR_FILENO;
 		for (int i = 0; i < 3; i++)
 			podroot_give_pipe(x->k.c->cfg.runroot, x->k.rec.pod_id, i);
 	}
-	return proc_start(&x->runtime, &s, e);
+	int r = proc_start(&x->runtime, &s, e);
+	collect_started(&x->got);
+	return r;
 }
 
-/* 1 = pidfd is readable, 0 = the time is up, -1 = a signal (x->signo) or an error. */
+/* 1 = pidfd is readable (-1: what is collected has ended), 0 = the time is up, -1 = a signal (x->signo) or an error. */
 static int wait_for(struct exec *x, int pidfd, long long deadline, struct err *e)
 {
 	for (;;) {
-		struct pollfd p[2 + TERMINAL_POLLS] = {{.fd = pidfd, .events = POLLIN},
-						       {.fd = x->signals, .events = POLLIN}};
+		struct pollfd p[2 + TERMINAL_POLLS + COLLECT_POLLS] = {
+			{.fd = pidfd, .events = POLLIN}, {.fd = x->signals, .events = POLLIN}};
 		long long left = deadline < 0 ? -1 : deadline - proc_now_ms();
 		terminal_want(&x->term, p + 2);
+		collect_want(&x->got, p + 2 + TERMINAL_POLLS);
 		if (deadline >= 0 && left <= 0)
 			return 0;
 		if (x->signo)
@@ -221,10 +220,11 @@ static int wait_for(struct exec *x, int pidfd, long long deadline, struct err *e
 		if (p[1].revents)
 			take_signals(x);
 		terminal_serve(&x->term, p + 2);
+		collect_serve(&x->got, p + 2 + TERMINAL_POLLS);
 		/* Who leaves hangs up: without its terminal the command cannot go on. */
 		if (x->term.detached)
 			x->signo = SIGHUP;
-		if (p[0].revents)
+		if (p[0].revents || (pidfd < 0 && collect_ended(&x->got)))
 			return 1;
 	}
 }
@@ -341,6 +341,10 @@ static int finish(struct exec *x, int *signal_number, struct err *e)
 		if (waitid(P_PIDFD, (id_t)x->pidfd, &si, WEXITED) < 0)
 			return err_sys(e, "wait for the command");
 		terminal_finish(&x->term);
+		/* Whatever else holds the pipes gets this long. */
+		if (x->got.used && !collect_ended(&x->got))
+			(void)wait_for(x, -1, proc_now_ms() + x->k.c->cfg.exec_drain_timeout * 1000,
+				       e);
 		*signal_number = si.si_code == CLD_EXITED ? 0 : si.si_status;
 		return si.si_code == CLD_EXITED ? si.si_status : 128 + si.si_status;
 	}
@@ -362,7 +366,8 @@ static int fail(struct exec *x, int status, const struct err *e)
 		status = 128 + x->signo;
 	x->told = json_pack("{s:s, s:s, s:i, s:s}", "event", "error", "code", err_name(e), "exit",
 			    status, "msg", e->msg);
-	log_err(e);
+	if (!x->got.used)
+		log_err(e);
 	return status;
 }
 
@@ -389,6 +394,8 @@ static int run(struct exec *x, struct err *e)
 	if (prepare_signals(x, e) < 0)
 		return fail(x, OWN_FAILURE, e);
 	if (detach_parse(&x->term.keys, attach_keys ? attach_keys : x->k.c->cfg.detach_keys, e) < 0)
+		return fail(x, OWN_FAILURE, e);
+	if (x->got.used && collect_open(&x->got, x->k.c->cfg.runroot, x->k.rec.pod_id, e) < 0)
 		return fail(x, OWN_FAILURE, e);
 	if (exec_tty && terminal_open(&x->term, x->run_dir, e) < 0)
 		return fail(x, OWN_FAILURE, e);
@@ -441,9 +448,17 @@ int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		.guard = -1,
 		.fence = -1,
 		.term = {.listening = -1, .master = -1},
+		.got = {.used = exec_collect,
+			.from = {-1, -1},
+			.command = {-1, -1},
+			.kept = {BUF_INIT(COLLECT_MAX), BUF_INIT(COLLECT_MAX)}},
 	};
 	int status;
 	(void)argc;
+	if (exec_collect && (exec_tty || exec_stdin))
+		return err_set(e, ERR_USAGE, "exec: --collect takes neither --tty nor --stdin");
+	if (exec_collect && c->status_fd < 0)
+		return err_set(e, ERR_USAGE, "exec: --collect needs --status-fd");
 	if (open_running(&x, c, argv[0], e) < 0)
 		status = fail(&x, OWN_FAILURE, e);
 	else
@@ -456,5 +471,6 @@ int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 		auto_close(&fds[i]);
 	ctr_release(&x.k);
 	tell(&x);
+	collect_close(&x.got);
 	return status;
 }

@@ -4,9 +4,12 @@
 /* One command in a running container: `RUNTIME exec --detach`, of which we are the subreaper, so
  * that the command becomes our child once the runtime has ended. Its exit is then known exactly,
  * the runtime's own failures cannot be taken for the command's, and nothing but us waits. The
- * command has our descriptors themselves: no byte passes through here, except with a terminal. */
+ * command has our descriptors themselves: no byte passes through here, except with a terminal, and
+ * with --collect. */
 #include "ctr.h"
 #include "tty.h"
+
+struct pollfd;
 
 struct terminal {
 	bool used;
@@ -23,12 +26,21 @@ struct terminal {
 	bool in_ended;
 };
 
+/* Its output, where that is not to go to our own streams. */
+struct collect {
+	bool used;
+	int from[2];    /* stdout and stderr; -1 = ended */
+	int command[2]; /* the other ends, until the runtime has them */
+	struct buf kept[2];
+};
+
 struct exec {
 	struct ctr k;
 	int run_dir;
 	char *const *command;
 	int status_fd;
-	json_t *told;       /* what goes there when all is done */
+	json_t *told; /* what goes there when all is done */
+	struct collect got;
 	long long deadline; /* ms, -1 = none */
 	int signals;        /* signalfd */
 	int signo;          /* what ended us, 0 = nothing */
@@ -53,6 +65,17 @@ void inside_forget(const struct exec *x);
 /* process.json of the command, from the bundle's: same user, capabilities, environment, … */
 json_t *exec_process(const struct ctr *k, char *const *command, bool tty, struct err *e);
 
+/* collect.c: COLLECT_MAX bytes of each stream are kept, the rest is read and forgotten. */
+enum { COLLECT_MAX = 16 << 20, COLLECT_POLLS = 2 };
+int collect_open(struct collect *c, const char *runroot, const char *pod_id, struct err *e);
+void collect_started(struct collect *c); /* the runtime has its ends */
+void collect_want(const struct collect *c, struct pollfd *p);
+void collect_serve(struct collect *c, const struct pollfd *p);
+bool collect_ended(const struct collect *c);
+/* The line, to which the lengths are added, and the output, if the command was run, as one message. */
+int collect_tell(const struct collect *c, int fd, json_t *line, struct err *e);
+void collect_close(struct collect *c);
+
 /* terminal.c */
 struct winsize;
 /* The size of our own terminal; false when we have none. */
@@ -62,7 +85,6 @@ int terminal_open(struct terminal *t, int dir, struct err *e);
 int terminal_accept(struct terminal *t, struct err *e);
 void terminal_resize(const struct terminal *t);
 /* Move what can be moved; the poll entries are filled by _want and read by _serve. */
-struct pollfd;
 enum { TERMINAL_POLLS = 4 };
 void terminal_want(const struct terminal *t, struct pollfd *p);
 void terminal_serve(struct terminal *t, const struct pollfd *p);

@@ -24,6 +24,8 @@ static const struct opt rm_opts[] = {
 static const struct opt exec_opts[] = {
 	{"tty", 't', OPT_FLAG, &exec_tty, NULL, "give the command a terminal"},
 	{"stdin", 'i', OPT_FLAG, &exec_stdin, NULL, "pass our standard input on"},
+	{"collect", 0, OPT_FLAG, &exec_collect, NULL,
+	 "its output goes, with the status, to the socket of --status-fd"},
 	{"detach-keys", 0, OPT_STRING, &attach_keys, "KEYS", "how to leave (ctrl-p,ctrl-q)"},
 	{0},
 };

@@ -27,7 +27,7 @@ declare -gA _crisp=(
   [ctrrun/restore]="--option=KEY=BOOL -o=KEY=BOOL"
   [ctrrun/thaw/]="POD"
   [ctrrun/exec/]="CTR COMMAND..."
-  [ctrrun/exec]="--tty -t --stdin -i --detach-keys=KEYS"
+  [ctrrun/exec]="--tty -t --stdin -i --collect --detach-keys=KEYS"
   [ctrrun/attach/]="CTR"
   [ctrrun/attach]="--no-stdin --detach-keys=KEYS"
   [ctrrun/logs/]="CTR"

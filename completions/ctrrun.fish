@@ -44,6 +44,7 @@ complete -c ctrrun -n __fish_use_subcommand -a exec -d 'run a command in a runni
 complete -c ctrrun -n '__fish_seen_subcommand_from exec' -a '(ctrrun ls --format "{name}\\t{status}\\n{id}\\t{name}" 2>/dev/null)'
 complete -c ctrrun -n '__fish_seen_subcommand_from exec' -l tty -s t -d 'give the command a terminal'
 complete -c ctrrun -n '__fish_seen_subcommand_from exec' -l stdin -s i -d 'pass our standard input on'
+complete -c ctrrun -n '__fish_seen_subcommand_from exec' -l collect -d 'its output goes, with the status, to the socket of --status-fd'
 complete -c ctrrun -n '__fish_seen_subcommand_from exec' -l detach-keys -x -d 'how to leave (ctrl-p,ctrl-q)'
 complete -c ctrrun -n __fish_use_subcommand -a attach -d 'sit at a running container\'s streams'
 complete -c ctrrun -n '__fish_seen_subcommand_from attach' -a '(ctrrun ls --format "{name}\\t{status}\\n{id}\\t{name}" 2>/dev/null)'

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tool.h"
 
+#include "answer.h"
 #include "auto.h"
 #include "fs.h"
 #include "gate.h"
+#include "jsonx.h"
 #include "log.h"
 #include "proc.h"
 #include "tool_run.h"
@@ -80,6 +82,18 @@ static int begin_again(struct tool_ctx *c, const struct tool_common *k, struct l
 	return begin(c, k, seen, e);
 }
 
+/* Of a run that cannot begin: the reason, for which there is no verb that would tell it. */
+static void tell_error(const struct err *e)
+{
+	const struct iovec none[ANSWER_PARTS] = {{0}};
+	struct err ignored;
+	AUTO_JSON json_t *line = json_pack("{s:s, s:s, s:i, s:s}", "event", "error", "code",
+					   err_name(e), "exit", err_exit_status(e), "msg", e->msg);
+	AUTO_FREE char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+	if (text && answer_send(turnstile_socket(), turnstile_run(), text, none, &ignored) == 0)
+		turnstile_told();
+}
+
 /* Returns in each run; the one that stays keeps what it has read for the next. */
 static int take_turns(struct tool_ctx *c, const struct tool_common *k, struct looks *seen, int r,
 		      struct err *e)
@@ -89,6 +103,8 @@ static int take_turns(struct tool_ctx *c, const struct tool_common *k, struct lo
 		r = begin_again(c, k, seen, r, e);
 	} while (!turnstile_enter());
 	log_init(log_prog());
+	if (r < 0)
+		tell_error(e);
 	return r;
 }
 

@@ -42,12 +42,13 @@ static struct {
 	struct place *places; /* as many */
 	size_t n_runs;
 	char *program;
-	char text[TURNSTILE_MAX];
 	/* in a run */
 	struct place *place;
 	char **words;
 	int n_words;
 } t = {.socket = -1, .signals = -1};
+
+static char text[TURNSTILE_MAX]; /* the last message; the run's name is its first word */
 
 /* Without these we are of no use, and whoever started us finds another way. */
 static void prepare(void)
@@ -169,12 +170,12 @@ void turnstile_wait(void)
 /* The length of the message, 0 for none that is one. */
 static size_t receive(void)
 {
-	ssize_t n = recv(t.socket, t.text, sizeof t.text, MSG_DONTWAIT | MSG_TRUNC);
+	ssize_t n = recv(t.socket, text, sizeof text, MSG_DONTWAIT | MSG_TRUNC);
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		_exit(0);
-	if (n < 0 || (size_t)n > sizeof t.text || t.text[n - 1])
+	if (n < 0 || (size_t)n > sizeof text || text[n - 1])
 		return 0;
-	return strlen(t.text) < NAME_SIZE ? (size_t)n : 0;
+	return strlen(text) < NAME_SIZE ? (size_t)n : 0;
 }
 
 /* From behind the run's name: the request's id, then the words. */
@@ -189,16 +190,19 @@ static void read_words(const char *from, size_t len)
 	t.n_words = (int)n;
 }
 
-static void become_run(size_t place, size_t len)
+static void become_run(size_t place, size_t len, pid_t keeper)
 {
-	size_t name_len = strlen(t.text) + 1;
+	size_t name_len = strlen(text) + 1;
 	char name[16];
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != keeper)
+		_exit(1);
 	t.place = &t.places[place];
 	prctl(PR_GET_NAME, name);
 	prctl(PR_SET_NAME, name + strlen("turn:"));
 	setpgid(0, 0);
 	close(TAKE_FD(t.signals));
-	read_words(t.text + name_len, len - name_len);
+	read_words(text + name_len, len - name_len);
 	sigprocmask(SIG_SETMASK, &t.before, NULL);
 }
 
@@ -207,24 +211,24 @@ bool turnstile_enter(void)
 	size_t len = receive(), place = 0;
 	if (!len)
 		return false;
-	if (strlen(t.text) + 1 == len) {
-		withdraw(t.text);
+	if (strlen(text) + 1 == len) {
+		withdraw(text);
 		return false;
 	}
 	while (t.runs[place].pid)
 		place++;
 	atomic_store(&t.places[place].told, false);
-	pid_t pid = fork();
+	pid_t keeper = getpid(), pid = fork();
 	if (pid == 0) {
-		become_run(place, len);
+		become_run(place, len, keeper);
 		return true;
 	}
 	if (pid < 0) {
-		tell_end(t.text, 1);
+		tell_end(text, 1);
 		return false;
 	}
 	t.runs[place] = (struct run){.pid = pid};
-	memcpy(t.runs[place].name, t.text, strlen(t.text) + 1);
+	memcpy(t.runs[place].name, text, strlen(text) + 1);
 	t.n_runs++;
 	return false;
 }
@@ -242,20 +246,21 @@ int turnstile_socket(void)
 
 const char *turnstile_run(void)
 {
-	return t.place ? t.text : "";
+	return t.place ? text : "";
 }
 
 bool turnstile_hold(size_t n)
 {
-	size_t sum = n;
+	size_t sum = 0;
 	if (!t.place)
 		return true;
-	for (size_t i = 0; i < RUNS_MAX; i++)
-		sum += atomic_load_explicit(&t.places[i].held, memory_order_relaxed);
-	if (sum > TURNSTILE_HELD_MAX)
-		return false;
 	atomic_fetch_add(&t.place->held, n);
-	return true;
+	for (size_t i = 0; i < RUNS_MAX; i++)
+		sum += atomic_load(&t.places[i].held);
+	if (sum <= TURNSTILE_HELD_MAX)
+		return true;
+	atomic_fetch_sub(&t.place->held, n);
+	return false;
 }
 
 void turnstile_told(void)

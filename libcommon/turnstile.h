@@ -15,7 +15,7 @@
  *
  * What comes back are answers (answer.h) by the run's name. A run gives its own, and --status-fd is the socket for
  * it; for one that ends without we give {"event":"ended","exit":N}, 128+n for a signal. When the socket's other end is
- * closed we end, and so do the runs, which have PR_SET_PDEATHSIG for that. */
+ * closed we end, and whenever we end the runs get SIGTERM. */
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -10,7 +10,6 @@
 #include "turnstile.h"
 #include "xalloc.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -57,9 +56,18 @@ static void stand_close(struct stand *s)
 	*p = s->next;
 	loop_del(s->k->d->loop, &s->end);
 	loop_close(s->k->d->loop, &s->told);
+	/* It would end by itself, unless it hangs. */
+	proc_kill(&s->proc, SIGKILL);
 	if (s->proc.pidfd >= 0)
 		reaper_take(s->k->d->reaper, &s->proc);
 	free(s);
+}
+
+static void let_go(struct stand *s)
+{
+	s->n_runs--;
+	if (s->retired && !s->n_runs)
+		stand_close(s);
 }
 
 static void over(struct keeper *k, struct keeper_run *r)
@@ -68,20 +76,21 @@ static void over(struct keeper *k, struct keeper_run *r)
 	while (*p != r)
 		p = &(*p)->next;
 	*p = r->next;
-	r->at->n_runs--;
-	if (r->at->retired && !r->at->n_runs)
-		stand_close(r->at);
-	r->at = NULL;
+	let_go(TAKE(r->at));
+}
+
+static void retire(struct stand *s)
+{
+	s->n_runs++;
+	s->retired = true;
+	let_go(s);
 }
 
 void keeper_drop(struct keeper *k)
 {
 	loop_timer_cancel(k->d->loop, &k->idle);
-	if (!k->head || k->head->retired)
-		return;
-	k->head->retired = true;
-	if (!k->head->n_runs)
-		stand_close(k->head);
+	if (k->head && !k->head->retired)
+		retire(k->head);
 }
 
 void keeper_free(struct keeper *k)
@@ -115,15 +124,11 @@ static void take_answer(struct keeper *k)
 static void on_told(struct watch *w, uint32_t events)
 {
 	struct stand *s = w->arg;
-	struct keeper *k = s->k;
 	(void)events;
-	/* With a retired one's last answer it is gone. */
-	while (answer_receive(w->fd, &k->in) > 0) {
-		bool last = s->retired && s->n_runs == 1;
-		take_answer(k);
-		if (last)
-			return;
-	}
+	s->n_runs++; /* it stays until the end of this, whatever is answered */
+	while (answer_receive(w->fd, &s->k->in) > 0)
+		take_answer(s->k);
+	let_go(s);
 }
 
 /* It was killed, or found its words wrong. What its runs have told by then counts. */
@@ -131,27 +136,37 @@ static void on_end(struct watch *w, uint32_t events)
 {
 	struct stand *s = w->arg;
 	struct keeper *k = s->k;
+	struct proc_result result = {.status = SIGKILL};
+	struct err e;
+	char line[48];
 	(void)events;
 	s->retired = true;
 	s->n_runs++; /* it stays until the end of this */
 	on_told(&s->told, 0);
+	loop_del(k->d->loop, w);
+	(void)proc_try_reap(&s->proc, &result, &e);
+	snprintf(line, sizeof line, "{\"event\":\"ended\",\"exit\":%d}", proc_exit_code(&result));
+	k->in = (struct answer){.id = "", .line = line, .line_len = strlen(line), .body = ""};
 	for (struct keeper_run *r = k->runs; r; r = r ? r->next : k->runs) {
 		if (r->at != s)
 			continue;
 		over(k, r);
-		r->cb(r, NULL);
+		r->cb(r, &k->in);
 		r = NULL; /* from the beginning, whatever that has changed */
 	}
-	stand_close(s);
+	let_go(s);
 }
 
-/* Its log is ours, so it is told in our way. */
+/* Its log is ours, and so told in our way. */
 static void copy_env(const struct keeper *k, const char **env)
 {
+	const char *ours = getenv("CRISP_LOG");
 	size_t n = 0;
 	for (const char *const *from = jobs_env(k->d->jobs, "", false); *from; from++)
 		if (strncmp(*from, "CRISP_LOG=", 10) != 0 && n + 2 < ENV_MAX)
 			env[n++] = *from;
+	if (ours && strcmp(ours, "json") == 0)
+		env[n++] = "CRISP_LOG=json";
 	env[n] = NULL;
 }
 
@@ -253,6 +268,18 @@ void keeper_end(struct keeper_run *r)
 	if (r->at && send(r->at->told.fd, number, (size_t)n + 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		log_warn("run %s of %s %s cannot be ended: %s", number, r->at->k->tool,
 			 r->at->k->verb, strerror(errno));
+}
+
+void keeper_give_up(struct keeper *k, struct keeper_run *r)
+{
+	struct stand *s = r->at;
+	if (!s)
+		return;
+	log_warn("run %llu of %s %s does not end", r->number, k->tool, k->verb);
+	s->n_runs++;
+	over(k, r);
+	s->retired = true;
+	let_go(s);
 }
 
 void keeper_forget(struct keeper *k, struct keeper_run *r)

@@ -15,7 +15,7 @@ struct keeper_run {
 	struct keeper_run *next;
 	struct stand *at; /* NULL = not under way */
 	unsigned long long number;
-	/* It is over: with the run's answer, or NULL when its keeper was killed. */
+	/* It is over: with the run's answer, or with how its keeper ended. */
 	void (*cb)(struct keeper_run *r, const struct answer *a);
 };
 
@@ -31,6 +31,9 @@ int keeper_run(struct keeper *k, struct keeper_run *r, const char *const *words,
 	       void (*cb)(struct keeper_run *, const struct answer *), struct err *e);
 /* Have it end, of which it gives an answer as well. */
 void keeper_end(struct keeper_run *r);
-/* The same, and nobody hears of it. Harmless when it is over. */
+/* For one that gives none, though it had its time: nobody hears of it any more, and its keeper, which may be what
+ * hangs, gets no other. */
+void keeper_give_up(struct keeper *k, struct keeper_run *r);
+/* As keeper_end, and nobody hears of it. Harmless when it is over. */
 void keeper_forget(struct keeper *k, struct keeper_run *r);
 #endif

@@ -12,6 +12,7 @@
 #include "services.h"
 #include "svc.h"
 #include "toolrun.h"
+#include "turnstile.h"
 #include "xalloc.h"
 
 #include <stddef.h>
@@ -23,9 +24,11 @@
 enum {
 	REPLY_SLACK = 4096, /* what a reply needs beside the two streams */
 	RUNNING_MAX = 64,
+	OWN_MAX = 4, /* each keeps up to 32 MiB of output, and no keeper counts that */
 	STDERR_MAX = 16 << 10,
-	LATE_MS = 10000, /* beyond the command's own timeout */
-	KILL_AFTER_MS = 5000,
+	LATE_MS = 10000, /* beyond the command's own timeout and what holds its streams */
+	KILL_AFTER_MS = TURNSTILE_KILL_MS,
+	ASKED_MAX = 3, /* after that a keeper's run is given up */
 };
 
 struct exec {
@@ -36,9 +39,11 @@ struct exec {
 	char **cmd;
 	size_t n_cmd;
 	long long timeout_s;
-	bool started, killed, late;
+	bool started, late;
+	bool is_own;    /* the keeper cannot have it */
+	unsigned asked; /* how often it was to end */
 	struct keeper_run run;
-	struct toolrun own; /* where the keeper cannot have it */
+	struct toolrun own;
 	struct watch end;
 	int told;
 	struct timer clock;
@@ -50,7 +55,7 @@ struct execs {
 	struct crispd *d;
 	struct exec *head; /* as they came */
 	struct keeper *keeper;
-	size_t running;
+	size_t running, n_own;
 	struct timer turn; /* of the next that is started */
 };
 
@@ -88,6 +93,8 @@ static void exec_free(struct exec *ex)
 		}
 	if (ex->started)
 		x->running--;
+	if (ex->started && ex->is_own)
+		x->n_own--;
 	keeper_forget(x->keeper, &ex->run);
 	loop_del(x->d->loop, &ex->end);
 	loop_timer_cancel(x->d->loop, &ex->clock);
@@ -142,10 +149,16 @@ static size_t length(const json_t *line, const char *stream, size_t *left)
 
 static void read_answer(const struct exec *ex, const struct answer *a, struct outcome *o)
 {
-	AUTO_JSON json_t *line = a ? json_loadb(a->line, a->line_len, 0, NULL) : NULL;
+	AUTO_JSON json_t *line = json_loadb(a->line, a->line_len, 0, NULL);
 	json_t *code = json_object_get(line, "code");
-	size_t left = a ? a->body_len : 0;
-	if (json_is_integer(code)) {
+	json_int_t exit = json_integer_value(json_object_get(line, "exit"));
+	size_t left = a->body_len;
+	if (json_is_integer(code) && a->torn) {
+		err_set(&o->error, ERR_EXHAUSTED,
+			"the output of the command in container %s cannot be taken: too many files "
+			"are open, or there is no memory",
+			ex->ctr);
+	} else if (json_is_integer(code)) {
 		o->exited = true;
 		o->code = (int)json_integer_value(code);
 		o->stdout_len = length(line, "stdout", &left);
@@ -158,8 +171,7 @@ static void read_answer(const struct exec *ex, const struct answer *a, struct ou
 		if (o->error.kind == ERR_TIMEOUT)
 			timed_out(ex, &o->error);
 	} else {
-		json_int_t exit = json_integer_value(json_object_get(line, "exit"));
-		read_status(ex, line ? (int)exit : 128 + SIGKILL, "", 0, o);
+		read_status(ex, (int)exit, "", 0, o);
 	}
 	if (!o->exited && ex->late)
 		timed_out(ex, &o->error);
@@ -233,14 +245,16 @@ static void on_end(struct watch *w, uint32_t events)
 	(void)events;
 	if (proc_try_reap(&ex->own.proc, &r, &e) == 0)
 		return;
+	ssize_t n = pread(ex->own.err, text, sizeof text, 0);
+	size_t len = n > 0 ? (size_t)n : 0;
 	if (answer_receive(ex->told, a) > 0) {
+		jobs_read_stderr("ctrrun", text, len, 0, NULL, &e);
 		read_answer(ex, a, &o);
 		finish(ex, &o);
 		answer_release(a);
 		return;
 	}
-	ssize_t n = pread(ex->own.err, text, sizeof text, 0);
-	read_status(ex, proc_exit_code(&r), text, n > 0 ? (size_t)n : 0, &o);
+	read_status(ex, proc_exit_code(&r), text, len, &o);
 	if (ex->late)
 		timed_out(ex, &o.error);
 	finish(ex, &o);
@@ -248,20 +262,31 @@ static void on_end(struct watch *w, uint32_t events)
 
 static void on_clock(struct timer *t);
 
+/* It had three times as long as it takes the keeper to kill it. */
+static void give_up(struct exec *ex)
+{
+	struct outcome o = {.exited = false};
+	keeper_give_up(ex->all->keeper, &ex->run);
+	timed_out(ex, &o.error);
+	finish(ex, &o);
+}
+
 static void end_it(struct exec *ex)
 {
 	if (ex->own.proc.pidfd >= 0)
-		proc_kill(&ex->own.proc, ex->killed ? SIGKILL : SIGTERM);
-	else if (!ex->killed)
+		proc_kill(&ex->own.proc, ex->asked ? SIGKILL : SIGTERM);
+	else if (ex->asked < ASKED_MAX)
 		keeper_end(&ex->run);
-	ex->killed = true;
+	else
+		return give_up(ex);
+	ex->asked++;
 	loop_timer(ex->all->d->loop, &ex->clock, KILL_AFTER_MS, on_clock, ex);
 }
 
 static void on_clock(struct timer *t)
 {
 	struct exec *ex = t->arg;
-	ex->late = ex->late || !ex->killed;
+	ex->late = ex->late || !ex->asked;
 	end_it(ex);
 }
 
@@ -298,8 +323,10 @@ static int start_own(struct exec *ex, const char *const *words, size_t n_words, 
 	return loop_add(d->loop, &ex->end, ex->own.proc.pidfd, EPOLLIN, on_end, ex, e);
 }
 
+/* 1 when it has to wait for others that are not the keeper's. */
 static int start(struct exec *ex, struct err *e)
 {
+	struct execs *x = ex->all;
 	AUTO_FREE const char **words = xcalloc(ex->n_cmd + 8, sizeof *words);
 	char seconds[24];
 	struct err why;
@@ -310,41 +337,53 @@ static int start(struct exec *ex, struct err *e)
 		words[n++] = "--timeout";
 		words[n++] = seconds;
 	}
+	words[n++] = "--"; /* the command's first word is no option */
 	words[n++] = ex->ctr;
 	for (size_t i = 0; i < ex->n_cmd; i++)
 		words[n++] = ex->cmd[i];
-	if (keeper_run(ex->all->keeper, &ex->run, words, ex->req, on_answer, &why) == 0)
+	if (keeper_run(x->keeper, &ex->run, words, ex->req, on_answer, &why) == 0)
 		return 0;
 	log_debug("ExecSync: %s", why.msg);
-	return start_own(ex, words, n, e);
+	ex->is_own = true;
+	return x->n_own < OWN_MAX ? start_own(ex, words, n, e) : 1;
+}
+
+/* When ctrrun must have ended it. */
+static long long late_ms(const struct exec *ex)
+{
+	return (ex->timeout_s + ex->all->d->cfg.exec_drain_timeout) * 1000 + LATE_MS;
 }
 
 static void begin(struct exec *ex)
 {
 	struct execs *x = ex->all;
 	struct err e;
-	ex->started = true;
 	ex->when_ns = record_now_ns();
 	ex->started_ms = proc_now_ms();
+	int r = start(ex, &e);
+	if (r > 0)
+		return;
+	ex->started = true;
 	x->running++;
-	if (start(ex, &e) < 0) {
+	x->n_own += ex->is_own;
+	if (r < 0) {
 		call_fail(TAKE(ex->call), &e);
 		exec_free(ex);
 	} else if (ex->timeout_s > 0) {
-		loop_timer(x->d->loop, &ex->clock, ex->timeout_s * 1000 + LATE_MS, on_clock, ex);
+		loop_timer(x->d->loop, &ex->clock, late_ms(ex), on_clock, ex);
 	}
 }
 
 static struct exec *next_waiting(const struct execs *x)
 {
 	struct exec *ex = x->head;
-	while (ex && ex->started)
+	while (ex && (ex->started || (ex->is_own && x->n_own == OWN_MAX)))
 		ex = ex->next;
 	return ex;
 }
 
-/* One, then whatever else there is to do: a start holds the loop up, and a kubelet's probes come many at a
- * time. */
+/* One, then whatever else there is to do: the start of a keeper, or without one, holds the loop up, and a kubelet's
+ * probes come many at a time. */
 static void on_turn(struct timer *t)
 {
 	struct execs *x = t->arg;

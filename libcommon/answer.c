@@ -31,23 +31,13 @@ static int in_file(const struct iovec body[ANSWER_PARTS], struct err *e)
 	return TAKE_FD(fd);
 }
 
-int answer_send(int fd, const char *id, const char *line, const struct iovec body[ANSWER_PARTS],
-		struct err *e)
+/* `file`: of the bytes, or -1 when they are among the parts. */
+static int send_it(int fd, struct iovec *io, size_t n, int file)
 {
 	union control control = {.room = {0}};
-	struct iovec io[2 + ANSWER_PARTS] = {{(char *)id, strlen(id) + 1},
-					     {(char *)line, strlen(line) + 1}};
-	struct msghdr m = {.msg_iov = io, .msg_iovlen = 2};
-	size_t head = io[0].iov_len + io[1].iov_len, len = 0;
-	AUTO_CLOSE int file = -1;
-	for (int i = 0; i < ANSWER_PARTS; i++)
-		len += body[i].iov_len;
-	if (len <= ANSWER_MAX - head) {
-		memcpy(io + 2, body, ANSWER_PARTS * sizeof *body);
-		m.msg_iovlen += ANSWER_PARTS;
-	} else if ((file = in_file(body, e)) < 0) {
-		return -1;
-	} else {
+	struct msghdr m = {.msg_iov = io, .msg_iovlen = n};
+	ssize_t sent;
+	if (file >= 0) {
 		m.msg_control = &control;
 		m.msg_controllen = sizeof control;
 		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
@@ -56,10 +46,30 @@ int answer_send(int fd, const char *id, const char *line, const struct iovec bod
 				      .cmsg_len = CMSG_LEN(sizeof file)};
 		memcpy(CMSG_DATA(c), &file, sizeof file);
 	}
-	while (sendmsg(fd, &m, MSG_NOSIGNAL) < 0)
-		if (errno != EINTR)
-			return err_sys(e, "send an answer");
-	return 0;
+	while ((sent = sendmsg(fd, &m, MSG_NOSIGNAL)) < 0 && errno == EINTR)
+		;
+	return sent < 0 ? -1 : 0;
+}
+
+int answer_send(int fd, const char *id, const char *line, const struct iovec body[ANSWER_PARTS],
+		struct err *e)
+{
+	struct iovec io[2 + ANSWER_PARTS] = {{(char *)id, strlen(id) + 1},
+					     {(char *)line, strlen(line) + 1}};
+	size_t len = io[0].iov_len + io[1].iov_len;
+	for (int i = 0; i < ANSWER_PARTS; i++) {
+		io[2 + i] = body[i];
+		len += body[i].iov_len;
+	}
+	/* A host may let sockets have less than that. */
+	if (len <= ANSWER_MAX && send_it(fd, io, ARRAY_LEN(io), -1) == 0)
+		return 0;
+	if (len <= ANSWER_MAX && errno != EMSGSIZE)
+		return err_sys(e, "send an answer");
+	AUTO_CLOSE int file = in_file(body, e);
+	if (file < 0)
+		return -1;
+	return send_it(fd, io, 2, file) < 0 ? err_sys(e, "send an answer") : 0;
 }
 
 /* The file may not become shorter while it is read. */
@@ -90,7 +100,8 @@ static int take_apart(struct answer *a, size_t len, int file)
 	a->line_len = (size_t)(line_end - a->line);
 	a->body = line_end + 1;
 	a->body_len = left - a->line_len - 1;
-	return file < 0 ? 0 : map(a, file);
+	a->torn = a->torn || (file >= 0 && map(a, file) < 0);
+	return 0;
 }
 
 int answer_receive(int fd, struct answer *a)
@@ -112,8 +123,8 @@ int answer_receive(int fd, struct answer *a)
 		if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
 			memcpy(&file, CMSG_DATA(c), sizeof file);
 		a->map = NULL;
-		if (!(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) &&
-		    take_apart(a, (size_t)n, file) == 0)
+		a->torn = m.msg_flags & MSG_CTRUNC;
+		if (!(m.msg_flags & MSG_TRUNC) && take_apart(a, (size_t)n, file) == 0)
 			return 1;
 	}
 }

@@ -10,6 +10,7 @@
  * with the message. */
 #include "err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/uio.h>
 
@@ -20,9 +21,9 @@ int answer_send(int fd, const char *id, const char *line, const struct iovec bod
 		struct err *e);
 
 struct answer {
-	const char *id, *line,
-		*body; /* inside of what follows; body may be NULL with a length of 0 */
+	const char *id, *line, *body; /* inside of what follows */
 	size_t line_len, body_len;
+	bool torn; /* there is a file and we cannot have it, as with too many descriptors: no bytes */
 	void *map; /* of the file, or NULL */
 	char room[ANSWER_MAX];
 };

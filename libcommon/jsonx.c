@@ -3,6 +3,7 @@
 
 #include "auto.h"
 #include "fs.h"
+#include "utf8.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -174,4 +175,16 @@ bool jsonx_has_string(const json_t *list, const char *word)
 		if (json_is_string(v) && strcmp(json_string_value(v), word) == 0)
 			return true;
 	return false;
+}
+
+json_t *jsonx_error_event(const struct err *e, int status)
+{
+	char escaped[4 * sizeof e->msg];
+	const char *msg = e->msg;
+	if (!utf8_valid(msg, strlen(msg))) {
+		utf8_escape(msg, escaped, sizeof escaped);
+		msg = escaped;
+	}
+	return json_pack("{s:s, s:s, s:i, s:s}", "event", "error", "code", err_name(e), "exit",
+			 status, "msg", msg);
 }

@@ -30,6 +30,10 @@ int jsonx_replace_bounded_at(int dirfd, const char *name, mode_t mode, const jso
 int jsonx_create_at(int dirfd, const char *name, mode_t mode, const json_t *j, size_t limit,
 		    struct err *e);
 
+/* {"event":"error", "code", "exit", "msg"}, a new reference: what a tool tells of its own failure with this exit
+ * status. A message that is not UTF-8 is escaped. */
+json_t *jsonx_error_event(const struct err *e, int status);
+
 /* The member at a path of keys (NULL ends), borrowed; NULL with an error when missing or of another
  * type. */
 json_t *jsonx_get(json_t *j, const char *what, json_type type, struct err *e, ...)

@@ -87,8 +87,7 @@ static void tell_error(const struct err *e)
 {
 	const struct iovec none[ANSWER_PARTS] = {{0}};
 	struct err ignored;
-	AUTO_JSON json_t *line = json_pack("{s:s, s:s, s:i, s:s}", "event", "error", "code",
-					   err_name(e), "exit", err_exit_status(e), "msg", e->msg);
+	AUTO_JSON json_t *line = jsonx_error_event(e, err_exit_status(e));
 	AUTO_FREE char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
 	if (text && answer_send(turnstile_socket(), turnstile_run(), text, none, &ignored) == 0)
 		turnstile_told();

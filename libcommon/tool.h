@@ -7,7 +7,7 @@
  *	int main(int argc, char **argv) { return tool_main(&tool, argc, argv); }
  *
  * tool_main sets up logging, parses, loads the configuration, opens the state directories when the tool asks for
- * them, waits when it was started before it is wanted (gate.h), runs the verb, prints its error and checks that stdout
+ * them, waits when it was started before it is wanted (gate.h, turnstile.h), runs the verb, prints its error and checks that stdout
  * could be written.
  * Options that mean the same everywhere are declared by flag (enum tool_flags), never by hand. */
 #include "config.h"

@@ -42,15 +42,16 @@ static struct {
 	struct place *places; /* as many */
 	size_t n_runs;
 	char *program;
+	size_t len; /* of the message */
 	/* in a run */
 	struct place *place;
 	char **words;
 	int n_words;
 } t = {.socket = -1, .signals = -1};
 
-static char text[TURNSTILE_MAX]; /* the last message; the run's name is its first word */
+static char text[TURNSTILE_MAX]; /* the message; the run's name is its first word */
 
-/* Without these we are of no use, and whoever started us finds another way. */
+/* Without these we are of no use. */
 static void prepare(void)
 {
 	char name[16], waiting[16];
@@ -147,6 +148,27 @@ static int kill_unwanted(void)
 	return (int)left;
 }
 
+/* The length of the message, 0 for none that is one. */
+static size_t receive(void)
+{
+	ssize_t n = recv(t.socket, text, sizeof text, MSG_DONTWAIT | MSG_TRUNC);
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		_exit(0);
+	if (n < 0 || (size_t)n > sizeof text || text[n - 1])
+		return 0;
+	return strlen(text) < NAME_SIZE ? (size_t)n : 0;
+}
+
+/* Whether a run is wanted. */
+static bool take_message(void)
+{
+	t.len = receive();
+	if (!t.len || strlen(text) + 1 < t.len)
+		return t.len;
+	withdraw(text);
+	return false;
+}
+
 void turnstile_wait(void)
 {
 	if (t.signals < 0)
@@ -162,20 +184,9 @@ void turnstile_wait(void)
 			reap();
 		if (p[0].revents && t.n_runs == RUNS_MAX)
 			_exit(0); /* it has ended */
-		if (p[0].revents)
+		if (p[0].revents && take_message())
 			return;
 	}
-}
-
-/* The length of the message, 0 for none that is one. */
-static size_t receive(void)
-{
-	ssize_t n = recv(t.socket, text, sizeof text, MSG_DONTWAIT | MSG_TRUNC);
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-		_exit(0);
-	if (n < 0 || (size_t)n > sizeof text || text[n - 1])
-		return 0;
-	return strlen(text) < NAME_SIZE ? (size_t)n : 0;
 }
 
 /* From behind the run's name: the request's id, then the words. */
@@ -190,7 +201,7 @@ static void read_words(const char *from, size_t len)
 	t.n_words = (int)n;
 }
 
-static void become_run(size_t place, size_t len, pid_t keeper)
+static void become_run(size_t place, pid_t keeper)
 {
 	size_t name_len = strlen(text) + 1;
 	char name[16];
@@ -202,25 +213,19 @@ static void become_run(size_t place, size_t len, pid_t keeper)
 	prctl(PR_SET_NAME, name + strlen("turn:"));
 	setpgid(0, 0);
 	close(TAKE_FD(t.signals));
-	read_words(text + name_len, len - name_len);
+	read_words(text + name_len, t.len - name_len);
 	sigprocmask(SIG_SETMASK, &t.before, NULL);
 }
 
 bool turnstile_enter(void)
 {
-	size_t len = receive(), place = 0;
-	if (!len)
-		return false;
-	if (strlen(text) + 1 == len) {
-		withdraw(text);
-		return false;
-	}
+	size_t place = 0;
 	while (t.runs[place].pid)
 		place++;
 	atomic_store(&t.places[place].told, false);
 	pid_t keeper = getpid(), pid = fork();
 	if (pid == 0) {
-		become_run(place, len, keeper);
+		become_run(place, keeper);
 		return true;
 	}
 	if (pid < 0) {

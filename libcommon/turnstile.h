@@ -3,7 +3,7 @@
 #define CRISP_TURNSTILE_H
 /* A tool that is wanted again and again, as `ctrrun exec` is by a kubelet's probes: to load it takes longer than its
  * work does, and holds up who starts it. It is started once, with the words that all its runs have in common, reads
- * the configuration, opens the state directories and waits. Each message is one run: it forks, and what comes out
+ * the configuration, opens the state directories and waits. For each run that is wanted it forks, and what comes out
  * goes on as if it had been started with the words of the message. So there is one process a run here as well.
  *
  * Its first word is TURNSTILE_OPTION and the number of a socket (AF_UNIX, SOCK_SEQPACKET), which is taken off before
@@ -29,7 +29,7 @@ enum {
 /* Takes the word off, when it is there. */
 void turnstile_take(int *argc, char **argv);
 bool turnstile_given(void);
-/* Until a run is wanted; serves the others meanwhile. */
+/* Until a run is wanted; serves the others meanwhile, and those that are not wanted any more. */
 void turnstile_wait(void);
 /* Begins it. True in the run; false in the one that stays. */
 bool turnstile_enter(void);

@@ -2,6 +2,8 @@
 #include "answer.h"
 #include "auto.h"
 #include "exec.h"
+#include "jsonx.h"
+#include "log.h"
 #include "podroot.h"
 #include "turnstile.h"
 
@@ -68,20 +70,32 @@ bool collect_ended(const struct collect *c)
 	return c->from[0] < 0 && c->from[1] < 0;
 }
 
-int collect_tell(const struct collect *c, int fd, json_t *line, struct err *e)
+static int send_line(int fd, const json_t *line, const struct iovec body[ANSWER_PARTS],
+		     struct err *e)
 {
-	struct iovec body[ANSWER_PARTS];
+	AUTO_FREE char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+	if (!text)
+		return err_set(e, ERR_FAILED, "an answer that is no JSON");
+	return answer_send(fd, turnstile_run(), text, body, e);
+}
+
+void collect_tell(const struct collect *c, int fd, json_t *line)
+{
+	struct iovec body[ANSWER_PARTS], none[ANSWER_PARTS] = {{0}};
+	struct err e, again;
 	for (int i = 0; i < 2; i++)
 		body[i] = (struct iovec){c->kept[i].data, c->kept[i].len};
 	json_object_set_new(line, "stdout", json_integer((json_int_t)c->kept[0].len));
 	json_object_set_new(line, "stderr", json_integer((json_int_t)c->kept[1].len));
-	AUTO_FREE char *text = json_dumps(line, JSON_COMPACT);
-	if (!text)
-		return err_set(e, ERR_FAILED, "an answer that is no JSON");
-	if (answer_send(fd, turnstile_run(), text, body, e) < 0)
-		return -1;
-	turnstile_told();
-	return 0;
+	int r = send_line(fd, line, body, &e);
+	if (r < 0) {
+		/* Whoever asked is gone, or there is too much to send: that they should know. */
+		log_debug("%s", e.msg);
+		AUTO_JSON json_t *instead = jsonx_error_event(&e, err_exit_status(&e));
+		r = send_line(fd, instead, none, &again);
+	}
+	if (r == 0)
+		turnstile_told();
 }
 
 void collect_close(struct collect *c)

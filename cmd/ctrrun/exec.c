@@ -39,8 +39,7 @@ static void tell(struct exec *x)
 	if (x->status_fd < 0 || !line)
 		return;
 	if (x->got.used) {
-		if (collect_tell(&x->got, x->status_fd, line, &e) < 0)
-			log_debug("%s", e.msg); /* whoever asked is gone */
+		collect_tell(&x->got, x->status_fd, line);
 		return;
 	}
 	AUTO_FREE char *text = json_dumps(line, JSON_COMPACT);
@@ -364,8 +363,7 @@ static int fail(struct exec *x, int status, const struct err *e)
 {
 	if (x->signo)
 		status = 128 + x->signo;
-	x->told = json_pack("{s:s, s:s, s:i, s:s}", "event", "error", "code", err_name(e), "exit",
-			    status, "msg", e->msg);
+	x->told = jsonx_error_event(e, status);
 	if (!x->got.used)
 		log_err(e);
 	return status;
@@ -432,6 +430,14 @@ static int open_running(struct exec *x, const struct tool_ctx *c, const char *ty
 	return x->run_dir < 0 ? -1 : 0;
 }
 
+static bool is_message_socket(int fd)
+{
+	int type = 0;
+	socklen_t len = sizeof type;
+	return fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+	       type == SOCK_SEQPACKET;
+}
+
 int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 {
 	struct exec x = {
@@ -457,8 +463,9 @@ int verb_exec(struct tool_ctx *c, int argc, char **argv, struct err *e)
 	(void)argc;
 	if (exec_collect && (exec_tty || exec_stdin))
 		return err_set(e, ERR_USAGE, "exec: --collect takes neither --tty nor --stdin");
-	if (exec_collect && c->status_fd < 0)
-		return err_set(e, ERR_USAGE, "exec: --collect needs --status-fd");
+	if (exec_collect && !is_message_socket(c->status_fd))
+		return err_set(e, ERR_USAGE,
+			       "exec: --collect needs a SOCK_SEQPACKET socket as --status-fd");
 	if (open_running(&x, c, argv[0], e) < 0)
 		status = fail(&x, OWN_FAILURE, e);
 	else

@@ -65,15 +65,16 @@ void inside_forget(const struct exec *x);
 /* process.json of the command, from the bundle's: same user, capabilities, environment, … */
 json_t *exec_process(const struct ctr *k, char *const *command, bool tty, struct err *e);
 
-/* collect.c: COLLECT_MAX bytes of each stream are kept, the rest is read and forgotten. */
+/* collect.c: COLLECT_MAX bytes of each stream are kept, as far as turnstile_hold lets us; the rest is read and
+ * forgotten. */
 enum { COLLECT_MAX = 16 << 20, COLLECT_POLLS = 2 };
 int collect_open(struct collect *c, const char *runroot, const char *pod_id, struct err *e);
 void collect_started(struct collect *c); /* the runtime has its ends */
 void collect_want(const struct collect *c, struct pollfd *p);
 void collect_serve(struct collect *c, const struct pollfd *p);
 bool collect_ended(const struct collect *c);
-/* The line, to which the lengths are added, and the output, if the command was run, as one message. */
-int collect_tell(const struct collect *c, int fd, json_t *line, struct err *e);
+/* The line, to which the lengths are added, and the output, as one message. */
+void collect_tell(const struct collect *c, int fd, json_t *line);
 void collect_close(struct collect *c);
 
 /* terminal.c */

@@ -89,6 +89,34 @@ gone() { wait_for 10 test ! -e "/proc/$1"; } # PID
   [ "$(keeper)" != "$pid" ]
 }
 
+@test "ExecSync: a keeper that hangs costs the calls that it has, late, and no other" {
+  container
+  crispd_start
+  exec_sync true
+  pid=$(keeper)
+  kill -STOP "$pid"
+  exec_sync sleep 72010 3>&- 2>"$BATS_TEST_TMPDIR/err" & call=$!
+  T=1 run exec_sync sleep 72011
+  [ "$status" = 124 ]
+  exec_sync echo three | jq -e '.stdout == "three\n"'
+  [ "$(pgrep -P "$CRISPD_PID" -x turn:ctrrun | grep -vx "$pid" | wc -l)" = 1 ]
+  # The other one waits for as long as its client does.
+  kill -0 "$call"
+  pkill -P "$call" cricall
+  wait "$call" || true
+  gone "$pid"
+  none_runs '^sleep 7201[01]'
+}
+
+@test "ExecSync: a command that looks like an option is a command" {
+  container
+  crispd_start
+  run_err 1 exec_sync --help x
+  [[ $stderr == *"--help"*"not found"* ]]
+  run_err 1 exec_sync --nosuch
+  [[ $stderr == *"--nosuch"*"not found"* ]]
+}
+
 @test "ExecSync: a client that goes away takes its command along, and so does the daemon, however it ends" {
   container
   crispd_start
@@ -146,11 +174,14 @@ gone() { wait_for 10 test ! -e "/proc/$1"; } # PID
   # More than fits into a message, not more than a process may have.
   long=$(printf '%060000d' 0)
   exec_sync sh -c "printf %s \"\$0\" | wc -c" "$long$long" | jq -e '.stdout == "120000\n"'
+  # Only some of them at a time.
+  for i in {1..7}; do exec_sync sh -c 'sleep 0.3; echo "$1"' "$long$long" "$i" 3>&- >"$BATS_TEST_TMPDIR/out-$i" & calls[i]=$!; done
+  for i in {1..7}; do wait "${calls[i]}" && jq -e --arg i "$i" '.stdout == $i + "\n"' "$BATS_TEST_TMPDIR/out-$i"; done
   printf '#!/bin/sh\necho "$@" >>%s\nexec %s "$@"\n' "$bin/ran" "$BUILD/bin/ctrrun" >"$bin/script"
   chmod +x "$bin/script" && mv "$bin/script" "$bin/ctrrun"
   exec_sync sh -c 'echo four; echo five >&2; exit 6' | jq -e '.stdout == "four\n" and .stderr == "five\n" and .exit_code == 6'
   run ! keeper
-  grep -- "--status-fd .* --collect $CTR sh -c" "$bin/ran"
+  grep -- "--status-fd .* --collect -- $CTR sh -c" "$bin/ran"
   T=1 run exec_sync sleep 72008
   [ "$status" = 124 ]
   none_runs '^sleep 72008'
@@ -168,7 +199,9 @@ gone() { wait_for 10 test ! -e "/proc/$1"; } # PID
 
 @test "ctrrun exec --collect wants a --status-fd, and no terminal or input of its own" {
   run_err 2 ctrrun exec --collect x true
-  [[ $stderr == *"--collect needs --status-fd"* ]]
+  [[ $stderr == *"--collect needs a SOCK_SEQPACKET socket as --status-fd"* ]]
+  run_err 2 ctrrun exec --collect --status-fd 2 x true
+  [[ $stderr == *"--collect needs a SOCK_SEQPACKET socket as --status-fd"* ]]
   run_err 2 ctrrun exec --collect --status-fd 1 -i x true
   [[ $stderr == *"--collect takes neither --tty nor --stdin"* ]]
   run_err 2 ctrmon --turnstile=9 x

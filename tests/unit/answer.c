@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -103,11 +104,24 @@ static void test_others(void)
 	send(theirs, no_end, sizeof no_end, 0);
 	send(theirs, long_one, sizeof long_one, 0);
 	pass("1\0{}", 5, fd);
-	ok(answer_receive(ours, &a) == 0, "no line, no end, too long, a file that may shrink");
+	ok(answer_receive(ours, &a) == 1 && a.torn && !a.body_len,
+	   "a file that may shrink is torn");
+	ok(answer_receive(ours, &a) == 0, "no line, no end, too long");
 	fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);
 	pass("1\0{}", 5, fd);
-	ok(answer_receive(ours, &a) == 1 && a.body_len == 4096 && a.map, "the same file, sealed");
+	ok(answer_receive(ours, &a) == 1 && a.body_len == 4096 && a.map && !a.torn,
+	   "the same file, sealed");
 	answer_release(&a);
+	struct rlimit had, low;
+	getrlimit(RLIMIT_NOFILE, &had);
+	low = had;
+	low.rlim_cur = (rlim_t)before;
+	setrlimit(RLIMIT_NOFILE, &low);
+	pass("1\0{}", 5, fd);
+	ok(answer_receive(ours, &a) == 1 && a.torn && !a.body_len && !a.map &&
+		   strcmp(a.line, "{}") == 0,
+	   "and when there is no descriptor left for it");
+	setrlimit(RLIMIT_NOFILE, &had);
 	int after = dup(theirs);
 	ok(after == before, "no descriptor stays (%d, %d)", before, after);
 	close(after);

@@ -241,7 +241,7 @@ int keeper_run(struct keeper *k, struct keeper_run *r, const char *const *words,
 {
 	char number[24];
 	size_t len = 0;
-	*r = (struct keeper_run){.number = ++k->last, .cb = cb};
+	*r = (struct keeper_run){.number = ++k->last, .arg = r->arg, .cb = cb};
 	snprintf(number, sizeof number, "%llu", r->number);
 	if (add(k, &len, number, e) < 0 || add(k, &len, req, e) < 0)
 		return -1;

@@ -15,6 +15,7 @@ struct keeper_run {
 	struct keeper_run *next;
 	struct stand *at; /* NULL = not under way */
 	unsigned long long number;
+	void *arg; /* the owner's; set before keeper_run */
 	/* It is over: with the run's answer, or with how its keeper ended. */
 	void (*cb)(struct keeper_run *r, const struct answer *a);
 };

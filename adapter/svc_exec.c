@@ -15,7 +15,6 @@
 #include "turnstile.h"
 #include "xalloc.h"
 
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -227,7 +226,7 @@ static void finish(struct exec *ex, const struct outcome *o)
 
 static void on_answer(struct keeper_run *r, const struct answer *a)
 {
-	struct exec *ex = (struct exec *)((char *)r - offsetof(struct exec, run));
+	struct exec *ex = r->arg;
 	struct outcome o = {.exited = false};
 	read_answer(ex, a, &o);
 	finish(ex, &o);
@@ -273,12 +272,14 @@ static void give_up(struct exec *ex)
 
 static void end_it(struct exec *ex)
 {
-	if (ex->own.proc.pidfd >= 0)
+	if (!ex->is_own && ex->asked == ASKED_MAX) {
+		give_up(ex);
+		return;
+	}
+	if (ex->is_own)
 		proc_kill(&ex->own.proc, ex->asked ? SIGKILL : SIGTERM);
-	else if (ex->asked < ASKED_MAX)
-		keeper_end(&ex->run);
 	else
-		return give_up(ex);
+		keeper_end(&ex->run);
 	ex->asked++;
 	loop_timer(ex->all->d->loop, &ex->clock, KILL_AFTER_MS, on_clock, ex);
 }
@@ -419,6 +420,7 @@ void svc_exec_sync(struct call *c, const ProtobufCMessage *request)
 	struct exec *ex = xcalloc(1, sizeof *ex), **p = &x->head;
 	ex->all = x;
 	ex->call = c;
+	ex->run.arg = ex;
 	ex->own = TOOLRUN_NONE;
 	ex->end = WATCH_NONE;
 	ex->told = -1;

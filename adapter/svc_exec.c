@@ -266,7 +266,10 @@ static void give_up(struct exec *ex)
 {
 	struct outcome o = {.exited = false};
 	keeper_give_up(ex->all->keeper, &ex->run);
-	timed_out(ex, &o.error);
+	if (ex->late)
+		timed_out(ex, &o.error);
+	else
+		err_set(&o.error, ERR_CANCELLED, "command in container %s does not end", ex->ctr);
 	finish(ex, &o);
 }
 

@@ -181,7 +181,6 @@ static int start(struct stand *s, const char *const *common, size_t n_common, st
 		return err_set(e, ERR_UNSUPPORTED, "%s is no program", common[0]);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return err_sys(e, "socketpair");
-	AUTO_CLOSE int ours = fds[0];
 	AUTO_CLOSE int theirs = fds[1];
 	snprintf(option, sizeof option, TURNSTILE_OPTION "%d", theirs);
 	argv[n++] = common[0];
@@ -195,9 +194,10 @@ static int start(struct stand *s, const char *const *common, size_t n_common, st
 	spec.envp = env;
 	spec.keep = (const int[]){theirs, -1};
 	spec.new_group = true;
-	if (loop_add(k->d->loop, &s->told, ours, EPOLLIN, on_told, s, e) < 0)
+	if (loop_add(k->d->loop, &s->told, fds[0], EPOLLIN, on_told, s, e) < 0) {
+		close(fds[0]);
 		return -1;
-	ours = -1;
+	}
 	if (proc_start(&s->proc, &spec, e) < 0)
 		return -1;
 	return loop_add(k->d->loop, &s->end, s->proc.pidfd, EPOLLIN, on_end, s, e);

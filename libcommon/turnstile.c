@@ -154,9 +154,10 @@ static size_t receive(void)
 	ssize_t n = recv(t.socket, text, sizeof text, MSG_DONTWAIT | MSG_TRUNC);
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		_exit(0);
-	if (n < 0 || (size_t)n > sizeof text || text[n - 1])
+	size_t len = n < 0 ? 0 : (size_t)n;
+	if (!len || len > sizeof text || text[len - 1])
 		return 0;
-	return strlen(text) < NAME_SIZE ? (size_t)n : 0;
+	return strlen(text) < NAME_SIZE ? len : 0;
 }
 
 /* Whether a run is wanted. */

@@ -72,9 +72,9 @@ def ready():
     assert w.exec(ctr, "cat", "/proc/self/oom_score_adj")[:2] == (0, "0\n")
 
     def others():
-        """Without those who wait for the next pod, and those who have just ended."""
+        """Without those who wait for the next pod or command, and those who have just ended."""
         all_ = read("/sys/fs/cgroup/system.slice/crispd.service/cgroup.procs").split()
-        return [p for p in all_ if p != str(pid) and not (comm(p) or "gate:").startswith("gate:")]
+        return [p for p in all_ if p != str(pid) and not (comm(p) or "gate:").startswith(("gate:", "turn:"))]
 
     def comm(process):
         try:

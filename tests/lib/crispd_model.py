@@ -237,7 +237,7 @@ def tools_left(config):
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open("/proc/%s/comm" % pid, "rb") as f:
-                waits = f.read().startswith(b"gate:")  # for what is probably next, up to ten minutes
+                waits = f.read().startswith((b"gate:", b"turn:"))  # for what is probably next, up to ten minutes
             with open("/proc/%s/cmdline" % pid, "rb") as f:
                 words = f.read().split(b"\0")
         except OSError:

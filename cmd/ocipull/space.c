@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-enum { EVERY_MS = 100, FACTOR = 2 };
+enum { EVERY_MS = 10, FACTOR = 2 };
 
 long long space_estimate(const struct descriptor *d)
 {

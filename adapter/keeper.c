@@ -145,7 +145,7 @@ static void on_end(struct watch *w, uint32_t events)
 	on_told(&s->told, 0);
 	loop_del(k->d->loop, w);
 	(void)proc_try_reap(&s->proc, &result, &e);
-	snprintf(line, sizeof line, "{\"event\":\"ended\",\"exit\":%d}", proc_exit_code(&result));
+	snprintf(line, sizeof line, TURNSTILE_ENDED, proc_exit_code(&result));
 	k->in = (struct answer){.id = "", .line = line, .line_len = strlen(line), .body = ""};
 	for (struct keeper_run *r = k->runs; r; r = r ? r->next : k->runs) {
 		if (r->at != s)
@@ -272,14 +272,11 @@ void keeper_end(struct keeper_run *r)
 
 void keeper_give_up(struct keeper *k, struct keeper_run *r)
 {
-	struct stand *s = r->at;
-	if (!s)
+	if (!r->at)
 		return;
 	log_warn("run %llu of %s %s does not end", r->number, k->tool, k->verb);
-	s->n_runs++;
+	retire(r->at);
 	over(k, r);
-	s->retired = true;
-	let_go(s);
 }
 
 void keeper_forget(struct keeper *k, struct keeper_run *r)

@@ -78,7 +78,8 @@ static bool read_line(int fd, char *line)
 	return false;
 }
 
-int gate_number(const char *word, const char *option)
+/* The number of the descriptor, or -1 when the word is another. */
+static int number_of(const char *word, const char *option)
 {
 	size_t n = strlen(option);
 	char *end;
@@ -88,13 +89,19 @@ int gate_number(const char *word, const char *option)
 	return end > word + n && !*end && fd > 2 && fd < INT_MAX ? (int)fd : -1;
 }
 
-void gate_take(int *argc, char **argv)
+int gate_take_word(int *argc, char **argv, const char *option)
 {
-	gate = *argc > 1 ? gate_number(argv[1], GATE_OPTION) : -1;
-	if (gate < 0)
-		return;
+	int fd = *argc > 1 ? number_of(argv[1], option) : -1;
+	if (fd < 0)
+		return -1;
 	memmove(argv + 1, argv + 2, (size_t)(*argc - 1) * sizeof *argv);
 	--*argc;
+	return fd;
+}
+
+void gate_take(int *argc, char **argv)
+{
+	gate = gate_take_word(argc, argv, GATE_OPTION);
 }
 
 bool gate_given(void)

@@ -25,6 +25,6 @@ bool gate_given(void);
 /* Until the tool is wanted; false, at once, in one without a gate. */
 bool gate_wait(void);
 void gate_tell(int status);
-/* The number of a descriptor that is given by such a word (turnstile.h has another), or -1 when it is none. */
-int gate_number(const char *word, const char *option);
+/* Takes such a word off (turnstile.h has another): the number of the descriptor, or -1 when there is none. */
+int gate_take_word(int *argc, char **argv, const char *option);
 #endif

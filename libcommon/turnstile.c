@@ -72,13 +72,9 @@ static void prepare(void)
 
 void turnstile_take(int *argc, char **argv)
 {
-	t.socket = *argc > 1 ? gate_number(argv[1], TURNSTILE_OPTION) : -1;
-	if (t.socket < 0)
-		return;
-	t.given = true;
+	t.socket = gate_take_word(argc, argv, TURNSTILE_OPTION);
+	t.given = t.socket >= 0;
 	t.program = argv[0];
-	memmove(argv + 1, argv + 2, (size_t)(*argc - 1) * sizeof *argv);
-	--*argc;
 }
 
 bool turnstile_given(void)
@@ -92,7 +88,7 @@ static void tell_end(const char *name, int status)
 	const struct iovec none[ANSWER_PARTS] = {{0}};
 	struct err ignored;
 	char line[48];
-	snprintf(line, sizeof line, "{\"event\":\"ended\",\"exit\":%d}", status);
+	snprintf(line, sizeof line, TURNSTILE_ENDED, status);
 	(void)answer_send(t.socket, name, line, none, &ignored);
 }
 

@@ -20,6 +20,7 @@
 #include <stddef.h>
 
 #define TURNSTILE_OPTION "--turnstile="
+#define TURNSTILE_ENDED "{\"event\":\"ended\",\"exit\":%d}" /* of one that gave no answer */
 enum {
 	TURNSTILE_MAX = 64 << 10,
 	TURNSTILE_KILL_MS = 5000,
